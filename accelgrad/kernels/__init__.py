@@ -1,0 +1,237 @@
+"""The overlay: kernels of our own laid over an array module, name by name.
+
+An operation asks its array module for a name (``xp.sum``, ``xp.matmul``, ``xp.softmax``).  What it gets is
+
+* the array module's own function (``numpy.sum``), or, for a fused step that NumPy has no name for, the formula
+  of that name in :mod:`accelgrad.kernels.plain`;
+* unless a registered kernel *accepts* the arguments, and, in the mode ``auto``, was measured to be *faster* there.
+
+Operations never mention a kernel, and adding a kernel changes no line outside ``kernels/``.  Where Numba cannot be
+imported everything still runs; the reason is recorded in :data:`missing`.
+
+>>> import accelgrad
+>>> accelgrad.kernels.mode() in accelgrad.kernels.MODES
+True
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["MODES", "Kernel", "kernel", "missing", "mode", "resolve", "set_num_threads", "get_num_threads", "use"]
+
+MODES = ("auto", "numba", "off")
+
+# In a source checkout the device folders lie at the repository's top, in kernels/cpu and kernels/cuda; an installed
+# copy has them inside this package (setup.cfg maps them).  The top folder has no __init__.py, so it can never hide
+# an installed package that is called "kernels".
+_here = pathlib.Path(__file__).resolve().parent
+if not (_here / "cpu").is_dir():
+    __path__.append(str(_here.parent.parent / "kernels"))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One implementation of a name on one kind of device."""
+
+    name: str
+    device: str
+    call: Callable[..., Any]
+    accepts: Callable[..., bool]
+    faster: Callable[..., bool]
+
+
+_kernels: dict[tuple[str, str], list[Kernel]] = {}
+missing: dict[tuple[str, str], str] = {}
+"""Why the kernels of a (device, file) cannot be used here, e.g. ``{("cpu", "reduce"): "ImportError: ..."}``."""
+
+
+def always(*args: Any, **kwargs: Any) -> bool:
+    """The predicate that accepts every argument."""
+    return True
+
+
+def kernel(
+    name: str,
+    device: str,
+    *,
+    accepts: Callable[..., bool] = always,
+    faster: Callable[..., bool] = always,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as an implementation of ``xp.<name>`` on ``device`` ("cpu" or "cuda").
+
+    ``accepts(*args, **kwargs)`` is its whole contract: it is called with the arguments of the call, and only where
+    it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where the kernel was
+    measured to win.  Several kernels may share a name: the first that accepts is taken.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        if not function.__module__.startswith("accelgrad.kernels."):
+            raise ImportError(
+                f"the kernel {name!r} was imported as {function.__module__!r}; import it as"
+                f" accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]}, or it would register twice"
+            )
+        entries = _kernels.setdefault((device, name), [])
+        entries[:] = [entry for entry in entries if entry.call.__qualname__ != function.__qualname__]
+        entries.append(Kernel(name, device, function, accepts, faster))
+        return function
+
+    return register
+
+
+# --------------------------------------------------------------------------------------------------- modes and threads
+
+_mode = "auto"
+_forgetters: list[Callable[[], None]] = []
+
+
+def mode() -> str:
+    """The mode in force: ``"auto"``, ``"numba"`` or ``"off"``."""
+    return _mode
+
+
+def _set_mode(new: str) -> None:
+    global _mode
+    if new not in MODES:
+        raise ValueError(f"kernels mode {new!r} is not known; choose one of {', '.join(MODES)}")
+    _mode = new
+    for forget in _forgetters:  # every namespace has cached what its names resolve to
+        forget()
+
+
+class use(contextlib.ContextDecorator):
+    """Choose the kernels, from here on or within a ``with`` block.
+
+    ``auto`` takes a kernel where it was measured to be faster, ``numba`` takes every kernel that accepts its
+    arguments (for lessons and tests), ``off`` takes the array module alone.
+
+    >>> import accelgrad
+    >>> with accelgrad.kernels.use("off"):
+    ...     accelgrad.kernels.mode()
+    'off'
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.previous = _mode
+        _set_mode(mode)
+
+    def __enter__(self) -> use:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _set_mode(self.previous)
+
+
+_threads: int | None = None
+
+
+def set_num_threads(number: int) -> None:
+    """Let our CPU kernels use at most ``number`` threads; 1 takes the serial twins."""
+    global _threads
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"set_num_threads expects a positive integer, got {number!r}")
+    _threads = number
+
+
+def get_num_threads() -> int:
+    """How many threads our CPU kernels may use: ``set_num_threads``, or the cores this process may run on."""
+    global _threads
+    if _threads is None:
+        asked = os.environ.get("NUMBA_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        _threads = min(int(asked), available) if asked.isdigit() and int(asked) > 0 else available
+    return _threads
+
+
+# ------------------------------------------------------------------------------------------------------- resolution
+
+
+def contents(device: str) -> dict[str, tuple[str, int | None]]:
+    """The table of contents of ``kernels/<device>``: name -> (file, least size).
+
+    ``least size`` is the number of elements of the first argument below which the mode ``auto`` does not even look
+    at the kernels (so that small work never imports Numba); None says that ``auto`` never takes them.
+    """
+    try:
+        return importlib.import_module(f"{__name__}.{device}").CONTENTS
+    except ImportError as error:
+        missing[(device, "")] = f"{type(error).__name__}: {error}"
+        return {}
+
+
+def load(name: str, device: str) -> list[Kernel]:
+    """The registered kernels of a name, importing their file at first use; [] with a recorded reason if it fails."""
+    entry = contents(device).get(name)
+    if entry is None:
+        return _kernels.get((device, name), [])
+    file = entry[0]
+    if (device, file) not in missing:
+        try:
+            importlib.import_module(f"{__name__}.{device}.{file}")
+        except Exception as error:  # an unusable Numba must never stop a program that runs without it
+            missing[(device, file)] = f"{type(error).__name__}: {error}"
+    return _kernels.get((device, name), [])
+
+
+def resolve(name: str, xp: Any) -> Any:
+    """What ``xp.<name>`` stands for in the present mode; AttributeError where nobody has that name."""
+    base = getattr(xp.module, name, None)
+    if base is None:
+        plain = importlib.import_module(f"{__name__}.plain")
+        formula = getattr(plain, name, None)
+        if formula is None:
+            raise AttributeError(f"neither {xp.module.__name__} nor accelgrad.kernels.plain has {name!r}")
+        base = functools.partial(formula, xp)
+    if _mode == "off" or not callable(base):
+        return base
+    kind = xp.kernel_device
+    entry = contents(kind).get(name)
+    if entry is None:
+        return base
+    least = 0 if _mode == "numba" else entry[1]
+    if least is None:
+        return base
+    return _dispatcher(name, kind, base, least, every=_mode == "numba")
+
+
+def _dispatcher(name: str, kind: str, base: Callable[..., Any], least: int, *, every: bool) -> Callable[..., Any]:
+    entries: list[Kernel] | None = None
+
+    def dispatch(x: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal entries
+        if x.size >= least:
+            if entries is None:
+                entries = load(name, kind)
+            for entry in entries:
+                if entry.accepts(x, *args, **kwargs) and (every or entry.faster(x, *args, **kwargs)):
+                    return entry.call(x, *args, **kwargs)
+        return base(x, *args, **kwargs)
+
+    dispatch.__name__ = name
+    return dispatch
+
+
+def report(device: str = "cpu") -> Iterator[tuple[str, str, str]]:
+    """Per name of ``kernels/<device>``: (name, what is used, why); what ``accelgrad.show_config()`` prints."""
+    for name, (file, least) in sorted(contents(device).items()):
+        entries = [] if _mode == "off" else load(name, device)
+        if _mode == "off":
+            yield name, "array module", "kernels are off"
+        elif (device, file) in missing:
+            yield name, "array module", missing[(device, file)]
+        elif _mode == "numba":
+            yield name, "numba", f"{len(entries)} kernel(s), wherever they accept"
+        elif least is None:
+            yield name, "array module", "measured to be faster than our kernel"
+        else:
+            yield name, "numba", f"{len(entries)} kernel(s), from {least:,} elements, where measured to be faster"
+
+
+_set_mode(os.environ.get("ACCELGRAD_KERNELS", "auto") or "auto")
