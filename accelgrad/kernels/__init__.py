@@ -2,12 +2,14 @@
 
 An operation asks its array module for a name (``xp.sum``, ``xp.matmul``, ``xp.softmax``).  What it gets is
 
-* the array module's own function (``numpy.sum``), or, for a fused step that NumPy has no name for, the formula
+* the array module's own function (``numpy.sum``), or, for a fused step that NumPy has no name for, the
+  formula
   of that name in :mod:`accelgrad.kernels.plain`;
-* unless a registered kernel *accepts* the arguments, and, in the mode ``auto``, was measured to be *faster* there.
+* unless a registered kernel *accepts* the arguments, and, in the mode ``auto``, was measured to be *faster*
+  there.
 
-Operations never mention a kernel, and adding a kernel changes no line outside ``kernels/``.  Where Numba cannot be
-imported everything still runs; the reason is recorded in :data:`missing`.
+Operations never mention a kernel, and adding a kernel changes no line outside ``kernels/``.  Where Numba
+cannot be imported everything still runs; the reason is recorded in :data:`missing`.
 
 >>> import accelgrad
 >>> accelgrad.kernels.mode() in accelgrad.kernels.MODES
@@ -25,13 +27,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MODES", "Kernel", "kernel", "missing", "mode", "resolve", "set_num_threads", "get_num_threads", "use"]
+__all__ = [
+    "MODES",
+    "Kernel",
+    "kernel",
+    "missing",
+    "mode",
+    "resolve",
+    "set_num_threads",
+    "get_num_threads",
+    "use",
+]
 
 MODES = ("auto", "numba", "off")
 
-# In a source checkout the device folders lie at the repository's top, in kernels/cpu and kernels/cuda; an installed
-# copy has them inside this package (setup.cfg maps them).  The top folder has no __init__.py, so it can never hide
-# an installed package that is called "kernels".
+# In a source checkout the device folders lie at the repository's top, in kernels/cpu and kernels/cuda; an
+# installed copy has them inside this package (setup.cfg maps them).  The top folder has no __init__.py, so
+# it can never hide an installed package that is called "kernels".
 _here = pathlib.Path(__file__).resolve().parent
 if not (_here / "cpu").is_dir():
     __path__.append(str(_here.parent.parent / "kernels"))
@@ -50,7 +62,8 @@ class Kernel:
 
 _kernels: dict[tuple[str, str], list[Kernel]] = {}
 missing: dict[tuple[str, str], str] = {}
-"""Why the kernels of a (device, file) cannot be used here, e.g. ``{("cpu", "reduce"): "ImportError: ..."}``."""
+"""Why the kernels of a (device, file) cannot be used here, e.g. ``{("cpu", "reduce"): "ImportError:
+..."}``."""
 
 
 def always(*args: Any, **kwargs: Any) -> bool:
@@ -67,16 +80,17 @@ def kernel(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an implementation of ``xp.<name>`` on ``device`` ("cpu" or "cuda").
 
-    ``accepts(*args, **kwargs)`` is its whole contract: it is called with the arguments of the call, and only where
-    it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where the kernel was
-    measured to win.  Several kernels may share a name: the first that accepts is taken.
+    ``accepts(*args, **kwargs)`` is its whole contract: it is called with the arguments of the call, and
+    only where it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where
+    the kernel was measured to win.  Several kernels may share a name: the first that accepts is taken.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if not function.__module__.startswith("accelgrad.kernels."):
             raise ImportError(
                 f"the kernel {name!r} was imported as {function.__module__!r}; import it as"
-                f" accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]}, or it would register twice"
+                f" accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]}, or it would register
+                twice"
             )
         entries = _kernels.setdefault((device, name), [])
         entries[:] = [entry for entry in entries if entry.call.__qualname__ != function.__qualname__]
@@ -86,7 +100,7 @@ def kernel(
     return register
 
 
-# --------------------------------------------------------------------------------------------------- modes and threads
+# ------------------------------------------------------------------------------------------ modes and threads
 
 _mode = "auto"
 _forgetters: list[Callable[[], None]] = []
@@ -150,14 +164,15 @@ def get_num_threads() -> int:
     return _threads
 
 
-# ------------------------------------------------------------------------------------------------------- resolution
+# ------------------------------------------------------------------------------------------------- resolution
 
 
 def contents(device: str) -> dict[str, tuple[str, int | None]]:
     """The table of contents of ``kernels/<device>``: name -> (file, least size).
 
-    ``least size`` is the number of elements of the first argument below which the mode ``auto`` does not even look
-    at the kernels (so that small work never imports Numba); None says that ``auto`` never takes them.
+    ``least size`` is the number of elements of the first argument below which the mode ``auto`` does not
+    even look at the kernels (so that small work never imports Numba); None says that ``auto`` never takes
+    them.
     """
     try:
         return importlib.import_module(f"{__name__}.{device}").CONTENTS
@@ -167,7 +182,8 @@ def contents(device: str) -> dict[str, tuple[str, int | None]]:
 
 
 def load(name: str, device: str) -> list[Kernel]:
-    """The registered kernels of a name, importing their file at first use; [] with a recorded reason if it fails."""
+    """The registered kernels of a name, importing their file at first use; [] with a recorded reason if it
+    fails."""
     entry = contents(device).get(name)
     if entry is None:
         return _kernels.get((device, name), [])
@@ -201,7 +217,9 @@ def resolve(name: str, xp: Any) -> Any:
     return _dispatcher(name, kind, base, least, every=_mode == "numba")
 
 
-def _dispatcher(name: str, kind: str, base: Callable[..., Any], least: int, *, every: bool) -> Callable[..., Any]:
+def _dispatcher(
+    name: str, kind: str, base: Callable[..., Any], least: int, *, every: bool
+) -> Callable[..., Any]:
     entries: list[Kernel] | None = None
 
     def dispatch(x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -219,7 +237,8 @@ def _dispatcher(name: str, kind: str, base: Callable[..., Any], least: int, *, e
 
 
 def report(device: str = "cpu") -> Iterator[tuple[str, str, str]]:
-    """Per name of ``kernels/<device>``: (name, what is used, why); what ``accelgrad.show_config()`` prints."""
+    """Per name of ``kernels/<device>``: (name, what is used, why); what ``accelgrad.show_config()``
+    prints."""
     for name, (file, least) in sorted(contents(device).items()):
         entries = [] if _mode == "off" else load(name, device)
         if _mode == "off":
@@ -231,7 +250,11 @@ def report(device: str = "cpu") -> Iterator[tuple[str, str, str]]:
         elif least is None:
             yield name, "array module", "measured to be faster than our kernel"
         else:
-            yield name, "numba", f"{len(entries)} kernel(s), from {least:,} elements, where measured to be faster"
+            yield (
+                name,
+                "numba",
+                f"{len(entries)} kernel(s), from {least:,} elements, where measured to be faster",
+            )
 
 
 _set_mode(os.environ.get("ACCELGRAD_KERNELS", "auto") or "auto")

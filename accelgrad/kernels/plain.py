@@ -1,1 +1,473 @@
-"""The formulas that fused kernels stand for, written over an array module ``xp``: specification and fall-back."""
+"""The fused steps as plain formulas over an array module: what each kernel of that name stands for.
+
+``xp.softmax(x)`` is ``plain.softmax(xp, x)`` unless a kernel takes it.  A formula here is three things at
+once: the specification that the kernels are tested against, the way it is computed where no kernel is, and,
+read over Tensors instead of arrays, the source of its own derivative.  So it uses operators and NumPy's
+names only, and never writes into an array that it was given; the optimizers' steps at the end, which are
+there to write, are the exception.
+
+>>> import types
+>>> import numpy
+>>> xp = types.SimpleNamespace(**vars(numpy))  # a Namespace of accelgrad.backend does this, and caches
+>>> softmax(xp, numpy.zeros((1, 4)))
+array([[0.25, 0.25, 0.25, 0.25]])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from accelgrad.kernels.special import digamma, erf, erfc, erfinv, lgamma
+
+__all__ = [
+    "adam_step",
+    "batch_norm",
+    "batch_norm_backward",
+    "col2im",
+    "digamma",
+    "embedding_backward",
+    "erf",
+    "erfc",
+    "erfinv",
+    "gelu",
+    "gelu_backward",
+    "im2col",
+    "index_add",
+    "layer_norm",
+    "layer_norm_backward",
+    "lgamma",
+    "linear",
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "scatter_add",
+    "sgd_step",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "vector_norm",
+]
+
+Axis = int | tuple[int, ...] | None
+Pair = int | tuple[int, int]
+
+# ------------------------------------------------------------------------------------- softmax and its family
+
+
+def softmax(xp: Any, x: Any, axis: int = -1) -> Any:
+    """``exp(x) / sum(exp(x))`` along ``axis``; the largest x is subtracted first, so that no exponential
+    overflows."""
+    if x.ndim and x.shape[axis] == 0:
+        return xp.exp(x)  # nothing to normalise; max would refuse
+    y = xp.exp(x - xp.max(x, axis=axis, keepdims=True)) if x.ndim else xp.exp(x - x)
+    return y / xp.sum(y, axis=axis, keepdims=True) if x.ndim else y
+
+
+def softmax_backward(xp: Any, grad: Any, y: Any, axis: int = -1) -> Any:
+    """From ``y = softmax(x)``: ``y (grad - sum(grad y))``."""
+    if not y.ndim:
+        return grad * y - grad * y
+    product = grad * y
+    return product - y * xp.sum(product, axis=axis, keepdims=True)
+
+
+def log_softmax(xp: Any, x: Any, axis: int = -1) -> Any:
+    """``x - log(sum(exp(x)))`` along ``axis``."""
+    if not x.ndim:
+        return x - x
+    if x.shape[axis] == 0:
+        return xp.exp(x)
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+def log_softmax_backward(xp: Any, grad: Any, y: Any, axis: int = -1) -> Any:
+    """From ``y = log_softmax(x)``: ``grad - exp(y) sum(grad)``."""
+    if not y.ndim:
+        return grad - xp.exp(y) * grad
+    return grad - xp.exp(y) * xp.sum(grad, axis=axis, keepdims=True)
+
+
+def logsumexp(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """``log(sum(exp(x)))`` over ``axis``: -inf over nothing or over -inf only, +inf where x holds +inf."""
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    if any(x.shape[i] == 0 for i in axes):
+        return xp.sum(x, axis=axis, keepdims=keepdims) - math.inf
+    largest = xp.max(x, axis=axis, keepdims=True)
+    finite = xp.isfinite(largest)
+    # An infinite maximum is itself the answer; it is taken out of the way before inf - inf can be formed.
+    shifted = x - xp.where(finite, largest, 0)
+    total = xp.sum(xp.exp(xp.where(finite, shifted, 0)), axis=axis, keepdims=True)
+    value = xp.where(finite, xp.log(total) + largest, largest)
+    if keepdims or not x.ndim:
+        return value
+    return xp.reshape(value, tuple(n for i, n in enumerate(x.shape) if i not in {j % x.ndim for j in axes}))
+
+
+def softmax_cross_entropy(xp: Any, x: Any, target: Any) -> tuple[Any, Any]:
+    """The loss of each row, ``lse - x[target]``, and ``lse = log(sum(exp(x)))``: x (n, c), target (n,),
+    both (n,).
+
+    The targets must lie in 0 ... c - 1.
+    """
+    lse = logsumexp(xp, x, axis=1)  # (n,)
+    chosen = xp.take_along_axis(x, xp.expand_dims(target, 1), axis=1)  # (n, 1)
+    return lse - xp.squeeze(chosen, axis=1), lse
+
+
+def softmax_cross_entropy_backward(xp: Any, grad: Any, x: Any, target: Any, lse: Any) -> Any:
+    """``grad (softmax(x) - one_hot(target))``: grad, target and lse (n,), x and the result (n, c)."""
+    probability = xp.exp(x - xp.expand_dims(lse, 1))
+    hit = xp.expand_dims(target, 1) == xp.arange(x.shape[1])
+    return xp.expand_dims(grad, 1) * xp.where(hit, probability - 1, probability)
+
+
+def vector_norm(xp: Any, x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
+    """``sum(|x|^ord)^(1 / ord)`` over ``axis``; ord 0 counts what is not zero, inf and -inf are max and min
+    of |x|."""
+    if ord == 2:
+        return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
+    if ord == 0:
+        return xp.sum(xp.where(x != 0, x * 0 + 1, x * 0), axis=axis, keepdims=keepdims)
+    size = xp.abs(x)
+    if ord == 1:
+        return xp.sum(size, axis=axis, keepdims=keepdims)
+    if ord == math.inf:
+        return xp.max(size, axis=axis, keepdims=keepdims)
+    if ord == -math.inf:
+        return xp.min(size, axis=axis, keepdims=keepdims)
+    return xp.sum(size**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
+
+
+# ------------------------------------------------------------------------------------- layers and their norms
+
+
+def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    """``x @ weight.T + bias``: x (..., in), weight (out, in), bias (out,) or None; (..., out)."""
+    y = xp.matmul(x, xp.swapaxes(weight, -1, -2) if weight.ndim > 1 else weight)
+    return y if bias is None else y + bias
+
+
+def layer_norm(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+    """``(x - mean) rstd weight + bias`` with each row's own mean and ``rstd = 1 / sqrt(variance + eps)``.
+
+    x (rows, width), weight and bias (width,) or None.  Gives y, mean (rows, 1) and rstd (rows, 1).
+    Ba, Kiros & Hinton 2016, equation 3.
+    """
+    mean = xp.mean(x, axis=-1, keepdims=True)
+    centred = x - mean
+    rstd = 1 / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + eps)
+    y = centred * rstd
+    if weight is not None:
+        y = y * weight
+    return (y if bias is None else y + bias), mean, rstd
+
+
+def layer_norm_backward(
+    xp: Any, grad: Any, x: Any, weight: Any, mean: Any, rstd: Any
+) -> tuple[Any, Any, Any]:
+    """The gradients of x, weight and bias; the last two also where weight or bias were None.
+
+    With ``h = (x - mean) rstd`` and ``g = grad weight``: ``rstd (g - mean(g) - h mean(g h))``.  For a second
+    derivative mean and rstd must be known as functions of x, not as constants.
+    """
+    normal = (x - mean) * rstd
+    g = grad if weight is None else grad * weight
+    gx = rstd * (
+        g - xp.mean(g, axis=-1, keepdims=True) - normal * xp.mean(g * normal, axis=-1, keepdims=True)
+    )
+    return gx, xp.sum(grad * normal, axis=0), xp.sum(grad, axis=0)
+
+
+def _by_channel(xp: Any, v: Any) -> Any:
+    return xp.reshape(v, (1, v.shape[0], 1))
+
+
+def batch_norm(xp: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any, Any]:
+    """``(x - mean) rstd weight + bias`` with the mean and variance of each channel over the batch.
+
+    x (n, c, length), weight and bias (c,) or None.  Gives y, mean, the biased variance and
+    ``rstd = 1 / sqrt(var + eps)``, each (c,).  Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    mean = xp.mean(x, axis=(0, 2))
+    centred = x - _by_channel(xp, mean)
+    var = xp.mean(centred * centred, axis=(0, 2))
+    rstd = 1 / xp.sqrt(var + eps)
+    y = centred * _by_channel(xp, rstd if weight is None else rstd * weight)
+    return (y if bias is None else y + _by_channel(xp, bias)), mean, var, rstd
+
+
+def batch_norm_backward(
+    xp: Any, grad: Any, x: Any, weight: Any, mean: Any, rstd: Any
+) -> tuple[Any, Any, Any]:
+    """The gradients of x, weight and bias of :func:`batch_norm`; see :func:`layer_norm_backward`."""
+    count = max(x.shape[0] * x.shape[2], 1)
+    normal = (x - _by_channel(xp, mean)) * _by_channel(xp, rstd)
+    gbias = xp.sum(grad, axis=(0, 2))
+    gweight = xp.sum(grad * normal, axis=(0, 2))
+    scale = rstd if weight is None else rstd * weight
+    gx = _by_channel(xp, scale) * (
+        grad - _by_channel(xp, gbias / count) - normal * _by_channel(xp, gweight / count)
+    )
+    return gx, gweight, gbias
+
+
+def gelu(xp: Any, x: Any) -> Any:
+    """``x Phi(x)`` with the normal distribution's Phi.  Hendrycks & Gimpel 2016."""
+    return 0.5 * x * xp.erfc(x * -math.sqrt(0.5))
+
+
+def gelu_backward(xp: Any, grad: Any, x: Any) -> Any:
+    """``grad (Phi(x) + x phi(x))``, phi being the density."""
+    density = xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return grad * (0.5 * xp.erfc(x * -math.sqrt(0.5)) + x * density)
+
+
+# -------------------------------------------------------------------------------------- windows over an image
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """``3`` and ``(3, 3)`` mean the same."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
+    """How many windows fit along one side; with ``ceil_mode`` also a last one that begins inside but ends
+    outside."""
+    free = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (free + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1  # it would begin in the padding on the right
+    return max(count, 0)
+
+
+def im2col(xp: Any, x: Any, kernel: Pair, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1) -> Any:
+    """The windows that a convolution sees, one a column: x (n, c, h, w) gives (n, c * kh * kw, oh * ow).
+
+    ``out[n, (c, i, j), (p, q)] = padded x[n, c, p * stride + i * dilation, q * stride + j * dilation]``
+    """
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
+    n, c, h, w = x.shape
+    oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
+    if ph or pw:
+        x = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    taps = [
+        x[:, :, i * dh : i * dh + (oh - 1) * sh + 1 : sh, j * dw : j * dw + (ow - 1) * sw + 1 : sw]
+        if oh and ow
+        else x[:, :, :0, :0]
+        for i in range(kh)
+        for j in range(kw)
+    ]
+    return xp.reshape(xp.stack(taps, axis=2), (n, c * kh * kw, oh * ow))
+
+
+def _spread(xp: Any, x: Any, axis: int, stride: int, before: int, size: int) -> Any:
+    """Along ``axis`` put element k of x at ``before + k * stride``, with zeros between, cut or filled to
+    ``size``."""
+    shape = x.shape
+    axis %= x.ndim
+    count = shape[axis]
+    if stride > 1:
+        x = xp.pad(
+            xp.expand_dims(x, axis + 1), [(0, (stride - 1) * (i == axis + 1)) for i in range(len(shape) + 1)]
+        )
+        x = xp.reshape(x, (*shape[:axis], count * stride, *shape[axis + 1 :]))
+    after = size - before - count * stride
+    if after < 0:
+        x = x[(slice(None),) * axis + (slice(0, count * stride + after),)]
+    return xp.pad(x, [(before, max(after, 0)) if i == axis else (0, 0) for i in range(len(shape))])
+
+
+def col2im(
+    xp: Any,
+    columns: Any,
+    shape: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+) -> Any:
+    """The adjoint of :func:`im2col`: adds every column back to where its window lay, giving ``shape`` (n,
+    c, h, w)."""
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
+    n, c, h, w = shape
+    oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
+    if not (n and c and oh and ow):
+        return xp.zeros(shape, dtype=columns.dtype)
+    x = xp.reshape(columns, (n, c, kh, kw, oh, ow))
+    # First along the width, then along the height: kh + kw sums instead of kh * kw.
+    rows = sum(
+        _spread(xp, x[:, :, :, j], -1, sw, j * dw, w + 2 * pw) for j in range(kw)
+    )  # (n, c, kh, oh, w + 2 pw)
+    image = sum(_spread(xp, rows[:, :, i], -2, sh, i * dh, h + 2 * ph) for i in range(kh))
+    return image[:, :, ph : ph + h, pw : pw + w] if ph or pw else image
+
+
+def _positions(xp: Any, size: int, count: int, kernel: int, stride: int, padding: int, dilation: int) -> Any:
+    """The positions (count, kernel) that the windows look at; one outside the image is replaced by the
+    nearest one inside its own window, which changes neither the maximum nor where it is first found."""
+    start = xp.expand_dims(xp.arange(count) * stride - padding, 1)
+    first = start + (-xp.minimum(start, 0) + dilation - 1) // dilation * dilation
+    last = start + xp.minimum(dilation * (kernel - 1), (size - 1 - start) // dilation * dilation)
+    return xp.clip(start + xp.expand_dims(xp.arange(kernel) * dilation, 0), first, last)
+
+
+def max_pool2d(
+    xp: Any,
+    x: Any,
+    kernel: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> tuple[Any, Any]:
+    """The largest value of every window, and its flat position in the image: x (n, c, h, w), both (n, c,
+    oh, ow).
+
+    Of equal values the first is taken, row by row; NaN counts as the largest.
+    """
+    (kh, kw), (ph, pw), (dh, dw) = pair(kernel), pair(padding), pair(dilation)
+    sh, sw = pair(kernel if stride is None else stride)
+    n, c, h, w = x.shape
+    oh, ow = windows(h, kh, sh, ph, dh, ceil_mode), windows(w, kw, sw, pw, dw, ceil_mode)
+    if not (n and c and oh and ow):
+        return xp.zeros((n, c, oh, ow), dtype=x.dtype), xp.zeros((n, c, oh, ow), dtype="int64")
+    rows = _positions(xp, h, oh, kh, sh, ph, dh)  # (oh, kh)
+    columns = _positions(xp, w, ow, kw, sw, pw, dw)  # (ow, kw)
+    seen = xp.take(xp.take(x, xp.reshape(rows, (-1,)), axis=2), xp.reshape(columns, (-1,)), axis=3)
+    seen = xp.transpose(xp.reshape(seen, (n, c, oh, kh, ow, kw)), (0, 1, 2, 4, 3, 5))
+    seen = xp.reshape(seen, (n, c, oh, ow, kh * kw))
+    tap = xp.expand_dims(xp.argmax(seen, axis=-1), -1)
+    place = xp.reshape(rows, (oh, 1, kh, 1)) * w + xp.reshape(columns, (1, ow, 1, kw))
+    place = xp.broadcast_to(xp.reshape(place, (1, 1, oh, ow, kh * kw)), seen.shape)
+    return (
+        xp.squeeze(xp.take_along_axis(seen, tap, axis=-1), axis=-1),
+        xp.squeeze(xp.take_along_axis(place, tap, axis=-1), axis=-1),
+    )
+
+
+def max_pool2d_backward(xp: Any, grad: Any, indices: Any, input_shape: tuple[int, ...]) -> Any:
+    """Adds each gradient at the position that :func:`max_pool2d` found: grad, indices (n, c, oh, ow); (n,
+    c, h, w)."""
+    n, c, h, w = input_shape
+    planes = (n * c, grad.shape[2] * grad.shape[3])
+    image = xp.zeros((n * c, h * w), dtype=grad.dtype)
+    return xp.reshape(
+        xp.scatter_add(image, 1, xp.reshape(indices, planes), xp.reshape(grad, planes)), input_shape
+    )
+
+
+# ----------------------------------------------------------------------------------------- adding by an index
+
+
+def index_add(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
+    """``x`` with ``source``'s slice k added to slice ``index[k]`` along ``dim``; repeated indices add up.
+
+    Over arrays only: among Tensors the name means the operation of the same signature.
+    """
+    result = xp.array(x)
+    xp.add.at(result, (slice(None),) * (dim % x.ndim) + (index,), source)
+    return result
+
+
+def scatter_add(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
+    """``x`` with ``source[i, j]`` added to ``x[i, index[i, j]]`` (for two dimensions and dim = 1); repeats
+    add up.
+
+    Over arrays only: among Tensors the name means the operation of the same signature.
+    """
+    result = xp.array(x)
+    dim %= x.ndim
+    where = [
+        index if i == dim else xp.reshape(xp.arange(n), (1,) * i + (n,) + (1,) * (x.ndim - 1 - i))
+        for i, n in enumerate(index.shape)
+    ]
+    xp.add.at(result, tuple(where), source[tuple(slice(0, n) for n in index.shape)])
+    return result
+
+
+def embedding_backward(xp: Any, grad: Any, indices: Any, rows: int) -> Any:
+    """The gradient of a table of which ``table[indices]`` was taken: grad (n, d), indices (n,); (rows, d)."""
+    return xp.index_add(xp.zeros((rows, grad.shape[1]), dtype=grad.dtype), 0, indices, grad)
+
+
+# ------------------------------------------------------------------------------------ steps of the optimizers
+
+
+def sgd_step(
+    xp: Any,
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    momentum_buffers: list[Any] | None,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+) -> None:
+    """One step of gradient descent on every parameter, in place.
+
+    A buffer that is None yet is made here: it starts as a copy of the first gradient.  Sutskever et al.
+    2013, in PyTorch's form, which multiplies the whole momentum by the present lr.
+    """
+    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
+        if maximize:
+            grad = -grad
+        if weight_decay:
+            grad = grad + weight_decay * param
+        if momentum and momentum_buffers is not None:
+            buffer = momentum_buffers[i]
+            if buffer is None:
+                buffer = momentum_buffers[i] = xp.array(grad)
+            else:
+                buffer *= momentum
+                buffer += grad if dampening == 0 else (1 - dampening) * grad
+            grad = grad + momentum * buffer if nesterov else buffer
+        param -= lr * grad
+
+
+def adam_step(
+    xp: Any,
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    exp_avgs: Sequence[Any],
+    exp_avg_sqs: Sequence[Any],
+    steps: Sequence[float],
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    max_exp_avg_sqs: Sequence[Any] | None = None,
+) -> None:
+    """One step of Adam on every parameter, in place.  ``steps`` counts from 1, this step included.
+
+    Kingma & Ba 2015, Algorithm 1; ``decoupled`` is the weight decay of AdamW (Loshchilov & Hutter 2019,
+    Algorithm 2); ``max_exp_avg_sqs`` makes it AMSGrad (Reddi et al. 2018, Algorithm 2).
+    """
+    for i, (param, grad, m, v, t) in enumerate(zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True)):
+        if maximize:
+            grad = -grad
+        if weight_decay and decoupled:
+            param *= 1 - lr * weight_decay
+        elif weight_decay:
+            grad = grad + weight_decay * param
+        m *= beta1
+        m += (1 - beta1) * grad
+        v *= beta2
+        v += (1 - beta2) * (grad * grad)
+        second = v
+        if max_exp_avg_sqs is not None:
+            second = max_exp_avg_sqs[i]
+            second[...] = xp.maximum(second, v)
+        # The corrections of the start from zero, 1 - beta^t, gathered in two scalars.
+        denominator = xp.sqrt(second) / math.sqrt(1 - beta2**t) + eps
+        param -= (lr / (1 - beta1**t)) * (m / denominator)
