@@ -3,8 +3,7 @@
 An operation asks its array module for a name (``xp.sum``, ``xp.matmul``, ``xp.softmax``).  What it gets is
 
 * the array module's own function (``numpy.sum``), or, for a fused step that NumPy has no name for, the
-  formula
-  of that name in :mod:`accelgrad.kernels.plain`;
+  formula of that name in :mod:`accelgrad.kernels.plain`;
 * unless a registered kernel *accepts* the arguments, and, in the mode ``auto``, was measured to be *faster*
   there.
 
@@ -42,8 +41,8 @@ __all__ = [
 MODES = ("auto", "numba", "off")
 
 # In a source checkout the device folders lie at the repository's top, in kernels/cpu and kernels/cuda; an
-# installed copy has them inside this package (setup.cfg maps them).  The top folder has no __init__.py, so
-# it can never hide an installed package that is called "kernels".
+# installed copy has them inside this package (setup.cfg maps them).  The top folder has no __init__.py, so it
+# can never hide an installed package that is called "kernels".
 _here = pathlib.Path(__file__).resolve().parent
 if not (_here / "cpu").is_dir():
     __path__.append(str(_here.parent.parent / "kernels"))
@@ -62,8 +61,7 @@ class Kernel:
 
 _kernels: dict[tuple[str, str], list[Kernel]] = {}
 missing: dict[tuple[str, str], str] = {}
-"""Why the kernels of a (device, file) cannot be used here, e.g. ``{("cpu", "reduce"): "ImportError:
-..."}``."""
+"""Why the kernels of a (device, file) cannot be used here: ``{("cpu", "reduce"): "ImportError: ..."}``."""
 
 
 def always(*args: Any, **kwargs: Any) -> bool:
@@ -80,17 +78,19 @@ def kernel(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an implementation of ``xp.<name>`` on ``device`` ("cpu" or "cuda").
 
-    ``accepts(*args, **kwargs)`` is its whole contract: it is called with the arguments of the call, and
-    only where it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where
-    the kernel was measured to win.  Several kernels may share a name: the first that accepts is taken.
+    ``accepts(*args, **kwargs)`` is its whole contract: it is called with the arguments of the call, and only
+    where it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where the kernel
+    was measured to win.  Several kernels may share a name: the first that accepts is taken.  What only the
+    running kernel can see (a bad index, an odd list of arrays) it answers with ``NotImplemented``, before
+    anything was written; then the array module or the plain formula runs.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if not function.__module__.startswith("accelgrad.kernels."):
             raise ImportError(
                 f"the kernel {name!r} was imported as {function.__module__!r}; import it as"
-                f" accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]}, or it would register
-                twice"
+                f" accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]}, or it would register"
+                " twice"
             )
         entries = _kernels.setdefault((device, name), [])
         entries[:] = [entry for entry in entries if entry.call.__qualname__ != function.__qualname__]
@@ -170,9 +170,9 @@ def get_num_threads() -> int:
 def contents(device: str) -> dict[str, tuple[str, int | None]]:
     """The table of contents of ``kernels/<device>``: name -> (file, least size).
 
-    ``least size`` is the number of elements of the first argument below which the mode ``auto`` does not
-    even look at the kernels (so that small work never imports Numba); None says that ``auto`` never takes
-    them.
+    ``least size`` is the number of elements of the first argument (for a list of arrays: of all of them) below
+    which the mode ``auto`` does not even look at the kernels, so that small work never imports Numba; None says
+    that ``auto`` never takes them.
     """
     try:
         return importlib.import_module(f"{__name__}.{device}").CONTENTS
@@ -182,7 +182,7 @@ def contents(device: str) -> dict[str, tuple[str, int | None]]:
 
 
 def load(name: str, device: str) -> list[Kernel]:
-    """The registered kernels of a name, importing their file at first use; [] with a recorded reason if it
+    """The registered kernels of a name, importing their file at first use; [] with a recorded reason if that
     fails."""
     entry = contents(device).get(name)
     if entry is None:
@@ -224,12 +224,18 @@ def _dispatcher(
 
     def dispatch(x: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal entries
-        if x.size >= least:
+        try:
+            size = x.size
+        except AttributeError:  # the arrays of an optimizer's step; a Python number counts as nothing
+            size = sum([y.size for y in x]) if type(x) is list else -1
+        if size >= least:
             if entries is None:
                 entries = load(name, kind)
             for entry in entries:
                 if entry.accepts(x, *args, **kwargs) and (every or entry.faster(x, *args, **kwargs)):
-                    return entry.call(x, *args, **kwargs)
+                    result = entry.call(x, *args, **kwargs)
+                    if result is not NotImplemented:
+                        return result
         return base(x, *args, **kwargs)
 
     dispatch.__name__ = name
@@ -237,8 +243,7 @@ def _dispatcher(
 
 
 def report(device: str = "cpu") -> Iterator[tuple[str, str, str]]:
-    """Per name of ``kernels/<device>``: (name, what is used, why); what ``accelgrad.show_config()``
-    prints."""
+    """Per name of ``kernels/<device>``: (name, what is used, why); ``accelgrad.show_config()`` prints it."""
     for name, (file, least) in sorted(contents(device).items()):
         entries = [] if _mode == "off" else load(name, device)
         if _mode == "off":
