@@ -1,0 +1,117 @@
+"""How the CPU kernels are compiled: one decorator, and the folder that keeps the machine code between
+sessions.
+
+Nothing is compiled at import.  A function is compiled at its first call with given types, or loaded from
+disk if some earlier process has compiled it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+
+__all__ = ["cache_folder", "jit"]
+
+# The flags under which LLVM may use x * y + z in one instruction, and, with "reassoc", several partial sums.
+# NaN and the infinities keep their meaning in both.
+CONTRACT = {"contract"}
+REASSOCIATE = {"contract", "reassoc", "nsz"}
+
+_KEEP_SECONDS = 30 * 24 * 3600
+
+
+def user_cache() -> pathlib.Path:
+    """Where programs of this user keep what they can make again."""
+    if sys.platform == "win32":
+        return pathlib.Path(os.environ.get("LOCALAPPDATA") or pathlib.Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return pathlib.Path.home() / "Library" / "Caches"
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+
+
+def _writable(folder: pathlib.Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _fingerprint() -> str:
+    """Numba compares the file of a function alone with its cache; here functions are inlined from other
+    files."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
+    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _find_cache_folder() -> str | None:
+    roots: list[pathlib.Path] = []
+    if numba.config.CACHE_DIR:  # the user's NUMBA_CACHE_DIR
+        roots.append(pathlib.Path(numba.config.CACHE_DIR))
+    else:
+        with contextlib.suppress(RuntimeError):  # no home folder
+            roots.append(user_cache())
+    for root in roots:
+        folder = root / "accelgrad" / _fingerprint()
+        if _writable(folder):
+            _forget_old(folder)
+            return str(folder)
+    return None
+
+
+def _forget_old(folder: pathlib.Path) -> None:
+    """Delete the machine code of other versions that nobody has asked for in a month."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+        for other in folder.parent.iterdir():
+            if other != folder and time.time() - other.stat().st_mtime > _KEEP_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+_folder: str | None = None
+_searched = False
+
+
+def cache_folder() -> str | None:
+    """The folder that keeps the compiled kernels; None where nothing can be written, and each process
+    compiles."""
+    global _folder, _searched
+    if not _searched:
+        _folder, _searched = _find_cache_folder(), True
+    return _folder
+
+
+def jit(fastmath: set[str] | bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Numba's ``njit``: without the GIL (see threads.py), NumPy's division, cached on disk wherever that
+    works."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        settings = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, **options}
+        folder = cache_folder()
+        if folder is None:
+            return numba.njit(**settings)(function)
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = folder  # read while the decorator runs
+        try:
+            return numba.njit(cache=True, **settings)(function)
+        except RuntimeError:  # the folder went away since it was checked
+            return numba.njit(**settings)(function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    return decorate

@@ -1,0 +1,279 @@
+"""The matrix product: packed panels around a tile that stays in the registers, for every shape and layout.
+
+The loop nest is Goto's (Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication"):
+three outer loops cut A and B into blocks that fit the caches, and copy them into panels that are read from
+front to back; the two inner loops run the register tile of vector.py over the panels.  Transposed and
+strided operands cost nothing extra, because packing reads them where they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, jit
+from accelgrad.kernels.cpu.threads import parallel
+from accelgrad.kernels.cpu.vector import (
+    TILES,
+    copy_rows,
+    item_size,
+    lanes,
+    load,
+    micro_kernel,
+    pointer,
+    store,
+    tile_columns,
+    tile_rows,
+    transpose_a,
+    transpose_b,
+)
+from numba import carray
+
+from accelgrad.kernels import kernel
+
+__all__ = ["matmul"]
+
+DEPTH = 256  # of a block: one panel of B, 256 x 32 float32, fills two thirds of a 48 KiB level-1 cache
+HEIGHT = 192  # of a block of A: 192 KiB in the level-2 cache
+BREADTH = 2048  # of a block of B: 2 MiB in the level-3 cache
+PARALLEL = 1 << 21  # multiplications from which a second thread pays: about 30 microseconds of one core
+
+
+# Strides are in elements.  Every function ends with ``zero``, the 0 of the element type.
+
+
+@jit()
+def pack_a(target, source, count, depth, stride, step, zero):
+    """target[k * rows + i] = source[i * stride + k * step] for i < count, and 0 for the rows that are
+    missing."""
+    size, rows, done = item_size(zero), tile_rows(zero), 0
+    if step == 1 and count == rows and depth >= lanes(zero):
+        blocks = depth // lanes(zero)
+        transpose_a(target, source, blocks, stride, zero)
+        done = blocks * lanes(zero)
+    for k in range(done, depth):
+        for i in range(count):
+            store(target + (k * rows + i) * size, load(source + (i * stride + k * step) * size, zero))
+        for i in range(count, rows):
+            store(target + (k * rows + i) * size, zero)
+
+
+@jit()
+def pack_b(target, source, count, depth, stride, step, zero):
+    """target[k * columns + j] = source[j * stride + k * step] for j < count, and 0 for the columns
+    missing."""
+    size, columns, done = item_size(zero), tile_columns(zero), 0
+    if count == columns:
+        if stride == 1:
+            copy_rows(target, source, depth, step, zero)
+            return
+        if step == 1 and depth >= lanes(zero):
+            blocks = depth // lanes(zero)
+            transpose_b(target, source, blocks, stride, zero)
+            done = blocks * lanes(zero)
+    for k in range(done, depth):
+        for j in range(count):
+            store(target + (k * columns + j) * size, load(source + (j * stride + k * step) * size, zero))
+        for j in range(count, columns):
+            store(target + (k * columns + j) * size, zero)
+
+
+@jit()
+def aligned(buffer):
+    """The first address in a buffer at which a cache line begins."""
+    return (buffer.ctypes.data + 63) & ~63
+
+
+@jit(CONTRACT)
+def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, zero):
+    """c[i, j] = sum over p of a[i, p] b[p, j], for one pair of matrices.
+
+    for columns in blocks of BREADTH:  for p in blocks of DEPTH:  pack that block of b
+        for rows in blocks of HEIGHT:  pack that block of a
+            for panels of b:  for panels of a:  one register tile
+    """
+    size, rows, columns = item_size(zero), tile_rows(zero), tile_columns(zero)
+    depth_most = min(k, DEPTH)
+    height_most = min(m + rows - 1, HEIGHT) // rows * rows
+    breadth_most = min(n + columns - 1, BREADTH) // columns * columns
+    panels_a = np.empty(height_most * depth_most * size + 128, np.uint8)
+    panels_b = np.empty(breadth_most * depth_most * size + 128, np.uint8)
+    edge = np.empty(rows * columns * size + 64, np.uint8)
+    packed_a, packed_b, tile = aligned(panels_a), aligned(panels_b), aligned(edge)
+    for j0 in range(0, n, breadth_most):
+        breadth = min(breadth_most, n - j0)
+        for p0 in range(0, k, depth_most):
+            depth = min(depth_most, k - p0)
+            for j in range(0, breadth, columns):
+                source = b + (p0 * b_row + (j0 + j) * b_column) * size
+                count = min(columns, breadth - j)
+                pack_b(packed_b + j * depth * size, source, count, depth, b_column, b_row, zero)
+            for i0 in range(0, m, height_most):
+                height = min(height_most, m - i0)
+                for i in range(0, height, rows):
+                    source = a + ((i0 + i) * a_row + p0 * a_column) * size
+                    count = min(rows, height - i)
+                    pack_a(packed_a + i * depth * size, source, count, depth, a_row, a_column, zero)
+                for j in range(0, breadth, columns):
+                    panel_b = packed_b + j * depth * size
+                    for i in range(0, height, rows):
+                        panel_a = packed_a + i * depth * size
+                        target = c + ((i0 + i) * c_row + j0 + j) * size
+                        if i + rows <= height and j + columns <= breadth:
+                            micro_kernel(panel_a, panel_b, depth, target, c_row, p0, zero)
+                            continue
+                        micro_kernel(panel_a, panel_b, depth, tile, columns, 0, zero)
+                        for r in range(min(rows, height - i)):
+                            for s in range(min(columns, breadth - j)):
+                                place = target + (r * c_row + s) * size
+                                value = load(tile + (r * columns + s) * size, zero)
+                                store(place, load(place, zero) + value if p0 else value)
+    # The buffers were used through their addresses only: keep them alive until here.
+    return panels_a[0] + panels_b[0] + edge[0]
+
+
+@jit(REASSOCIATE)
+def times_vector(a, a_row, a_column, x, x_step, y, y_step, m, k, zero):
+    """y[i] = sum over p of a[i, p] x[p]: a is read once, along whichever of its sides is contiguous."""
+    size = item_size(zero)
+    copy = np.empty(k * size, np.uint8)
+    for p in range(k):
+        store(copy.ctypes.data + p * size, load(x + p * x_step * size, zero))
+    vector = carray(pointer(copy.ctypes.data, zero), (k,))
+    if a_column == 1:
+        for i in range(m):
+            row = carray(pointer(a + i * a_row * size, zero), (k,))
+            total = zero
+            for p in range(k):
+                total += row[p] * vector[p]
+            store(y + i * y_step * size, total)
+    elif a_row == 1:
+        chunk = 2048
+        sums = np.empty(chunk * size, np.uint8)
+        total = carray(pointer(sums.ctypes.data, zero), (chunk,))
+        for i0 in range(0, m, chunk):
+            count = min(chunk, m - i0)
+            for i in range(count):
+                total[i] = zero
+            for p in range(k):
+                column = carray(pointer(a + (i0 + p * a_column) * size, zero), (count,))
+                factor = vector[p]
+                for i in range(count):
+                    total[i] += column[i] * factor
+            for i in range(count):
+                store(y + (i0 + i) * y_step * size, total[i])
+        return sums[0] + copy[0]
+    else:
+        for i in range(m):
+            value = zero
+            for p in range(k):
+                value += load(a + (i * a_row + p * a_column) * size, zero) * vector[p]
+            store(y + i * y_step * size, value)
+    return copy[0]
+
+
+@jit()
+def products(start, stop, units, grain, by_rows, places, a_row, a_column, b_row, b_column, m, n, k, zero):
+    """The units start ... stop of all the products: each product is cut into ``units`` of ``grain`` rows or
+    columns.
+
+    ``places`` (count, 3) holds the addresses of a, b and c.
+    """
+    size = item_size(zero)
+    unit = start
+    while unit < stop:
+        which, first = unit // units, unit % units
+        last = min(units, first + stop - unit)
+        a, b, c = places[which, 0], places[which, 1], places[which, 2]
+        low, rows, columns = first * grain, m, n
+        if by_rows:
+            rows = min(last * grain, m) - low
+            a += low * a_row * size
+            c += low * n * size
+        else:
+            columns = min(last * grain, n) - low
+            b += low * b_column * size
+            c += low * size
+        if columns == 1:
+            times_vector(a, a_row, a_column, b, b_row, c, n, rows, k, zero)
+        elif rows == 1:
+            times_vector(b, b_column, b_row, a, a_column, c, 1, columns, k, zero)
+        else:
+            product(a, a_row, a_column, b, b_row, b_column, c, n, rows, columns, k, zero)
+        unit += last - first
+
+
+ZERO = {"f": np.float32(0), "d": np.float64(0)}
+
+
+def accepts(a: Any, b: Any, *rest: Any, **options: Any) -> bool:
+    """Two real matrices or vectors of one dtype, with at least one element each, whose shapes fit."""
+    return (
+        not rest
+        and not options
+        and type(a) is np.ndarray
+        and type(b) is np.ndarray
+        and a.dtype is b.dtype
+        and a.dtype.char in ZERO
+        and a.dtype.isnative
+        and a.size > 0
+        and b.size > 0
+        and a.ndim > 0
+        and b.ndim > 0
+        and a.shape[-1] == b.shape[-2 if b.ndim > 1 else 0]
+        and aligned_to_elements(a)
+        and aligned_to_elements(b)
+    )
+
+
+def aligned_to_elements(x: np.ndarray) -> bool:
+    """Whether every stride and the address are whole numbers of elements."""
+    return x.flags.aligned and all(step % x.itemsize == 0 for step in x.strides)
+
+
+def offsets(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
+    """The address of every matrix of ``x`` when its leading dimensions are broadcast to ``batch``."""
+    address = np.full(batch, x.__array_interface__["data"][0], np.int64)
+    for i, (size, step) in enumerate(zip(x.shape[:-2], x.strides[:-2], strict=True)):
+        if size > 1:
+            place = len(batch) - (x.ndim - 2) + i
+            address += np.reshape(np.arange(size) * step, (-1,) + (1,) * (len(batch) - 1 - place))
+    return address.reshape(-1)
+
+
+@kernel("matmul", "cpu", accepts=accepts, faster=lambda a, b: False)
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` with NumPy's rules for vectors and leading dimensions.
+
+    for each matrix of the batch:  for i in rows:  for j in columns:  for p:  c[i, j] += a[i, p] * b[p, j]
+    """
+    left = a.reshape(1, -1) if a.ndim == 1 else a
+    right = b.reshape(-1, 1) if b.ndim == 1 else b
+    m, k = left.shape[-2:]
+    n = right.shape[-1]
+    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    c = np.empty((*batch, m, n), a.dtype)
+    places = np.stack([offsets(left, batch), offsets(right, batch), offsets(c, batch)], axis=1)
+    size, zero = a.itemsize, ZERO[a.dtype.char]
+    steps = [step // size for step in (*left.strides[-2:], *right.strides[-2:])]
+    rows, columns = TILES[size]
+    by_rows = m * columns >= n * rows
+    grain = (rows if by_rows else columns) if m > 1 and n > 1 else 256
+    units = -(-(m if by_rows else n) // grain)
+    parallel(
+        products,
+        units * len(places),
+        units,
+        grain,
+        by_rows,
+        places,
+        *steps,
+        m,
+        n,
+        k,
+        zero,
+        wide=m * n * k * len(places) >= PARALLEL,
+    )
+    if a.ndim == 1:
+        c = c[..., 0, :]
+    return c[..., 0] if b.ndim == 1 else c

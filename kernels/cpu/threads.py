@@ -1,0 +1,90 @@
+"""Several cores for one kernel: plain threads that call the same compiled function on parts of its range.
+
+The compiled functions release the GIL, so ordinary threads run them at the same time.  Compared with
+Numba's own ``prange`` there is only one version of each kernel to compile, load and trust; the launches of
+several Python threads cannot collide; and a forked child (a loader's worker) starts without a pool instead
+of hanging in its parent's. A launch costs some 30 to 70 microseconds, so kernels come here only with
+several times that much work.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from accelgrad.kernels import get_num_threads
+
+__all__ = ["parallel"]
+
+_launch = threading.Lock()  # one launch at a time; who finds it taken works alone
+_inbox: list[SimpleQueue[Any]] = []  # one for each helper thread
+
+
+def _work(inbox: SimpleQueue[Any]) -> None:
+    while True:
+        function, start, stop, args, outbox = inbox.get()
+        try:
+            function(start, stop, *args)
+        except BaseException as error:
+            outbox.put(error)
+        else:
+            outbox.put(None)
+        del function, args, outbox  # an idle thread must not keep arrays alive
+
+
+def _forget() -> None:
+    """A forked child has the queues but not the threads of its parent, and perhaps a lock that nobody will
+    open."""
+    global _launch
+    _launch = threading.Lock()
+    _inbox.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def parts(count: int, threads: int, grain: int = 1) -> list[tuple[int, int]]:
+    """``range(count)`` in at most ``threads`` pieces that begin at multiples of ``grain``.
+
+    >>> parts(10, 3)
+    [(0, 4), (4, 8), (8, 10)]
+    """
+    pieces = -(-count // grain)
+    size = -(-pieces // max(threads, 1)) * grain
+    return [(start, min(start + size, count)) for start in range(0, count, max(size, 1))]
+
+
+def parallel(function: Callable[..., Any], count: int, *args: Any, wide: bool = True, grain: int = 1) -> None:
+    """``function(start, stop, *args)`` over pieces of ``range(count)``, at the same time if ``wide``.
+
+    With one thread, one piece, or another launch under way it is one call in this thread.  The pieces must
+    not write to the same places.  An exception is raised here, after all pieces have come to an end.
+    """
+    threads = get_num_threads() if wide else 1
+    pieces = parts(count, threads, grain) if threads > 1 else ()
+    if len(pieces) < 2 or not _launch.acquire(blocking=False):
+        function(0, count, *args)
+        return
+    try:
+        while len(_inbox) < len(pieces) - 1:
+            _inbox.append(SimpleQueue())
+            threading.Thread(target=_work, args=(_inbox[-1],), name="accelgrad kernel", daemon=True).start()
+        # A box of its own for every launch: after Ctrl-C a late piece reports to nobody.
+        outbox: SimpleQueue[BaseException | None] = SimpleQueue()
+        for inbox, (start, stop) in zip(_inbox, pieces[1:], strict=False):
+            inbox.put((function, start, stop, args, outbox))
+        failure: BaseException | None = None
+        try:
+            function(*pieces[0], *args)
+        except BaseException as error:
+            failure = error
+        for _ in pieces[1:]:
+            failure = outbox.get() or failure
+    finally:
+        _launch.release()
+    if failure is not None:
+        raise failure
