@@ -8,10 +8,12 @@ strided operands cost nothing extra, because packing reads them where they lie.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, jit
+from accelgrad.kernels.cpu.objects import DESCR, array_address, extent, step
 from accelgrad.kernels.cpu.threads import parallel
 from accelgrad.kernels.cpu.vector import (
     TILES,
@@ -36,6 +38,10 @@ __all__ = ["matmul"]
 DEPTH = 256  # of a block: one panel of B, 256 x 32 float32, fills two thirds of a 48 KiB level-1 cache
 HEIGHT = 192  # of a block of A: 192 KiB in the level-2 cache
 BREADTH = 2048  # of a block of B: 2 MiB in the level-3 cache
+# What one thread packs into: a tile for the edges of C, a block of A, a block of B, for float64 and any tile.
+TILE_BYTES = 4096
+A_BYTES = (HEIGHT * DEPTH * 8 // 64 + 1) * 64
+WORKSPACE_BYTES = TILE_BYTES + A_BYTES + (BREADTH * DEPTH + 64) * 8
 PARALLEL = 1 << 21  # multiplications from which a second thread pays: about 30 microseconds of one core
 
 
@@ -78,14 +84,8 @@ def pack_b(target, source, count, depth, stride, step, zero):
             store(target + (k * columns + j) * size, zero)
 
 
-@jit()
-def aligned(buffer):
-    """The first address in a buffer at which a cache line begins."""
-    return (buffer.ctypes.data + 63) & ~63
-
-
 @jit(CONTRACT)
-def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, zero):
+def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, workspace, zero):
     """c[i, j] = sum over p of a[i, p] b[p, j], for one pair of matrices.
 
     for columns in blocks of BREADTH:  for p in blocks of DEPTH:  pack that block of b
@@ -96,10 +96,9 @@ def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, zero):
     depth_most = min(k, DEPTH)
     height_most = min(m + rows - 1, HEIGHT) // rows * rows
     breadth_most = min(n + columns - 1, BREADTH) // columns * columns
-    panels_a = np.empty(height_most * depth_most * size + 128, np.uint8)
-    panels_b = np.empty(breadth_most * depth_most * size + 128, np.uint8)
-    edge = np.empty(rows * columns * size + 64, np.uint8)
-    packed_a, packed_b, tile = aligned(panels_a), aligned(panels_b), aligned(edge)
+    tile = workspace
+    packed_a = tile + TILE_BYTES
+    packed_b = packed_a + A_BYTES
     for j0 in range(0, n, breadth_most):
         breadth = min(breadth_most, n - j0)
         for p0 in range(0, k, depth_most):
@@ -128,8 +127,6 @@ def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, zero):
                                 place = target + (r * c_row + s) * size
                                 value = load(tile + (r * columns + s) * size, zero)
                                 store(place, load(place, zero) + value if p0 else value)
-    # The buffers were used through their addresses only: keep them alive until here.
-    return panels_a[0] + panels_b[0] + edge[0]
 
 
 @jit(REASSOCIATE)
@@ -173,34 +170,96 @@ def times_vector(a, a_row, a_column, x, x_step, y, y_step, m, k, zero):
 
 
 @jit()
-def products(start, stop, units, grain, by_rows, places, a_row, a_column, b_row, b_column, m, n, k, zero):
-    """The units start ... stop of all the products: each product is cut into ``units`` of ``grain`` rows or
-    columns.
-
-    ``places`` (count, 3) holds the addresses of a, b and c.
-    """
+def part(start, stop, grain, by_rows, a, a_row, a_column, b, b_row, b_column, c, m, n, k, workspace, zero):
+    """Of one product the units start ... stop, each of ``grain`` rows or columns."""
     size = item_size(zero)
+    low = start * grain
+    if by_rows:
+        m = min(stop * grain, m) - low
+        a += low * a_row * size
+        c += low * n * size
+        columns = n
+    else:
+        columns = min(stop * grain, n) - low
+        b += low * b_column * size
+        c += low * size
+    if columns == 1:
+        times_vector(a, a_row, a_column, b, b_row, c, n, m, k, zero)
+    elif m == 1:
+        times_vector(b, b_column, b_row, a, a_column, c, 1, columns, k, zero)
+    else:
+        product(a, a_row, a_column, b, b_row, b_column, c, n, m, columns, k, workspace, zero)
+
+
+@jit()
+def one_product(start, stop, a, b, c, grain, by_rows, workspace, zero):
+    """A share of ``a @ b`` for two matrices: a, b and c are the identities of the arrays."""
+    size = item_size(zero)
+    part(
+        start,
+        stop,
+        grain,
+        by_rows,
+        array_address(a),
+        step(a, 0) // size,
+        step(a, 1) // size,
+        array_address(b),
+        step(b, 0) // size,
+        step(b, 1) // size,
+        array_address(c),
+        extent(a, 0),
+        extent(b, 1),
+        extent(a, 1),
+        workspace,
+        zero,
+    )
+
+
+@jit()
+def products(start, stop, units, grain, by_rows, places, steps, m, n, k, workspace, zero):
+    """A share of many products of ``units`` each: ``places`` (count, 3) holds the addresses of a, b and c."""
     unit = start
     while unit < stop:
         which, first = unit // units, unit % units
         last = min(units, first + stop - unit)
-        a, b, c = places[which, 0], places[which, 1], places[which, 2]
-        low, rows, columns = first * grain, m, n
-        if by_rows:
-            rows = min(last * grain, m) - low
-            a += low * a_row * size
-            c += low * n * size
-        else:
-            columns = min(last * grain, n) - low
-            b += low * b_column * size
-            c += low * size
-        if columns == 1:
-            times_vector(a, a_row, a_column, b, b_row, c, n, rows, k, zero)
-        elif rows == 1:
-            times_vector(b, b_column, b_row, a, a_column, c, 1, columns, k, zero)
-        else:
-            product(a, a_row, a_column, b, b_row, b_column, c, n, rows, columns, k, zero)
+        part(
+            first,
+            last,
+            grain,
+            by_rows,
+            places[which, 0],
+            steps[0],
+            steps[1],
+            places[which, 1],
+            steps[2],
+            steps[3],
+            places[which, 2],
+            m,
+            n,
+            k,
+            workspace,
+            zero,
+        )
         unit += last - first
+
+
+class Workspace(threading.local):
+    """Each thread's own room for the panels, kept: fresh memory would cost a page fault for every 4 KiB."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(WORKSPACE_BYTES + 64, np.uint8)
+        self.address = (self.memory.ctypes.data + 63) & ~63
+
+
+room = Workspace()
+
+
+def share_of_one(start: int, stop: int, *args: Any) -> None:
+    one_product(start, stop, *args[:-1], room.address, args[-1])
+
+
+def share_of_many(start: int, stop: int, *args: Any) -> None:
+    products(start, stop, *args[:-1], room.address, args[-1])
 
 
 ZERO = {"f": np.float32(0), "d": np.float64(0)}
@@ -209,35 +268,35 @@ ZERO = {"f": np.float32(0), "d": np.float64(0)}
 def accepts(a: Any, b: Any, *rest: Any, **options: Any) -> bool:
     """Two real matrices or vectors of one dtype, with at least one element each, whose shapes fit."""
     return (
-        not rest
-        and not options
-        and type(a) is np.ndarray
+        type(a) is np.ndarray
         and type(b) is np.ndarray
         and a.dtype is b.dtype
-        and a.dtype.char in ZERO
-        and a.dtype.isnative
+        and a.dtype in DESCR
+        and not rest
+        and not options
         and a.size > 0
         and b.size > 0
         and a.ndim > 0
         and b.ndim > 0
         and a.shape[-1] == b.shape[-2 if b.ndim > 1 else 0]
-        and aligned_to_elements(a)
-        and aligned_to_elements(b)
+        and whole_elements(a)
+        and whole_elements(b)
     )
 
 
-def aligned_to_elements(x: np.ndarray) -> bool:
-    """Whether every stride and the address are whole numbers of elements."""
-    return x.flags.aligned and all(step % x.itemsize == 0 for step in x.strides)
+def whole_elements(x: np.ndarray) -> bool:
+    """Whether the address and every stride are whole numbers of elements."""
+    flags = x.flags
+    return flags.c_contiguous or (flags.aligned and all(step % x.itemsize == 0 for step in x.strides))
 
 
 def offsets(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
     """The address of every matrix of ``x`` when its leading dimensions are broadcast to ``batch``."""
-    address = np.full(batch, x.__array_interface__["data"][0], np.int64)
-    for i, (size, step) in enumerate(zip(x.shape[:-2], x.strides[:-2], strict=True)):
+    address = np.full(batch, x.ctypes.data, np.int64)
+    for i, (size, stride) in enumerate(zip(x.shape[:-2], x.strides[:-2], strict=True)):
         if size > 1:
             place = len(batch) - (x.ndim - 2) + i
-            address += np.reshape(np.arange(size) * step, (-1,) + (1,) * (len(batch) - 1 - place))
+            address += np.reshape(np.arange(size) * stride, (-1,) + (1,) * (len(batch) - 1 - place))
     return address.reshape(-1)
 
 
@@ -247,33 +306,28 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     for each matrix of the batch:  for i in rows:  for j in columns:  for p:  c[i, j] += a[i, p] * b[p, j]
     """
-    left = a.reshape(1, -1) if a.ndim == 1 else a
-    right = b.reshape(-1, 1) if b.ndim == 1 else b
+    left = a[None] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
     m, k = left.shape[-2:]
     n = right.shape[-1]
-    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    c = np.empty((*batch, m, n), a.dtype)
-    places = np.stack([offsets(left, batch), offsets(right, batch), offsets(c, batch)], axis=1)
     size, zero = a.itemsize, ZERO[a.dtype.char]
-    steps = [step // size for step in (*left.strides[-2:], *right.strides[-2:])]
     rows, columns = TILES[size]
     by_rows = m * columns >= n * rows
     grain = (rows if by_rows else columns) if m > 1 and n > 1 else 256
     units = -(-(m if by_rows else n) // grain)
-    parallel(
-        products,
-        units * len(places),
-        units,
-        grain,
-        by_rows,
-        places,
-        *steps,
-        m,
-        n,
-        k,
-        zero,
-        wide=m * n * k * len(places) >= PARALLEL,
-    )
+    if left.ndim == 2 and right.ndim == 2:
+        c = np.empty((m, n), a.dtype)
+        objects = id(left), id(right), id(c)
+        wide = m * n * k >= PARALLEL
+        parallel(share_of_one, units, *objects, grain, by_rows, zero, wide=wide)
+    else:
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        c = np.empty((*batch, m, n), a.dtype)
+        places = np.stack([offsets(left, batch), offsets(right, batch), offsets(c, batch)], axis=1)
+        steps = tuple(step // size for step in (*left.strides[-2:], *right.strides[-2:]))
+        wide = m * n * k * len(places) >= PARALLEL
+        shares = units * len(places)
+        parallel(share_of_many, shares, units, grain, by_rows, places, steps, m, n, k, zero, wide=wide)
     if a.ndim == 1:
         c = c[..., 0, :]
     return c[..., 0] if b.ndim == 1 else c
