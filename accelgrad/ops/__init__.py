@@ -1,0 +1,11 @@
+"""The operations, in families; importing this package registers them all."""
+
+import importlib
+
+FAMILIES = (
+    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "linalg", "shape", "index", "sorting",
+    "activation", "loss", "conv", "pool", "norm", "embedding", "dropout", "attention", "recurrent", "sampling", "reading",
+)  # fmt: skip
+
+for _family in FAMILIES:
+    importlib.import_module(f"accelgrad.ops.{_family}")

@@ -1,0 +1,264 @@
+"""Devices and array modules: which library an array belongs to, and how it moves between host and card.
+
+This is the one place that imports CuPy, at first use of a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from accelgrad import kernels
+
+__all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_default_device"]
+
+
+class Device:
+    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``; PyTorch's spellings ``"cuda"``, ``"cuda:0"`` mean the same.
+
+    >>> Device("gpu:1")
+    device(type='cuda', index=1)
+    >>> str(Device("cpu")), Device("cuda:0") == Device("gpu", 0)
+    ('cpu', True)
+    """
+
+    __slots__ = ("index", "type")
+    type: str
+    index: int | None
+
+    def __new__(cls, type: str | int | Device = "cpu", index: int | None = None) -> Device:
+        if isinstance(type, Device):
+            return type
+        if isinstance(type, int) and not isinstance(type, bool):
+            type, index = "cuda", type
+        if not isinstance(type, str):
+            raise TypeError(f"device must be a string such as 'cpu' or 'gpu:0', got {type!r}")
+        kind, colon, number = type.strip().lower().partition(":")
+        if colon:
+            if index is not None:
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}'; write 'gpu:0'")
+            index = int(number)
+        kind = {"gpu": "cuda"}.get(kind, kind)
+        if kind == "auto":
+            from accelgrad import gpu
+
+            kind = "cuda" if gpu.status().ok else "cpu"
+        if kind not in ("cpu", "cuda"):
+            raise RuntimeError(
+                f"Expected one of cpu, gpu, cuda, auto device type at start of device string: {type}"
+            )
+        if index is not None and (index < 0 or (kind == "cpu" and index > 0)):
+            raise RuntimeError(f"device index {index} is out of range for device type {kind!r}")
+        self = object.__new__(cls)
+        object.__setattr__(self, "type", kind)
+        object.__setattr__(self, "index", index)
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"attribute {name!r} of a device cannot be changed; make a new one")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r}" + ("" if self.index is None else f", index={self.index}") + ")"
+
+    def __reduce__(self) -> Any:
+        return Device, (self.type, self.index)
+
+    def __enter__(self) -> Device:
+        _context.append(namespace(self))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _context.pop()
+
+
+device = Device
+
+
+class Namespace:
+    """An array module with the kernels laid over it: what formulas call ``xp``.
+
+    A name is resolved once (by :func:`accelgrad.kernels.resolve`) and then is an ordinary attribute.
+
+    >>> xp = namespace("cpu")
+    >>> float(xp.sum(xp.ones((2, 3))))
+    6.0
+    """
+
+    def __init__(self, module: Any, device: Device) -> None:
+        self.module = module
+        self.device = device
+        self.kernel_device = device.type
+        self.differentiable = False
+        self._fixed = frozenset(self.__dict__) | {"_fixed"}
+        kernels._forgetters.append(self._forget)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = kernels.resolve(name, self)
+        self.__dict__[name] = value
+        return value
+
+    def _forget(self) -> None:
+        for name in [name for name in self.__dict__ if name not in self._fixed]:
+            del self.__dict__[name]
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        """A copy of the array ``x`` with another NumPy dtype; ``x`` itself where it has that dtype already."""
+        return x.astype(dtype, copy=False)
+
+    def run(self, primitive: Any, *arrays: Any, **options: Any) -> Any:
+        """Another primitive's forward formula on raw arrays, recording nothing."""
+        return primitive.run(self, *arrays, **options)
+
+    def from_host(self, array: np.ndarray) -> Any:
+        """The array on this namespace's device; on the CPU the same object."""
+        return array
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """The array as NumPy's; on the CPU the same object, from a card a copy."""
+        return array
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """A context in which new arrays are made on this namespace's device."""
+        return contextlib.nullcontext()
+
+    def __repr__(self) -> str:
+        return f"<namespace {self.module.__name__} on {self.device}>"
+
+    def __reduce__(self) -> Any:
+        return namespace, (str(self.device),)
+
+
+class CudaNamespace(Namespace):
+    """CuPy on one card."""
+
+    def from_host(self, array: np.ndarray) -> Any:
+        with self.scope():
+            return self.module.asarray(array)
+
+    def to_host(self, array: Any) -> np.ndarray:
+        return self.module.asnumpy(array)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        return self.module.cuda.Device(self.device.index)
+
+
+CPU = Namespace(np, Device("cpu"))
+_namespaces: dict[tuple[str, int], Namespace] = {("cpu", 0): CPU}
+_context: list[Namespace] = []
+
+
+def namespace(where: Any = None) -> Namespace:
+    """The array module of a device (of the default device if None); RuntimeError with the cause if it has none."""
+    if where is None:
+        return default_namespace()
+    if isinstance(where, Namespace):
+        return where
+    chosen = Device(where)
+    index = chosen.index
+    if index is None:
+        index = 0 if chosen.type == "cpu" else current_cuda_device()
+    found = _namespaces.get((chosen.type, index))
+    if found is None:
+        found = _namespaces[(chosen.type, index)] = _cuda_namespace(index)
+    return found
+
+
+def _cuda_namespace(index: int) -> Namespace:
+    gpu = importlib.import_module("accelgrad.gpu")
+    gpu.require(index)
+    return CudaNamespace(importlib.import_module("cupy"), Device("cuda", index))
+
+
+def current_cuda_device() -> int:
+    """The index that ``"gpu"`` without a number means."""
+    return importlib.import_module("accelgrad.gpu").current_device()
+
+
+def of_array(array: Any) -> Namespace:
+    """The namespace that a raw array belongs to."""
+    if isinstance(array, np.ndarray):
+        return CPU
+    return namespace(Device("cuda", int(array.device.id)))
+
+
+def is_array(value: Any) -> bool:
+    """Whether ``value`` is a raw array: NumPy's, or CuPy's (without importing CuPy)."""
+    return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
+
+
+def pinned_types() -> tuple[type, ...]:
+    """The types of page-locked memory, as they stand behind an array; none while CuPy is not loaded."""
+    cupy = sys.modules.get("cupy")
+    return () if cupy is None else (cupy.cuda.PinnedMemoryPointer,)
+
+
+def default_namespace() -> Namespace:
+    """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else ACCELGRAD_DEVICE."""
+    global _default
+    if _context:
+        return _context[-1]
+    if _default is None:
+        _default = namespace(os.environ.get("ACCELGRAD_DEVICE") or "cpu")
+    return _default
+
+
+_default: Namespace | None = None
+
+
+def default_device() -> Device:
+    """The device of new tensors."""
+    return default_namespace().device
+
+
+def set_default_device(device: Any) -> None:
+    """Make new tensors on ``device``; None returns to ACCELGRAD_DEVICE, or the CPU.
+
+    >>> set_default_device("cpu")
+    """
+    global _default
+    _default = None if device is None else namespace(device)
+
+
+# ------------------------------------------------------------------------------------------ NumPy's floating point warnings
+
+try:
+    # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation does;
+    # this is the context variable underneath it.
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
+
+    _silent = _make_extobj(all="ignore")
+
+    def hush() -> Any:
+        """Silence NumPy's floating point warnings in this context; give the result to :func:`unhush`."""
+        return _extobj_contextvar.set(_silent)
+
+    unhush = _extobj_contextvar.reset
+except (ImportError, TypeError):  # another NumPy: the public, slower way
+
+    def hush() -> Any:
+        """Silence NumPy's floating point warnings; give the result to :func:`unhush`."""
+        return np.seterr(all="ignore")
+
+    def unhush(token: Any) -> None:
+        """Undo :func:`hush`."""
+        np.seterr(**token)

@@ -1,0 +1,399 @@
+"""The graph of recorded operations, and the walk back through it.
+
+Standard library only: this file moves gradients along edges and adds them up; what a gradient *is* (a NumPy array, a
+CuPy array, or a Tensor when the gradient itself shall be differentiated) it never asks.
+
+A :class:`Node` is one recorded operation.  It holds the *edges* to the nodes that made its inputs: pairs ``(node, slot)``,
+where the slot numbers the node's outputs.  A :class:`Leaf` stands for a tensor that nobody computed, a parameter say.
+Nodes hold nodes, never tensors: there is no reference cycle, and a graph dies with the last tensor that refers to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import heapq
+import inspect
+import itertools
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+__all__ = [
+    "Edge", "Leaf", "Node", "RemovableHandle", "enable_grad", "inference_mode", "is_grad_enabled",
+    "is_inference_mode_enabled", "no_grad", "set_grad_enabled", "walk",
+]  # fmt: skip
+
+_numbers = itertools.count(1)
+
+
+class Node:
+    """One recorded operation: the edges to its inputs' makers, and how gradients pass through it."""
+
+    __slots__ = ("__weakref__", "edges", "hooks", "made_at", "number", "post_hooks", "pre_hooks")
+
+    is_leaf = False
+    outputs = 1
+
+    def record(self, edges: tuple[Edge | None, ...]) -> None:
+        """Take a place in the graph, behind ``edges`` (None for an input that needs no gradient)."""
+        self.edges = edges
+        self.number = next(_numbers)  # creation order: every node is younger than the makers of its inputs
+        self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None
+        self.pre_hooks: dict[int, Callable[..., Any]] | None = None
+        self.post_hooks: dict[int, Callable[..., Any]] | None = None
+        self.made_at = traceback.format_stack()[:-2] if state.anomaly else None
+
+    def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
+        """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived there)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how gradients pass through it")
+
+    def owns(self, gradient: Any, arrived: list[Any], results: tuple[Any, ...]) -> bool:
+        """Whether ``gradient``, one of the ``results`` of :meth:`propagate`, is a fresh array that nobody else refers to."""
+        return False
+
+    def release(self) -> None:
+        """Forget what was saved for the walk back."""
+
+    def name(self) -> str:
+        """The name that ``grad_fn`` shows, e.g. ``MulBackward0``."""
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """The nodes that made the inputs, with the number of their output (PyTorch's name for the edges)."""
+        return tuple(edge if edge is not None else (None, 0) for edge in self.edges)
+
+    def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` after this node; what it returns replaces ``grad_inputs``."""
+        if self.post_hooks is None:
+            self.post_hooks = {}
+        return RemovableHandle(self.post_hooks, fn)
+
+    def register_prehook(self, fn: Callable[[tuple[Any, ...]], Any]) -> RemovableHandle:
+        """Call ``fn(grad_outputs)`` before this node; what it returns replaces ``grad_outputs``."""
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return RemovableHandle(self.pre_hooks, fn)
+
+    def hooks_of(self, slot: int) -> dict[int, Callable[[Any], Any]]:
+        """The hooks on the gradient of output ``slot``: number -> function."""
+        if self.hooks is None:
+            self.hooks = {}
+        return self.hooks.setdefault(slot, {})
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+Edge = tuple[Node, int]
+
+
+class Leaf(Node):
+    """The end of a walk: a tensor that keeps its gradient in ``.grad``."""
+
+    __slots__ = ()
+    is_leaf = True
+
+    def __init__(self) -> None:
+        self.record(())
+
+    def accumulate(self, gradient: Any, owned: bool) -> None:
+        """Add ``gradient`` to the tensor's; ``owned`` says that it may be kept without a copy."""
+        raise NotImplementedError("the tensor's own leaf says where its gradient is kept")
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+
+def walk(
+    roots: Iterable[tuple[Edge, Any]],
+    *,
+    keep_graph: bool = False,
+    differentiable: bool = False,
+    targets: Iterable[Edge] | None = None,
+    accumulate: bool = True,
+) -> dict[Edge, Any]:
+    """Send the gradients at ``roots`` back through the graph, newest node first.
+
+    Without ``targets`` every leaf accumulates what arrives.  With them, only the nodes that lead to a target run; the
+    gradients of the targets are returned, and with ``accumulate`` the leaves among them keep theirs.
+    A node runs once: since the makers of its inputs are all older, everything it will get has arrived when it is the
+    newest one waiting.
+    """
+    roots = list(roots)
+    wanted = None if targets is None else frozenset(targets)
+    leading = None if wanted is None else _leading_to(wanted, [edge[0] for edge, _ in roots])
+    found: dict[Edge, Any] = {}
+    waiting: dict[Node, list[Any]] = {}  # node -> [gradient, owned] for each output, flat
+    heap: list[tuple[int, Node]] = []
+
+    def deliver(node: Node, slot: int, gradient: Any, owned: bool) -> None:
+        arrived = waiting.get(node)
+        if arrived is None:
+            arrived = waiting[node] = [None, False] * node.outputs
+            heapq.heappush(heap, (-node.number, node))
+        place = 2 * slot
+        if arrived[place] is None:
+            arrived[place], arrived[place + 1] = gradient, owned
+        elif arrived[place + 1]:
+            arrived[place] += gradient  # a sum of our own making: add in place
+        else:
+            arrived[place] = arrived[place] + gradient
+            arrived[place + 1] = not differentiable
+
+    for (node, slot), gradient in roots:
+        deliver(node, slot, gradient, False)
+
+    while heap:
+        node = heapq.heappop(heap)[1]
+        arrived = waiting.pop(node)
+        gradients = arrived[::2]
+        if node.hooks is not None:
+            for slot, hooks in node.hooks.items():
+                if gradients[slot] is None:
+                    continue
+                for hook in list(hooks.values()):
+                    changed = hook(gradients[slot])
+                    if changed is not None:
+                        gradients[slot] = changed
+                arrived[2 * slot + 1] = False  # a hook may have kept it
+        if wanted is not None:
+            for slot, gradient in enumerate(gradients):
+                if (node, slot) in wanted:
+                    found[(node, slot)] = gradient
+                    arrived[2 * slot + 1] = False
+        if node.is_leaf:
+            if gradients[0] is not None and accumulate and (wanted is None or (node, 0) in wanted):
+                node.accumulate(gradients[0], arrived[1])  # type: ignore[attr-defined]
+            continue
+        if leading is not None and node not in leading:
+            continue
+        results = _through(node, gradients, differentiable)
+        for edge, gradient in zip(node.edges, results, strict=True):
+            if edge is None or gradient is None:
+                continue
+            parent, slot = edge
+            if leading is not None and parent not in leading and edge not in wanted:  # type: ignore[operator]
+                continue
+            owned = parent.is_leaf and not differentiable and node.owns(gradient, gradients, results)
+            deliver(parent, slot, gradient, owned)
+        if not keep_graph:
+            node.release()
+    return found
+
+
+def _through(node: Node, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
+    """One node's own step, with the hooks that were put on the node itself."""
+    if node.pre_hooks:
+        for hook in list(node.pre_hooks.values()):
+            changed = hook(tuple(gradients))
+            if changed is not None:
+                gradients[:] = changed if isinstance(changed, tuple | list) else [changed]
+    try:
+        results = node.propagate(gradients, differentiable)
+    except Exception as error:
+        if node.made_at:
+            error.add_note(
+                f"in the backward of {node.name()}; its forward was called here:\n{''.join(node.made_at)}"
+            )
+        raise
+    if node.post_hooks:
+        for hook in list(node.post_hooks.values()):
+            changed = hook(results, tuple(gradients))
+            if changed is not None:
+                results = changed if isinstance(changed, tuple) else (changed,)
+    return results
+
+
+def _leading_to(wanted: frozenset[Edge], starts: list[Node]) -> set[Node]:
+    """The nodes from which an edge of ``wanted`` can be reached."""
+    seen: set[Node] = set()
+    stack = list(starts)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(edge[0] for edge in node.edges if edge is not None)
+    leading: set[Node] = set()
+    for node in sorted(seen, key=lambda one: one.number):  # makers before users
+        if any(edge is not None and (edge in wanted or edge[0] in leading) for edge in node.edges):
+            leading.add(node)
+    return leading
+
+
+# ----------------------------------------------------------------------------------------------------------- grad modes
+
+
+class _State(threading.local):
+    """What is switched on in this thread."""
+
+    grad = True
+    inference = False
+    anomaly = False
+    check_nan = False
+
+
+state = _State()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded in this thread.
+
+    >>> with no_grad():
+    ...     is_grad_enabled()
+    False
+    """
+    return state.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether :class:`inference_mode` is on in this thread."""
+    return state.inference
+
+
+class _Switch(contextlib.ContextDecorator):
+    """A grad mode as a ``with`` block and as decorator, of generator functions too."""
+
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+        if not inspect.isgeneratorfunction(func):
+            return super().__call__(func)
+
+        @functools.wraps(func)
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            running = func(*args, **kwargs)
+            sent: Any = None
+            try:
+                while True:
+                    with self._recreate_cm():  # type: ignore[attr-defined]
+                        try:
+                            value = running.send(sent)
+                        except StopIteration as stop:
+                            return stop.value
+                    sent = yield value  # the caller's code runs in the caller's mode
+            finally:
+                running.close()
+
+        return generator
+
+
+class set_grad_enabled(_Switch):
+    """Switch recording on or off, from here on or within a ``with`` block.
+
+    >>> with set_grad_enabled(False):
+    ...     is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        self.previous = state.grad
+        state.grad = self.mode
+
+    def _recreate_cm(self) -> set_grad_enabled:
+        return type(self)(self.mode)
+
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+        state.grad = self.previous  # as a decorator the mode holds inside the function only
+        return super().__call__(func)
+
+    def __enter__(self) -> None:
+        state.grad = self.mode
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad = self.previous
+
+
+class no_grad(_Switch):
+    """Record nothing within the block or the decorated function: results have ``requires_grad=False``.
+
+    >>> import accelgrad
+    >>> x = accelgrad.ones(2, requires_grad=True)
+    >>> with accelgrad.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    _mode = False
+
+    def __new__(cls, func: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        return self if func is None else self(func)  # @no_grad without parentheses
+
+    def __init__(self, func: Callable[..., Any] | None = None) -> None:
+        self.previous: list[bool] = []
+
+    def _recreate_cm(self) -> no_grad:
+        return type(self)()
+
+    def __enter__(self) -> None:
+        self.previous.append(state.grad)
+        state.grad = self._mode
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad = self.previous.pop()
+
+
+class enable_grad(no_grad):
+    """Record within the block or the decorated function, also inside :class:`no_grad`."""
+
+    _mode = True
+
+
+class inference_mode(_Switch):
+    """Like :class:`no_grad`, and says so: for code that never needs a gradient.
+
+    >>> with inference_mode():
+    ...     is_inference_mode_enabled(), is_grad_enabled()
+    (True, False)
+    """
+
+    def __new__(cls, mode: bool | Callable[..., Any] = True) -> Any:
+        self = super().__new__(cls)
+        if callable(mode):
+            self.__init__()  # type: ignore[misc]
+            return self(mode)
+        return self
+
+    def __init__(self, mode: bool = True) -> None:
+        self.mode = mode
+        self.previous: list[tuple[bool, bool]] = []
+
+    def _recreate_cm(self) -> inference_mode:
+        return type(self)(self.mode)
+
+    def __enter__(self) -> None:
+        self.previous.append((state.grad, state.inference))
+        state.inference = self.mode
+        state.grad = not self.mode
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad, state.inference = self.previous.pop()
+
+
+class RemovableHandle:
+    """What registering a hook returns: ``remove()`` takes the hook away, also at the end of a ``with`` block."""
+
+    _keys = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Callable[..., Any], *, first: bool = False) -> None:
+        self.id = next(self._keys)
+        self._hooks: dict[int, Any] | None = hooks
+        others = dict(hooks) if first else {}
+        if first:
+            hooks.clear()
+        hooks[self.id] = hook
+        hooks.update(others)
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        if self._hooks is not None:
+            self._hooks.pop(self.id, None)
+            self._hooks = None
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()

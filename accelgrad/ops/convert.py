@@ -1,0 +1,184 @@
+"""Changing type, device and memory layout: to, clone, contiguous and their kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelgrad import backend, dtypes
+from accelgrad.dtypes import dtype
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.primitive import Primitive
+from accelgrad.tensor import Tensor
+
+__all__ = ["clone", "contiguous", "to"]
+
+
+class Cast(Primitive):
+    """y = x in another element type;  dL/dx = dL/dy in the type of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, kind: Any) -> Any:
+        ctx.source = x.dtype
+        return x.astype(kind)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.astype(grad, ctx.source)
+
+
+class Clone(Primitive):
+    """y = a copy of x;  dL/dx = dL/dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, order: str = "K") -> Any:
+        return x.copy(order=order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad
+
+
+class ToDevice(Primitive):
+    """y = x in the memory of another device;  dL/dx = dL/dy, moved back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, source: Any, target: Any) -> Any:
+        ctx.source, ctx.target = source, target
+        ctx.xp = target
+        return target.from_host(source.to_host(x))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.run(ToDevice, grad, source=ctx.target, target=ctx.source)
+
+
+def move(input: Tensor, where: Any) -> Tensor:
+    """``input`` on another device; itself if it is there already."""
+    target = backend.namespace(where)
+    if target is input.xp:
+        return input
+    result = ToDevice.apply(input, source=input.xp, target=target)
+    result.xp = target
+    return result
+
+
+@op(
+    primitive=Cast,
+    samples=[
+        sample(arg(2, 3), dtypes.float32),
+        sample(arg(3), dtypes.float64),
+        sample(arg(), dtypes.float16),
+    ],
+    out=False,
+    torch="Tensor.to",
+)
+def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor on another device or in another type: ``x.to("gpu")``, ``x.to(accelgrad.float64)``, ``x.to(other)``.
+
+    Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always copies;
+    ``non_blocking`` is accepted and matters for page-locked memory only.  Without a change the tensor itself is returned.
+    Gradients come back in the original type, on the original device.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1, 2]).to(accelgrad.float32)
+    tensor([1., 2.])
+    """
+    where = kwargs.pop("device", None)
+    kind = kwargs.pop("dtype", None)
+    copy = kwargs.pop("copy", False)
+    for name in ("non_blocking", "memory_format"):
+        kwargs.pop(name, None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument {next(iter(kwargs))!r}")
+    for one in args:
+        if isinstance(one, Tensor):
+            where, kind = one.device, one.dtype
+        elif isinstance(one, dtype):
+            kind = one
+        elif isinstance(one, bool) or one is None:
+            continue
+        elif isinstance(one, str | int | backend.Device):
+            where = one
+        else:
+            kind = dtypes.as_dtype(one)
+    result = input
+    if kind is not None and dtypes.as_numpy(kind) != result.array.dtype:
+        result = Cast.apply(result, kind=dtypes.as_numpy(kind))
+    if where is not None:
+        result = move(result, where)
+    return clone(result) if copy and result is input else result
+
+
+@op(
+    primitive=Clone,
+    reference=lambda x: x.copy(),
+    samples=[sample(arg(2, 3)), sample(arg()), sample(arg(0, 3))],
+    out=False,
+)
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own, through which gradients flow.
+
+    >>> import accelgrad
+    >>> x = accelgrad.ones(2)
+    >>> y = x.clone().fill_(3.0)
+    >>> x
+    tensor([1., 1.])
+    """
+    return Clone.apply(input)
+
+
+@op(primitive=Clone, samples=[sample(arg(2, 3))], out=False, torch="Tensor.contiguous")
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """The same values with their elements in index order in memory; the tensor itself if they are already.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2, 3).T.contiguous().is_contiguous()
+    True
+    """
+    return input if input.is_contiguous() else Clone.apply(input, order="C")
+
+
+def _typed(name: str, kind: dtype) -> Any:
+    def convert(self: Tensor) -> Tensor:
+        return self.to(kind)  # type: ignore[attr-defined]
+
+    convert.__name__ = name
+    convert.__doc__ = f"The tensor as {kind!r}; itself if it has that type already."
+    return convert
+
+
+for _name, _kind in {
+    "bool": dtypes.bool, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16, "int": dtypes.int32,
+    "long": dtypes.int64, "half": dtypes.float16, "float": dtypes.float32, "double": dtypes.float64,
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _typed(_name, _kind))
+
+
+def _cpu(self: Tensor) -> Tensor:
+    """The tensor in host memory; itself if it is there already."""
+    return move(self, "cpu")
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on a card (the current one if not named)."""
+    return move(self, "cuda" if device is None else device)
+
+
+def _type(self: Tensor, dtype: Any = None) -> Any:
+    """The name of the tensor's type ("accelgrad.FloatTensor"), or the tensor in another type."""
+    if dtype is None:
+        return f"accelgrad.{'cuda.' if self.is_cuda else ''}{self.dtype.title}"
+    if isinstance(dtype, str):
+        title = dtype.rpartition(".")[2]
+        for one in dtypes.ALL:
+            if one.title == title:
+                return self.to(one)  # type: ignore[attr-defined]
+    return self.to(getattr(dtype, "dtype", dtype))  # type: ignore[attr-defined]
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the type and on the device of ``other``."""
+    return self.to(other)  # type: ignore[attr-defined]
+
+
+Tensor.cpu, Tensor.cuda, Tensor.type, Tensor.type_as = _cpu, _cuda, _type, _type_as  # type: ignore[attr-defined]

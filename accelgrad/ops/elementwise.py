@@ -1,0 +1,1 @@
+"""Functions of every element: exp, log, sin, clamp and their kin."""

@@ -1,0 +1,1 @@
+"""Reductions: sum, mean, max, var and their kin."""

@@ -1,0 +1,569 @@
+"""Primitive and Context: how a pair of formulas, forward and backward, becomes a differentiable operation on Tensors.
+
+A primitive is written once, over *some* array module ``ctx.xp``::
+
+    class Tanh(Primitive):
+        @staticmethod
+        def forward(ctx, x):
+            y = ctx.xp.tanh(x)
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, grad):
+            (y,) = ctx.saved_tensors
+            return grad * (1 - y * y)
+
+``forward`` always reads over raw arrays.  ``backward`` is read over raw arrays too, unless the gradient itself shall be
+differentiated (``create_graph=True``): then ``ctx.xp`` is :data:`reading`, whose functions are our operations on Tensors,
+and ``ctx.saved_tensors`` and ``grad`` are Tensors.  So every gradient has a gradient, by the same formula.
+
+Rules that make the second reading right:
+
+* positional arguments are the inputs (Tensors, numbers or None), keyword arguments are constants;
+* ``save_for_backward`` takes inputs and outputs of the operation, nothing else; other attributes of ``ctx`` are constants;
+* an intermediate result that depends on the inputs goes through ``ctx.keep`` and comes back by ``ctx.kept``, which
+  computes it anew, differentiably, in the second reading;
+* formulas use operators and ``ctx.xp``; another primitive is called by ``ctx.xp.run(Other, ...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from accelgrad import backend, dtypes, graph
+from accelgrad.backend import Namespace
+from accelgrad.dtypes import dtype
+from accelgrad.graph import state
+from accelgrad.tensor import Tensor, wrap
+
+__all__ = ["Context", "Primitive", "assign", "promote", "unbroadcast"]
+
+reading: Any = None
+"""The array module over Tensors, for the differentiable reading; set by :mod:`accelgrad.ops.reading`."""
+
+_NUMBERS = frozenset((bool, int, float, type(None)))
+
+
+class Context(graph.Node):
+    """What one call of a primitive knows: its array module, what it saved, and its place in the graph."""
+
+    __slots__ = (
+        "__dict__", "_kept", "_made", "_outputs_meta", "_released", "_saved", "_shapes", "_sources", "_versions",
+        "outputs", "primitive", "xp",
+    )  # fmt: skip
+
+    def __init__(self, primitive: type[Primitive], xp: Any, edges: tuple[graph.Edge | None, ...]) -> None:
+        self.primitive = primitive
+        self.xp = xp
+        self.edges = edges
+        self.outputs = 1
+        self._saved: tuple[Any, ...] = ()
+        self._kept: tuple[Any, ...] = ()
+        self._released = False
+
+    # ------------------------------------------------------------------------------------------- for the formulas
+
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """For each positional argument, whether its gradient will be asked for."""
+        return tuple(edge is not None for edge in self.edges)
+
+    def save_for_backward(self, *arrays: Any) -> None:
+        """Keep inputs and outputs for the walk back; a later change in place is noticed."""
+        self._saved = arrays
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was saved, in that order; RuntimeError where one was changed in place since."""
+        self._check_versions()
+        return self._saved
+
+    def keep(self, *intermediates: Any) -> None:
+        """Keep intermediate results, which :meth:`kept` gives back."""
+        self._kept = intermediates
+
+    def kept(self, formula: Callable[..., tuple[Any, ...]], *saved: Any) -> tuple[Any, ...]:
+        """What :meth:`keep` kept; in the differentiable reading ``formula(xp, *saved)`` instead."""
+        return self._kept
+
+    # ------------------------------------------------------------------------------------------- for the graph
+
+    def finish(self, inputs: tuple[Any, ...], arrays: list[Any], results: tuple[Tensor, ...]) -> None:
+        """Take a place in the graph: called once, when the forward formula has run and a gradient may be asked for."""
+        self.record(self.edges)
+        self.outputs = len(results)
+        self._shapes = tuple(
+            None if edge is None else (array.shape, array.dtype)
+            for edge, array in zip(self.edges, arrays, strict=True)
+        )
+        self._outputs_meta = (
+            tuple((one.array.shape, one.array.dtype) for one in results) if self.outputs > 1 else ()
+        )
+        sources: list[int | None] = []
+        versions: list[tuple[list[int], int] | None] = []
+        for array in self._saved:
+            source, holder = None, None
+            if array is not None:
+                for place, one in enumerate(results):
+                    if one.array is array:
+                        source, holder = -1 - place, one
+                for place, other in enumerate(arrays):
+                    if other is array:
+                        source, holder = place, inputs[place]
+                if source is None and type(array) not in _NUMBERS:
+                    raise RuntimeError(
+                        f"{self.primitive.__name__}.forward saved an array that is neither an input nor an output; its"
+                        " gradient would be lost in a second derivative: use ctx.keep, or an attribute for a constant"
+                    )
+            sources.append(source)
+            versions.append((holder._version, holder._version[0]) if isinstance(holder, Tensor) else None)
+        self._sources, self._versions = sources, versions
+
+    def _check_versions(self) -> None:
+        if self._released:
+            raise RuntimeError(SECOND_TIME)
+        for place, version in enumerate(self._versions):
+            if version is not None and version[0][0] != version[1]:
+                array = self._saved[place]
+                source = self._sources[place]
+                what = (
+                    f"which is output {-1 - source} of {self.name()}"
+                    if source is not None and source < 0
+                    else f"which is input {source} of {self.primitive.__name__.lower()}"
+                )
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation:"
+                    f" [accelgrad.{dtypes.of(array.dtype).title} {list(array.shape)}], {what}, is at version"
+                    f" {version[0][0]}; expected version {version[1]} instead. It was saved by {self.name()} for its"
+                    " backward; use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
+                )
+
+    def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
+        if self._released:
+            raise RuntimeError(SECOND_TIME)
+        xp = reading if differentiable else self.xp
+        if isinstance(gradients[0], np.generic):  # NumPy's sum of two 0-d arrays is a scalar
+            gradients[0] = np.asarray(gradients[0])
+        if self.outputs > 1:
+            for place, (shape, kind) in enumerate(self._outputs_meta):
+                if gradients[place] is None:
+                    zeros = self.xp.zeros(shape, dtype=kind)
+                    gradients[place] = wrap(zeros, self.xp) if differentiable else zeros
+        results = self.primitive.backward(Reading(self) if differentiable else self, *gradients)
+        if type(results) is not tuple:
+            results = (results,)
+        edges = self.edges
+        if len(results) != len(edges):
+            if len(results) > len(edges) and any(extra is not None for extra in results[len(edges) :]):
+                raise RuntimeError(
+                    f"function {self.name()} returned an incorrect number of gradients (expected {len(edges)}, got"
+                    f" {len(results)})"
+                )
+            results = (results + (None,) * len(edges))[: len(edges)]
+        checked = []
+        for place, (edge, result) in enumerate(zip(edges, results, strict=True)):
+            if edge is None or result is None:
+                checked.append(None)
+                continue
+            shape, kind = self._shapes[place]  # type: ignore[misc]
+            if result.shape != shape:
+                result = unbroadcast(xp, result, shape, self)
+            if not differentiable:
+                if result.dtype is not kind:
+                    result = result.astype(kind, copy=False)
+                if isinstance(result, np.generic):
+                    result = np.asarray(result)
+            elif result.array.dtype is not kind:
+                result = result.to(dtypes.of(kind))
+            if state.check_nan and _any_nan(result):
+                raise RuntimeError(f"Function '{self.name()}' returned nan values in its {place}th output.")
+            checked.append(result)
+        return tuple(checked)
+
+    def owns(self, gradient: Any, arrived: list[Any], results: tuple[Any, ...]) -> bool:
+        if not isinstance(gradient, np.ndarray) or gradient.base is not None or not gradient.flags.owndata:
+            return False
+        if any(gradient is other for other in (*arrived, *self._saved, *self._kept, *self.__dict__.values())):
+            return False
+        shared = sum(other is gradient or getattr(other, "base", None) is gradient for other in results)
+        return shared == 1  # add returns one array for both inputs
+
+    def release(self) -> None:
+        if self._saved or self._kept or self.__dict__:
+            self._released = True
+            self._saved = self._kept = ()
+            self.__dict__.clear()
+
+    def name(self) -> str:
+        return f"{self.primitive.__name__}Backward0"
+
+    def saved_as_tensors(self) -> tuple[Tensor | None, ...]:
+        """What was saved as Tensors that know where they came from."""
+        self._check_versions()
+        result: list[Any] = []
+        for array, source in zip(self._saved, self._sources, strict=True):
+            if source is None:
+                result.append(array)
+                continue
+            if type(array) in _NUMBERS:
+                result.append(array)
+                continue
+            tensor = wrap(array, self.xp)
+            if source >= 0:
+                tensor._edge = self.edges[source]
+            elif array.dtype.kind == "f":
+                tensor._edge = (self, -1 - source)
+            result.append(tensor)
+        return tuple(result)
+
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been"
+    " freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). The usual"
+    " cause is a tensor kept from the last step (detach() it); if you mean it, specify retain_graph=True in the first call."
+)
+
+
+class Reading:
+    """A context as ``backward`` sees it when the gradient itself shall be differentiated: everything is a Tensor."""
+
+    __slots__ = ("context", "saved_tensors")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.saved_tensors = context.saved_as_tensors()
+
+    @property
+    def xp(self) -> Any:
+        return reading
+
+    def kept(self, formula: Callable[..., tuple[Any, ...]], *saved: Any) -> tuple[Any, ...]:
+        return formula(reading, *saved)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.context, name)
+
+
+class Primitive:
+    """A pair of formulas.  Subclass it, write ``forward`` and ``backward``, call ``apply``."""
+
+    promotion: str | None = None
+    """None: inputs keep their types.  "common": they meet by PyTorch's rules.  "float": and integers become floats."""
+
+    view = False
+    """Whether the result may share memory with the input."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any, **options: Any) -> Any:
+        """The result (or a tuple of results) from raw arrays."""
+        raise NotImplementedError("a Primitive defines forward(ctx, *inputs, **options)")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """The gradient of each input from those of the results; None for an input that has none."""
+        raise NotImplementedError("a Primitive defines backward(ctx, *gradients)")
+
+    @classmethod
+    def run(cls, xp: Any, *arrays: Any, **options: Any) -> Any:
+        """The forward formula alone, on raw arrays."""
+        return cls.forward(Context(cls, xp, (None,) * len(arrays)), *arrays, **options)
+
+    @classmethod
+    def apply(cls, *inputs: Any, **options: Any) -> Any:
+        """Unwrap the inputs, run ``forward``, wrap the results, and record the call if a gradient may be asked for."""
+        if cls.promotion is not None:
+            inputs = promote(inputs, cls)
+        arrays: list[Any] = []
+        edges: list[graph.Edge | None] = []
+        xp: Any = None
+        recording = False
+        for one in inputs:
+            if isinstance(one, Tensor):
+                edge = one._edge if one._view is None else one.edge()
+                if edge is not None:
+                    recording = True
+                edges.append(edge)
+                arrays.append(one.array)
+                if xp is None:
+                    xp = one.xp
+                elif xp is not one.xp:
+                    return cls.apply(*_on_one_device(cls, inputs), **options)
+            else:
+                edges.append(None)
+                arrays.append(one if type(one) in _NUMBERS else _constant(cls, one))
+        if xp is None:
+            xp = _namespace_of(cls, inputs, arrays)
+        recording = recording and state.grad
+        ctx = Context(cls, xp, tuple(edges) if recording else (None,) * len(edges))
+        token = backend.hush()
+        try:
+            out = cls.forward(ctx, *arrays, **options)
+        finally:
+            backend.unhush(token)
+        if type(out) is not tuple:
+            if isinstance(out, np.generic):
+                out = np.asarray(out)
+            result = wrap(out, xp)
+            if cls.view:
+                _share(cls, inputs[0], result, options)
+            if recording and out.dtype.kind == "f":
+                ctx.finish(inputs, arrays, (result,))
+                result._edge = (ctx, 0)
+            return result
+        results = tuple([wrap(np.asarray(one) if isinstance(one, np.generic) else one, xp) for one in out])
+        if recording:
+            ctx.finish(inputs, arrays, results)
+            for slot, one in enumerate(results):
+                if one.array.dtype.kind == "f":
+                    one._edge = (ctx, slot)
+        return results
+
+
+def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | None = None) -> Any:
+    """The gradient of an input of ``shape`` that was broadcast: the sum over the axes that were stretched."""
+    extra = gradient.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + place
+        for place, extent in enumerate(shape)
+        if extent == 1 and gradient.shape[extra + place] != 1
+    )
+    if extra < 0 or any(
+        extent != 1 and extent != gradient.shape[extra + place] for place, extent in enumerate(shape)
+    ):
+        raise RuntimeError(
+            f"Function {node.name() if node else 'backward'} returned an invalid gradient: got"
+            f" {list(gradient.shape)} but expected shape compatible with {list(shape)}"
+        )
+    if axes:
+        gradient = xp.sum(gradient, axis=axes, keepdims=True)
+    return xp.reshape(gradient, shape) if extra else gradient
+
+
+def _any_nan(gradient: Any) -> bool:
+    array = gradient.array if isinstance(gradient, Tensor) else gradient
+    return bool((array != array).any())
+
+
+# ------------------------------------------------------------------------------------------------ what comes in
+
+
+def promote(inputs: tuple[Any, ...], primitive: type[Primitive]) -> tuple[Any, ...]:
+    """The inputs in their common type.  Tensors are cast by a recorded operation, so that their gradient goes on."""
+    first = None
+    for one in inputs:
+        if isinstance(one, Tensor):
+            kind = one.array.dtype
+            if first is None:
+                first = kind
+            elif kind is not first:
+                return _promoted(inputs, primitive)
+        elif type(one) is not float and type(one) is not int:
+            return _promoted(inputs, primitive)
+    if first is not None and first.kind == "f":
+        return inputs  # one floating point type, and perhaps Python numbers, which give way
+    return _promoted(inputs, primitive)
+
+
+def result_dtype(inputs: tuple[Any, ...]) -> dtype:
+    """The type in which tensors, arrays and Python numbers meet."""
+    with_dims = zero_dim = number = None
+    for one in inputs:
+        array = one.array if isinstance(one, Tensor) else one
+        if type(array) in _NUMBERS:
+            if array is not None:
+                kind = dtypes.of_number(array)
+                number = kind if number is None else dtypes.promote_types(number, kind)
+        elif array.ndim:
+            kind = dtypes.of(array.dtype)
+            with_dims = kind if with_dims is None else dtypes.promote_types(with_dims, kind)
+        else:
+            kind = dtypes.of(array.dtype)
+            zero_dim = kind if zero_dim is None else dtypes.promote_types(zero_dim, kind)
+    return dtypes.combine(with_dims, zero_dim, number)
+
+
+def _promoted(inputs: tuple[Any, ...], primitive: type[Primitive]) -> tuple[Any, ...]:
+    inputs = tuple(
+        one if isinstance(one, Tensor) or type(one) in _NUMBERS else _constant(primitive, one)
+        for one in inputs
+    )
+    common = result_dtype(inputs)
+    if primitive.promotion == "float" and common.category < 2:
+        common = dtypes.get_default_dtype()
+    result: list[Any] = []
+    for one in inputs:
+        if isinstance(one, Tensor):
+            result.append(one if one.array.dtype is common.numpy else one.to(common))  # type: ignore[attr-defined]
+        elif one is None:
+            result.append(one)
+        elif type(one) in _NUMBERS:
+            result.append(_number_as(one, common))
+        else:
+            result.append(one.astype(common.numpy, copy=False))
+    return tuple(result)
+
+
+def _number_as(value: Any, common: dtype) -> Any:
+    """A Python number that a NumPy operation takes as ``common``: integers wrap around, as they do in PyTorch."""
+    if common.category == 2:
+        return float(value)
+    if common.category == 0:
+        return bool(value)
+    info = dtypes.iinfo(common)
+    return (int(value) - info.min) % 2**info.bits + info.min
+
+
+def _constant(primitive: type[Primitive], value: Any) -> Any:
+    """A raw array or NumPy scalar among the inputs; TypeError for anything else."""
+    if backend.is_array(value):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"{primitive.__name__.lower()}(): argument must be Tensor, not {type(value).__name__}; make one with"
+        " accelgrad.tensor(...)"
+    )
+
+
+def _namespace_of(primitive: type[Primitive], inputs: tuple[Any, ...], arrays: list[Any]) -> Namespace:
+    for one in arrays:
+        if backend.is_array(one):
+            return backend.of_array(one)
+    got = type(inputs[0]).__name__ if inputs else "nothing"
+    raise TypeError(
+        f"{primitive.__name__.lower()}(): argument 'input' (position 1) must be Tensor, not {got}"
+    )
+
+
+def _on_one_device(primitive: type[Primitive], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says how to move."""
+    tensors = [one for one in inputs if isinstance(one, Tensor)]
+    card = next((one for one in tensors if one.array.ndim or one.is_cuda), tensors[0])
+    for place, one in enumerate(inputs):
+        if isinstance(one, Tensor) and one.xp is not card.xp and (one.array.ndim or one.is_cuda):
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices,"
+                f" {card.device} and {one.device}! In {primitive.__name__.lower()}, argument {place} of shape"
+                f" {tuple(one.shape)} is on {one.device}: move it with .to('{card.device}')"
+            )
+    return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)  # type: ignore[attr-defined]
+
+
+# ------------------------------------------------------------------------------------------------ views and changes in place
+
+
+def _share(primitive: type[Primitive], source: Any, result: Tensor, options: dict[str, Any]) -> None:
+    """Make ``result`` a view of ``source`` if it shows the same memory."""
+    if not isinstance(source, Tensor) or not _same_memory(source.array, result.array):
+        return
+    result._version = source._version
+    step = ((primitive, options),)
+    if source._view is None:
+        result._view = (source, step, source._version[0])
+    else:
+        base, chain, _ = source._view
+        result._view = (base, chain + step, source._version[0])
+
+
+def _same_memory(x: Any, y: Any) -> bool:
+    if isinstance(x, np.ndarray):
+        return y is x or (y.base is not None and (y.base is x or np.may_share_memory(x, y)))
+    return y is x or (x.data.mem is y.data.mem)
+
+
+class CopySlices(Primitive):
+    """A base after something was written through a view of it: the rest keeps its gradient, the view's part goes to the value.
+
+    Works by the flat indices of the view's elements in the base, so the memory layout of either does not matter.
+    """
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        raw = ctx.context.xp if isinstance(ctx, Reading) else xp
+        index = raw.reshape(raw.arange(_size(ctx.shape), dtype=np.int64), ctx.shape)
+        for primitive, options in ctx.chain:
+            index = primitive.run(raw, index, **options)
+        outside = raw.ones(_size(ctx.shape), dtype=bool)
+        outside[index.reshape(-1)] = False
+        grad_base = xp.where(raw.reshape(outside, ctx.shape), grad, 0.0) if ctx.needs_input_grad[0] else None
+        grad_value = xp.take(xp.reshape(grad, (-1,)), index) if ctx.needs_input_grad[1] else None
+        return grad_base, grad_value
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size
+
+
+def assign(target: Tensor, value: Tensor) -> Tensor:
+    """Write ``value`` into the memory of ``target`` and let the graph know: what every in-place operation does.
+
+    RuntimeError where that would be wrong: on leaves that need a gradient, on expanded tensors, for a result of another
+    shape, or of a type that does not fit.
+    """
+    edge = target.edge()
+    writing = state.grad and (edge is not None or value.edge() is not None)
+    if state.grad:
+        if edge is not None and edge[0].is_leaf:
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation; do it under"
+                " accelgrad.no_grad(), or on x.clone()"
+            )
+        view = target._view
+        if view is not None and view[0].is_leaf and view[0].requires_grad:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place operation; do it under"
+                " accelgrad.no_grad(), or on x.clone()"
+            )
+    array = target.array
+    if value.array.shape != array.shape:
+        raise RuntimeError(
+            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(value.array.shape)}"
+        )
+    if not dtypes.can_cast(value.dtype, target.dtype):
+        raise RuntimeError(
+            f"result type {_short(value.dtype)} can't be cast to the desired output type {_short(target.dtype)};"
+            " use the out-of-place form"
+        )
+    if 0 in array.strides and any(
+        step == 0 and extent > 1 for step, extent in zip(array.strides, array.shape, strict=True)
+    ):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location."
+            " Please clone() the tensor before performing the operation."
+        )
+    if not array.flags.writeable if isinstance(array, np.ndarray) else False:
+        raise RuntimeError(
+            "this tensor shares memory with a read-only NumPy array and cannot be changed in place; clone() it first"
+        )
+    if writing and value.array.dtype is not array.dtype:
+        value = value.to(target.dtype)  # type: ignore[attr-defined]
+    if target.xp is not value.xp:
+        value = value.to(target.device)  # type: ignore[attr-defined]
+    array[...] = value.array
+    target._version[0] += 1
+    if writing:
+        if target._view is None:
+            target._edge = value.edge()
+        else:
+            base = target._view[0]
+            node = Context(CopySlices, target.xp, (base.edge(), value.edge()))
+            node.shape, node.chain = base.array.shape, target._view[1]  # type: ignore[attr-defined]
+            node.record(node.edges)
+            node._shapes = ((base.array.shape, base.array.dtype), (array.shape, array.dtype))
+            node._outputs_meta, node._sources, node._versions = (), [], []
+            base._edge = (node, 0)
+    elif target._view is not None and edge is None:
+        target._view = (*target._view[:2], target._version[0])
+    return target
+
+
+def _short(kind: dtype) -> str:
+    return kind.title.removesuffix("Tensor")
