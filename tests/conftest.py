@@ -1,0 +1,43 @@
+"""What every test gets: a device, a seed, and sealed global state."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+import accelgrad
+from accelgrad import backend, dtypes, graph, kernels
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where the tests' tensors live: cpu, gpu, or standin")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device under test."""
+    return request.config.getoption("--device")
+
+
+@pytest.fixture(autouse=True)
+def sealed_state():
+    """Every test starts from the same seed and modes, and leaves them as they were."""
+    random_state = accelgrad.default_generator.get_state()
+    before = (kernels.mode(), kernels.get_num_threads(), dtypes.get_default_dtype(), backend._default)
+    environment = dict(os.environ)
+    accelgrad.manual_seed(0)
+    numpy_state = np.random.get_state()
+    yield
+    accelgrad.default_generator.set_state(random_state)
+    np.random.set_state(numpy_state)
+    assert graph.state.grad and not graph.state.inference, "the test left a grad mode behind"
+    assert not graph.state.anomaly, "the test left anomaly mode on"
+    if kernels.mode() != before[0]:
+        kernels.use(before[0])
+    kernels.set_num_threads(before[1])
+    dtypes.set_default_dtype(before[2])
+    backend._default = before[3]
+    os.environ.clear()
+    os.environ.update(environment)
