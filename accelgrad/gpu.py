@@ -26,7 +26,7 @@ class Status(NamedTuple):
     message: str
 
 
-# The oldest driver that runs programs of a CUDA generation (NVIDIA's release notes, minor version compatibility).
+# The oldest driver for programs of a CUDA generation (NVIDIA's release notes, minor version compatibility).
 DRIVERS = {12: "525", 13: "580"}
 
 
@@ -43,8 +43,8 @@ def install_line(generation: int) -> str:
 def status() -> Status:
     """Look once: is CuPy there, a driver, one new enough, a card, and cuBLAS?
 
-    The codes are ``ok``, ``no-cupy``, ``two-cupys``, ``broken-cupy``, ``no-driver``, ``old-driver``, ``no-device``
-    and ``no-cublas``.
+    The codes are ``ok``, ``no-cupy``, ``two-cupys``, ``broken-cupy``, ``no-driver``, ``old-driver``,
+    ``no-device`` and ``no-cublas``.
 
     >>> isinstance(status().message, str)
     True
@@ -68,7 +68,7 @@ def status() -> Status:
             False,
             "broken-cupy",
             f"CuPy is installed but cannot be imported ({type(error).__name__}: {first}). Run:"
-            f" pip install --force-reinstall {install_line(_generation(driver)).removeprefix('pip install ')}",
+            f" {install_line(_generation(driver)).replace('install', 'install --force-reinstall', 1)}",
         )
     built = cupy.cuda.runtime.runtimeGetVersion()
     found = cupy.cuda.runtime.driverGetVersion()
@@ -76,15 +76,16 @@ def status() -> Status:
         return Status(
             False,
             "no-driver",
-            f"CuPy {cupy.__version__} is installed, but no NVIDIA driver (libcuda) was found. Install a driver,"
-            f" version {DRIVERS.get(built // 1000, '580')} or newer; in a container, start it with --gpus all.",
+            f"CuPy {cupy.__version__} is installed, but no NVIDIA driver (libcuda) was found. Install a"
+            f" driver, version {DRIVERS.get(built // 1000, '580')} or newer; in a container, start it with"
+            " --gpus all.",
         )
     if found // 1000 < built // 1000:
         return Status(
             False,
             "old-driver",
-            f"the NVIDIA driver runs CUDA up to {_version(found)}, but CuPy {cupy.__version__} was built for CUDA"
-            f" {built // 1000}. Update the driver to {DRIVERS.get(built // 1000, '580')} or newer"
+            f"the NVIDIA driver runs CUDA up to {_version(found)}, but CuPy {cupy.__version__} was built for"
+            f" CUDA {built // 1000}. Update the driver to {DRIVERS.get(built // 1000, '580')} or newer"
             + (_instead(found // 1000, wheels) if found // 1000 in DRIVERS else "")
             + ".",
         )
@@ -119,8 +120,8 @@ def require(index: int | None = None) -> None:
     count = sys.modules["cupy"].cuda.runtime.getDeviceCount()
     if index is not None and not 0 <= index < count:
         raise RuntimeError(
-            f"CUDA error: invalid device ordinal: 'gpu:{index}' was asked for, but there are {count} device(s),"
-            f" 'gpu:0' to 'gpu:{count - 1}'"
+            f"CUDA error: invalid device ordinal: 'gpu:{index}' was asked for, but there are {count}"
+            f" device(s), 'gpu:0' to 'gpu:{count - 1}'"
         )
 
 
@@ -131,7 +132,7 @@ def current_device() -> int:
 
 
 def driver_version() -> int:
-    """What the driver library itself says, e.g. 13000 for CUDA 13.0; 0 where there is none.  Starts nothing."""
+    """What the driver library itself says, e.g. 13000 for CUDA 13.0; 0 where there is none."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     version = ctypes.c_int(0)
     try:
@@ -159,13 +160,13 @@ def _generation(driver: int) -> int:
 def _advice(driver: int) -> str:
     if driver == 0:
         return (
-            f"There is no NVIDIA driver (libcuda) either. With a card and a driver from version {DRIVERS[13]} on,"
-            f" run: {install_line(13)}   (from {DRIVERS[12]} on: {install_line(12)})"
+            f"There is no NVIDIA driver (libcuda) either. With a card and a driver from version {DRIVERS[13]}"
+            f" on, run: {install_line(13)}   (from {DRIVERS[12]} on: {install_line(12)})"
         )
     if driver < 12000:
         return (
-            f"The NVIDIA driver runs CUDA up to {_version(driver)}; update it to {DRIVERS[13]} or newer, then run:"
-            f" {install_line(13)}"
+            f"The NVIDIA driver runs CUDA up to {_version(driver)}; update it to {DRIVERS[13]} or newer, then"
+            f" run: {install_line(13)}"
         )
     return f"Run: {install_line(_generation(driver))}"
 
