@@ -19,7 +19,8 @@ __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_
 
 
 class Device:
-    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``; PyTorch's spellings ``"cuda"``, ``"cuda:0"`` mean the same.
+    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``; PyTorch's spellings ``"cuda"``, ``"cuda:0"``
+    mean the same.
 
     >>> Device("gpu:1")
     device(type='cuda', index=1)
@@ -122,7 +123,8 @@ class Namespace:
             del self.__dict__[name]
 
     def astype(self, x: Any, dtype: Any) -> Any:
-        """A copy of the array ``x`` with another NumPy dtype; ``x`` itself where it has that dtype already."""
+        """A copy of the array ``x`` with another NumPy dtype; ``x`` itself where it has that dtype
+        already."""
         return x.astype(dtype, copy=False)
 
     def run(self, primitive: Any, *arrays: Any, **options: Any) -> Any:
@@ -168,7 +170,8 @@ _context: list[Namespace] = []
 
 
 def namespace(where: Any = None) -> Namespace:
-    """The array module of a device (of the default device if None); RuntimeError with the cause if it has none."""
+    """The array module of a device (of the default device if None); RuntimeError with the cause if it has
+    none."""
     if where is None:
         return default_namespace()
     if isinstance(where, Namespace):
@@ -213,7 +216,8 @@ def pinned_types() -> tuple[type, ...]:
 
 
 def default_namespace() -> Namespace:
-    """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else ACCELGRAD_DEVICE."""
+    """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else
+    ACCELGRAD_DEVICE."""
     global _default
     if _context:
         return _context[-1]
@@ -239,10 +243,12 @@ def set_default_device(device: Any) -> None:
     _default = None if device is None else namespace(device)
 
 
-# ------------------------------------------------------------------------------------------ NumPy's floating point warnings
+# ------------------------------------------------------------------------------------------ NumPy's floating
+# point warnings
 
 try:
-    # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation does;
+    # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation
+    # does;
     # this is the context variable underneath it.
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 

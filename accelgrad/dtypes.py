@@ -1,7 +1,9 @@
 """The element types under PyTorch's names, and the rules by which two of them meet.
 
-Every :class:`dtype` stands for one NumPy dtype.  The promotion rules are PyTorch's, not NumPy's: types fall into
-three categories (bool < integer < floating point); tensors with dimensions decide first, then 0-dimensional tensors,
+Every :class:`dtype` stands for one NumPy dtype.  The promotion rules are PyTorch's, not NumPy's: types fall
+into
+three categories (bool < integer < floating point); tensors with dimensions decide first, then 0-dimensional
+tensors,
 then Python numbers, and the later ones count only where their category is higher.
 Source: PyTorch documentation, "Tensor Attributes", section on ``torch.dtype``.
 """
@@ -81,14 +83,16 @@ _default = float32
 
 
 def of(numpy_dtype: Any) -> dtype:
-    """The accelgrad dtype of a NumPy dtype; TypeError for what has none (strings, objects, complex, uint16 ...)."""
+    """The accelgrad dtype of a NumPy dtype; TypeError for what has none (strings, objects, complex, uint16
+    ...)."""
     found = _of_numpy.get(numpy_dtype)
     if found is None:
         found = _of_numpy.get(np.dtype(numpy_dtype).newbyteorder("="))  # big-endian files are still float32
     if found is None:
         hint = "; pass numbers, or encode the strings first" if np.dtype(numpy_dtype).kind in "OUS" else ""
         raise TypeError(
-            f"can't convert np.ndarray of type numpy.{np.dtype(numpy_dtype).name}. The only supported types are:"
+            f"can't convert np.ndarray of type numpy.{np.dtype(numpy_dtype).name}. The only supported types"
+            " are:"
             f" {', '.join(entry.name for entry in reversed(ALL))}{hint}"
         )
     return found

@@ -1,11 +1,15 @@
 """The graph of recorded operations, and the walk back through it.
 
-Standard library only: this file moves gradients along edges and adds them up; what a gradient *is* (a NumPy array, a
+Standard library only: this file moves gradients along edges and adds them up; what a gradient *is* (a NumPy
+array, a
 CuPy array, or a Tensor when the gradient itself shall be differentiated) it never asks.
 
-A :class:`Node` is one recorded operation.  It holds the *edges* to the nodes that made its inputs: pairs ``(node, slot)``,
-where the slot numbers the node's outputs.  A :class:`Leaf` stands for a tensor that nobody computed, a parameter say.
-Nodes hold nodes, never tensors: there is no reference cycle, and a graph dies with the last tensor that refers to it.
+A :class:`Node` is one recorded operation.  It holds the *edges* to the nodes that made its inputs: pairs
+``(node, slot)``,
+where the slot numbers the node's outputs.  A :class:`Leaf` stands for a tensor that nobody computed, a
+parameter say.
+Nodes hold nodes, never tensors: there is no reference cycle, and a graph dies with the last tensor that
+refers to it.
 """
 
 from __future__ import annotations
@@ -46,11 +50,13 @@ class Node:
         self.made_at = traceback.format_stack()[:-2] if state.anomaly else None
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
-        """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived there)."""
+        """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived
+        there)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how gradients pass through it")
 
     def owns(self, gradient: Any, arrived: list[Any], results: tuple[Any, ...]) -> bool:
-        """Whether ``gradient``, one of the ``results`` of :meth:`propagate`, is a fresh array that nobody else refers to."""
+        """Whether ``gradient``, one of the ``results`` of :meth:`propagate`, is a fresh array that nobody
+        else refers to."""
         return False
 
     def release(self) -> None:
@@ -66,7 +72,8 @@ class Node:
         return tuple(edge if edge is not None else (None, 0) for edge in self.edges)
 
     def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:
-        """Call ``fn(grad_inputs, grad_outputs)`` after this node; what it returns replaces ``grad_inputs``."""
+        """Call ``fn(grad_inputs, grad_outputs)`` after this node; what it returns replaces
+        ``grad_inputs``."""
         if self.post_hooks is None:
             self.post_hooks = {}
         return RemovableHandle(self.post_hooks, fn)
@@ -117,9 +124,11 @@ def walk(
 ) -> dict[Edge, Any]:
     """Send the gradients at ``roots`` back through the graph, newest node first.
 
-    Without ``targets`` every leaf accumulates what arrives.  With them, only the nodes that lead to a target run; the
+    Without ``targets`` every leaf accumulates what arrives.  With them, only the nodes that lead to a target
+    run; the
     gradients of the targets are returned, and with ``accumulate`` the leaves among them keep theirs.
-    A node runs once: since the makers of its inputs are all older, everything it will get has arrived when it is the
+    A node runs once: since the makers of its inputs are all older, everything it will get has arrived when it
+    is the
     newest one waiting.
     """
     roots = list(roots)
@@ -223,7 +232,8 @@ def _leading_to(wanted: frozenset[Edge], starts: list[Node]) -> set[Node]:
     return leading
 
 
-# ----------------------------------------------------------------------------------------------------------- grad modes
+# -----------------------------------------------------------------------------------------------------------
+# grad modes
 
 
 class _State(threading.local):
@@ -373,7 +383,8 @@ class inference_mode(_Switch):
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook away, also at the end of a ``with`` block."""
+    """What registering a hook returns: ``remove()`` takes the hook away, also at the end of a ``with``
+    block."""
 
     _keys = itertools.count()
 

@@ -1,4 +1,5 @@
-"""Primitive and Context: how a pair of formulas, forward and backward, becomes a differentiable operation on Tensors.
+"""Primitive and Context: how a pair of formulas, forward and backward, becomes a differentiable operation on
+Tensors.
 
 A primitive is written once, over *some* array module ``ctx.xp``::
 
@@ -14,15 +15,19 @@ A primitive is written once, over *some* array module ``ctx.xp``::
             (y,) = ctx.saved_tensors
             return grad * (1 - y * y)
 
-``forward`` always reads over raw arrays.  ``backward`` is read over raw arrays too, unless the gradient itself shall be
-differentiated (``create_graph=True``): then ``ctx.xp`` is :data:`reading`, whose functions are our operations on Tensors,
+``forward`` always reads over raw arrays.  ``backward`` is read over raw arrays too, unless the gradient
+itself shall be
+differentiated (``create_graph=True``): then ``ctx.xp`` is :data:`reading`, whose functions are our operations
+on Tensors,
 and ``ctx.saved_tensors`` and ``grad`` are Tensors.  So every gradient has a gradient, by the same formula.
 
 Rules that make the second reading right:
 
 * positional arguments are the inputs (Tensors, numbers or None), keyword arguments are constants;
-* ``save_for_backward`` takes inputs and outputs of the operation, nothing else; other attributes of ``ctx`` are constants;
-* an intermediate result that depends on the inputs goes through ``ctx.keep`` and comes back by ``ctx.kept``, which
+* ``save_for_backward`` takes inputs and outputs of the operation, nothing else; other attributes of ``ctx``
+are constants;
+* an intermediate result that depends on the inputs goes through ``ctx.keep`` and comes back by ``ctx.kept``,
+which
   computes it anew, differentiably, in the second reading;
 * formulas use operators and ``ctx.xp``; another primitive is called by ``ctx.xp.run(Other, ...)``.
 """
@@ -52,8 +57,8 @@ class Context(graph.Node):
     """What one call of a primitive knows: its array module, what it saved, and its place in the graph."""
 
     __slots__ = (
-        "__dict__", "_kept", "_made", "_outputs_meta", "_released", "_saved", "_shapes", "_sources", "_versions",
-        "outputs", "primitive", "xp",
+        "__dict__", "_kept", "_made", "_outputs_meta", "_released", "_saved", "_shapes", "_sources",
+        "_versions", "outputs", "primitive", "xp",
     )  # fmt: skip
 
     def __init__(self, primitive: type[Primitive], xp: Any, edges: tuple[graph.Edge | None, ...]) -> None:
@@ -65,7 +70,8 @@ class Context(graph.Node):
         self._kept: tuple[Any, ...] = ()
         self._released = False
 
-    # ------------------------------------------------------------------------------------------- for the formulas
+    # ------------------------------------------------------------------------------------------- for the
+    # formulas
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
@@ -90,10 +96,12 @@ class Context(graph.Node):
         """What :meth:`keep` kept; in the differentiable reading ``formula(xp, *saved)`` instead."""
         return self._kept
 
-    # ------------------------------------------------------------------------------------------- for the graph
+    # ------------------------------------------------------------------------------------------- for the
+    # graph
 
     def finish(self, inputs: tuple[Any, ...], arrays: list[Any], results: tuple[Tensor, ...]) -> None:
-        """Take a place in the graph: called once, when the forward formula has run and a gradient may be asked for."""
+        """Take a place in the graph: called once, when the forward formula has run and a gradient may be
+        asked for."""
         self.record(self.edges)
         self.outputs = len(results)
         self._shapes = tuple(
@@ -116,8 +124,10 @@ class Context(graph.Node):
                         source, holder = place, inputs[place]
                 if source is None and type(array) not in _NUMBERS:
                     raise RuntimeError(
-                        f"{self.primitive.__name__}.forward saved an array that is neither an input nor an output; its"
-                        " gradient would be lost in a second derivative: use ctx.keep, or an attribute for a constant"
+                        f"{self.primitive.__name__}.forward saved an array that is neither an input nor an"
+                        " output; its"
+                        " gradient would be lost in a second derivative: use ctx.keep, or an attribute for a"
+                        " constant"
                     )
             sources.append(source)
             versions.append((holder._version, holder._version[0]) if isinstance(holder, Tensor) else None)
@@ -136,9 +146,11 @@ class Context(graph.Node):
                     else f"which is input {source} of {self.primitive.__name__.lower()}"
                 )
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation:"
+                    "one of the variables needed for gradient computation has been modified by an inplace"
+                    " operation:"
                     f" [accelgrad.{dtypes.of(array.dtype).title} {list(array.shape)}], {what}, is at version"
-                    f" {version[0][0]}; expected version {version[1]} instead. It was saved by {self.name()} for its"
+                    f" {version[0][0]}; expected version {version[1]} instead. It was saved by {self.name()}"
+                    " for its"
                     " backward; use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
                 )
 
@@ -160,7 +172,8 @@ class Context(graph.Node):
         if len(results) != len(edges):
             if len(results) > len(edges) and any(extra is not None for extra in results[len(edges) :]):
                 raise RuntimeError(
-                    f"function {self.name()} returned an incorrect number of gradients (expected {len(edges)}, got"
+                    f"function {self.name()} returned an incorrect number of gradients (expected"
+                    f" {len(edges)}, got"
                     f" {len(results)})"
                 )
             results = (results + (None,) * len(edges))[: len(edges)]
@@ -222,14 +235,18 @@ class Context(graph.Node):
 
 
 SECOND_TIME = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been"
-    " freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). The usual"
-    " cause is a tensor kept from the last step (detach() it); if you mean it, specify retain_graph=True in the first call."
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have"
+    " already been"
+    " freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad()."
+    " The usual"
+    " cause is a tensor kept from the last step (detach() it); if you mean it, specify retain_graph=True in"
+    " the first call."
 )
 
 
 class Reading:
-    """A context as ``backward`` sees it when the gradient itself shall be differentiated: everything is a Tensor."""
+    """A context as ``backward`` sees it when the gradient itself shall be differentiated: everything is a
+    Tensor."""
 
     __slots__ = ("context", "saved_tensors")
 
@@ -252,7 +269,8 @@ class Primitive:
     """A pair of formulas.  Subclass it, write ``forward`` and ``backward``, call ``apply``."""
 
     promotion: str | None = None
-    """None: inputs keep their types.  "common": they meet by PyTorch's rules.  "float": and integers become floats."""
+    """None: inputs keep their types.  "common": they meet by PyTorch's rules.  "float": and integers become
+    floats."""
 
     view = False
     """Whether the result may share memory with the input."""
@@ -274,7 +292,8 @@ class Primitive:
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
-        """Unwrap the inputs, run ``forward``, wrap the results, and record the call if a gradient may be asked for."""
+        """Unwrap the inputs, run ``forward``, wrap the results, and record the call if a gradient may be
+        asked for."""
         if cls.promotion is not None:
             inputs = promote(inputs, cls)
         arrays: list[Any] = []
@@ -348,11 +367,13 @@ def _any_nan(gradient: Any) -> bool:
     return bool((array != array).any())
 
 
-# ------------------------------------------------------------------------------------------------ what comes in
+# ------------------------------------------------------------------------------------------------ what comes
+# in
 
 
 def promote(inputs: tuple[Any, ...], primitive: type[Primitive]) -> tuple[Any, ...]:
-    """The inputs in their common type.  Tensors are cast by a recorded operation, so that their gradient goes on."""
+    """The inputs in their common type.  Tensors are cast by a recorded operation, so that their gradient goes
+    on."""
     first = None
     for one in inputs:
         if isinstance(one, Tensor):
@@ -408,7 +429,8 @@ def _promoted(inputs: tuple[Any, ...], primitive: type[Primitive]) -> tuple[Any,
 
 
 def _number_as(value: Any, common: dtype) -> Any:
-    """A Python number that a NumPy operation takes as ``common``: integers wrap around, as they do in PyTorch."""
+    """A Python number that a NumPy operation takes as ``common``: integers wrap around, as they do in
+    PyTorch."""
     if common.category == 2:
         return float(value)
     if common.category == 0:
@@ -440,7 +462,8 @@ def _namespace_of(primitive: type[Primitive], inputs: tuple[Any, ...], arrays: l
 
 
 def _on_one_device(primitive: type[Primitive], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says how to move."""
+    """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says
+    how to move."""
     tensors = [one for one in inputs if isinstance(one, Tensor)]
     card = next((one for one in tensors if one.array.ndim or one.is_cuda), tensors[0])
     for place, one in enumerate(inputs):
@@ -453,7 +476,8 @@ def _on_one_device(primitive: type[Primitive], inputs: tuple[Any, ...]) -> tuple
     return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)  # type: ignore[attr-defined]
 
 
-# ------------------------------------------------------------------------------------------------ views and changes in place
+# ------------------------------------------------------------------------------------------------ views and
+# changes in place
 
 
 def _share(primitive: type[Primitive], source: Any, result: Tensor, options: dict[str, Any]) -> None:
@@ -476,9 +500,11 @@ def _same_memory(x: Any, y: Any) -> bool:
 
 
 class CopySlices(Primitive):
-    """A base after something was written through a view of it: the rest keeps its gradient, the view's part goes to the value.
+    """A base after something was written through a view of it: the rest keeps its gradient, the view's part
+    goes to the value.
 
-    Works by the flat indices of the view's elements in the base, so the memory layout of either does not matter.
+    Works by the flat indices of the view's elements in the base, so the memory layout of either does not
+    matter.
     """
 
     @staticmethod
@@ -503,9 +529,11 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def assign(target: Tensor, value: Tensor) -> Tensor:
-    """Write ``value`` into the memory of ``target`` and let the graph know: what every in-place operation does.
+    """Write ``value`` into the memory of ``target`` and let the graph know: what every in-place operation
+    does.
 
-    RuntimeError where that would be wrong: on leaves that need a gradient, on expanded tensors, for a result of another
+    RuntimeError where that would be wrong: on leaves that need a gradient, on expanded tensors, for a result
+    of another
     shape, or of a type that does not fit.
     """
     edge = target.edge()
@@ -519,29 +547,34 @@ def assign(target: Tensor, value: Tensor) -> Tensor:
         view = target._view
         if view is not None and view[0].is_leaf and view[0].requires_grad:
             raise RuntimeError(
-                "a view of a leaf Variable that requires grad is being used in an in-place operation; do it under"
+                "a view of a leaf Variable that requires grad is being used in an in-place operation; do it"
+                " under"
                 " accelgrad.no_grad(), or on x.clone()"
             )
     array = target.array
     if value.array.shape != array.shape:
         raise RuntimeError(
-            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(value.array.shape)}"
+            f"output with shape {list(array.shape)} doesn't match the broadcast shape"
+            f" {list(value.array.shape)}"
         )
     if not dtypes.can_cast(value.dtype, target.dtype):
         raise RuntimeError(
-            f"result type {_short(value.dtype)} can't be cast to the desired output type {_short(target.dtype)};"
+            f"result type {_short(value.dtype)} can't be cast to the desired output type"
+            f" {_short(target.dtype)};"
             " use the out-of-place form"
         )
     if 0 in array.strides and any(
         step == 0 and extent > 1 for step, extent in zip(array.strides, array.shape, strict=True)
     ):
         raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location."
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory"
+            " location."
             " Please clone() the tensor before performing the operation."
         )
     if not array.flags.writeable if isinstance(array, np.ndarray) else False:
         raise RuntimeError(
-            "this tensor shares memory with a read-only NumPy array and cannot be changed in place; clone() it first"
+            "this tensor shares memory with a read-only NumPy array and cannot be changed in place; clone()"
+            " it first"
         )
     if writing and value.array.dtype is not array.dtype:
         value = value.to(target.dtype)  # type: ignore[attr-defined]

@@ -1,23 +1,26 @@
 """The Tensor: an array, whether it needs a gradient, and where it came from; no operation is written here.
 
-A tensor holds ``array`` (NumPy's or CuPy's), ``xp`` (the array module with our kernels) and ``_edge``: the pair
-``(node, slot)`` that says which recorded operation made it, or its own leaf, or None where no gradient is needed.
-Views share the ``_version`` counter of the tensor whose memory they show and know by which steps they were taken from
+A tensor holds ``array`` (NumPy's or CuPy's), ``xp`` (the array module with our kernels) and ``_edge``: the
+pair
+``(node, slot)`` that says which recorded operation made it, or its own leaf, or None where no gradient is
+needed.
+Views share the ``_version`` counter of the tensor whose memory they show and know by which steps they were
+taken from
 it, so that a change through a view reaches the graph (:mod:`accelgrad.primitive`).
 Operations hang themselves on this class when they are registered (:mod:`accelgrad.ops.registry`).
 """
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from accelgrad import backend, dtypes, graph
-from accelgrad.backend import CPU, Device, Namespace
+from accelgrad.backend import Device, Namespace
+from accelgrad.conversions import Conversions, as_array
 from accelgrad.dtypes import dtype
 
 __all__ = ["Size", "Tensor", "wrap"]
@@ -49,7 +52,8 @@ class Size(tuple):
 
 
 class TensorLeaf(graph.Leaf):
-    """The leaf of one tensor: keeps the gradient in its ``.grad``.  It holds the tensor weakly, the tensor holds it."""
+    """The leaf of one tensor: keeps the gradient in its ``.grad``.  It holds the tensor weakly, the tensor
+    holds it."""
 
     __slots__ = ("after", "tensor")
 
@@ -83,10 +87,11 @@ class TensorLeaf(graph.Leaf):
             hook(tensor)
 
 
-class Tensor:
+class Tensor(Conversions):
     """A multi-dimensional array that remembers how it was computed.
 
-    ``Tensor(2, 3)`` makes an uninitialised tensor of that shape, ``Tensor([1, 2])`` one with that data, both of the
+    ``Tensor(2, 3)`` makes an uninitialised tensor of that shape, ``Tensor([1, 2])`` one with that data, both
+    of the
     default floating point type, as in PyTorch; :func:`accelgrad.tensor` is the better way to give data.
 
     >>> x = Tensor([1, 2])
@@ -118,7 +123,13 @@ class Tensor:
             array = xp.empty(tuple(int(extent) for extent in data), dtype=default.numpy)
         return _fill(object.__new__(cls), array, xp)
 
-    # ------------------------------------------------------------------------------------------------ what it is
+    @classmethod
+    def _around(cls, array: Any, xp: Namespace) -> Tensor:
+        """A tensor of this class around a raw array."""
+        return _fill(object.__new__(cls), array, xp)
+
+    # ------------------------------------------------------------------------------------------------ what it
+    # is
 
     @property
     def shape(self) -> Size:
@@ -162,7 +173,8 @@ class Tensor:
             return self.shape
         if not -self.array.ndim <= dim < self.array.ndim:
             raise IndexError(
-                f"Dimension out of range (expected to be in range of [{-self.array.ndim}, {self.array.ndim - 1}],"
+                f"Dimension out of range (expected to be in range of [{-self.array.ndim},"
+                f" {self.array.ndim - 1}],"
                 f" but got {dim})"
             )
         return self.array.shape[dim]
@@ -224,7 +236,8 @@ class Tensor:
         """Whether the memory is page-locked for fast copies to a card."""
         return isinstance(getattr(self.array, "base", None), backend.pinned_types())
 
-    # ------------------------------------------------------------------------------------------------ autograd
+    # ------------------------------------------------------------------------------------------------
+    # autograd
 
     @property
     def requires_grad(self) -> bool:
@@ -236,11 +249,13 @@ class Tensor:
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for a gradient (or no longer) and return the tensor; RuntimeError for integers and for results."""
+        """Ask for a gradient (or no longer) and return the tensor; RuntimeError for integers and for
+        results."""
         if not requires_grad:
             if self.edge() is not None and not self.is_leaf:
                 raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable"
+                    "you can only change requires_grad flags of leaf variables. If you want to use a"
+                    " computed variable"
                     " in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
                 )
             self._edge = None
@@ -301,7 +316,8 @@ class Tensor:
                 )
             if value.shape != self.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: {tuple(value.shape)} for a tensor of {tuple(self.shape)}"
+                    f"assigned grad has data of a different size: {tuple(value.shape)} for a tensor of"
+                    f" {tuple(self.shape)}"
                 )
             if value.dtype is not self.dtype:
                 raise RuntimeError(
@@ -309,7 +325,8 @@ class Tensor:
                 )
             if value.xp is not self.xp:
                 raise RuntimeError(
-                    f"assigned grad has data located on a different device: {value.device} for a tensor on {self.device}"
+                    f"assigned grad has data located on a different device: {value.device} for a tensor on"
+                    f" {self.device}"
                 )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
@@ -331,7 +348,8 @@ class Tensor:
         self.array, self.xp = value.array, value.xp
 
     def detach(self) -> Tensor:
-        """The same memory as a tensor that needs no gradient; in-place changes are still noticed by autograd."""
+        """The same memory as a tensor that needs no gradient; in-place changes are still noticed by
+        autograd."""
         result = wrap(self.array, self.xp)
         result._version = self._version
         return result
@@ -353,9 +371,12 @@ class Tensor:
         """Accumulate the gradient of this tensor in the ``.grad`` of every leaf that it was computed from.
 
         ``gradient`` is dL/d(self), of the same shape; a tensor with one element needs none (1 is meant).
-        ``retain_graph`` keeps what was saved, for a second call; ``create_graph`` records the computation of the
-        gradients too, so that they can be differentiated; ``inputs`` limits the accumulation to these tensors.
-        RuntimeError where no gradient is needed, for a second walk through a freed graph, and where a saved tensor
+        ``retain_graph`` keeps what was saved, for a second call; ``create_graph`` records the computation of
+        the
+        gradients too, so that they can be differentiated; ``inputs`` limits the accumulation to these
+        tensors.
+        RuntimeError where no gradient is needed, for a second walk through a freed graph, and where a saved
+        tensor
         was changed in place since.
         """
         run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
@@ -366,11 +387,13 @@ class Tensor:
         return None if edge is None or edge[0].hooks is None else edge[0].hooks.get(edge[1])
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graph.RemovableHandle:
-        """Call ``hook(grad)`` whenever the gradient of this tensor has been computed; what it returns replaces it."""
+        """Call ``hook(grad)`` whenever the gradient of this tensor has been computed; what it returns
+        replaces it."""
         edge = self.edge()
         if edge is None:
             raise RuntimeError(
-                "cannot register a hook on a tensor that doesn't require gradient; set requires_grad=True first"
+                "cannot register a hook on a tensor that doesn't require gradient; set requires_grad=True"
+                " first"
             )
         xp, shape = self.xp, self.array.shape
 
@@ -435,169 +458,6 @@ class Tensor:
     def _is_view(self) -> bool:
         return self._view is not None
 
-    # ------------------------------------------------------------------------------------------------ to Python and NumPy
-
-    def item(self) -> Any:
-        """The value of a tensor with one element as a Python number."""
-        if self.array.size != 1:
-            raise RuntimeError(f"a Tensor with {self.array.size} elements cannot be converted to Scalar")
-        return self.array.item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return self.array.tolist()
-
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The NumPy array behind a CPU tensor (shared memory); ``force=True`` detaches and copies from a card."""
-        if not force:
-            if self.is_cuda:
-                raise TypeError(
-                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to"
-                    " host memory first."
-                )
-            if self.requires_grad:
-                raise RuntimeError(
-                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-                )
-        return self.xp.to_host(self.array)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError("Unable to avoid copy while creating an array as requested.")
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self._for_numpy(
-            ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", inputs, options
-        )
-
-    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
-        return self._for_numpy(function.__name__, inputs, options)
-
-    def _for_numpy(self, name: str, inputs: Any, options: Any) -> Any:
-        """``numpy.<name>`` of tensors: our operation of that name, so that the gradient goes on."""
-        from accelgrad import primitive
-
-        function = getattr(primitive.reading, name, None)
-        if function is None or not set(options) <= {"axis", "keepdims"}:
-            raise TypeError(
-                f"numpy.{name} does not work on Tensors; use accelgrad's functions, or tensor.detach().numpy() for NumPy's"
-            )
-        return function(*inputs, **options)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        if self.requires_grad:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return self.array.__dlpack_device__()
-
-    @property
-    def __cuda_array_interface__(self) -> Any:
-        if not self.is_cuda:
-            raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.device}")
-        if self.requires_grad:
-            raise RuntimeError(
-                "Can't get __cuda_array_interface__ on Variable that requires grad. Use var.detach()."
-            )
-        return self.array.__cuda_array_interface__
-
-    def __len__(self) -> int:
-        if self.array.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
-        return self.array.shape[0]
-
-    def __bool__(self) -> bool:
-        if self.array.size != 1:
-            if self.array.size == 0:
-                raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-            raise RuntimeError(
-                "Boolean value of Tensor with more than one value is ambiguous; use .any(), .all(), or & and | instead"
-                " of `and` and `or`"
-            )
-        return bool(self.array.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __index__(self) -> int:
-        if self.array.dtype.kind == "f" or self.array.size != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.array.item())
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.array.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter([self[i] for i in range(self.array.shape[0])])  # type: ignore[index]
-
-    def __contains__(self, element: Any) -> bool:
-        return bool((self == element).array.any())  # type: ignore[attr-defined]
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        from accelgrad.printing import tensor_text
-
-        return tensor_text(self)
-
-    def __format__(self, specification: str) -> str:
-        if self.array.ndim == 0 and specification:
-            return format(self.item(), specification)
-        if specification:
-            raise TypeError("unsupported format string passed to Tensor.__format__")
-        return str(self)
-
-    # ------------------------------------------------------------------------------------------------ copies and files
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment;"
-                " use tensor.detach().clone()"
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        result = _fill(object.__new__(type(self)), self.array.copy(), self.xp)
-        memo[id(self)] = result
-        if self.edge() is not None:
-            result.requires_grad_()
-        if self._grad is not None:
-            result._grad = copy.deepcopy(self._grad.detach(), memo)
-        result.__dict__.update(
-            copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "_retained_at"}, memo)
-        )
-        return result
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "a Tensor that was computed cannot be pickled with its graph; detach() it first"
-            )
-        attributes = {key: value for key, value in self.__dict__.items() if key != "_retained_at"}
-        host = self.xp.to_host(self.array)
-        return _rebuild, (type(self), host, str(self.device), self.requires_grad, attributes)
-
-
-def _rebuild(
-    cls: type, array: np.ndarray, device: str, requires_grad: bool, attributes: dict[str, Any]
-) -> Tensor:
-    """A tensor from what pickle stored; onto the CPU where its card is not at hand."""
-    try:
-        xp = backend.namespace(device)
-    except RuntimeError:
-        xp = CPU
-    result = _fill(object.__new__(cls), xp.from_host(array), xp)
-    result.__dict__.update(attributes)
-    return result.requires_grad_() if requires_grad else result
-
 
 def _fill(tensor: Tensor, array: Any, xp: Namespace) -> Tensor:
     tensor.array = array
@@ -617,55 +477,8 @@ def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
     return tensor
 
 
-def as_array(data: Any, dtype: Any, xp: Namespace) -> Any:
-    """A new raw array of ``xp`` from numbers, nested sequences, arrays or tensors.
-
-    ``dtype`` (NumPy's) None takes the data's own: bool, int64, the default float type, or that of an array.
-    """
-    if isinstance(data, Tensor):
-        array = data.array if data.xp is xp else xp.from_host(data.xp.to_host(data.array))
-        return array.astype(dtype or array.dtype)
-    if backend.is_array(data):
-        own = dtypes.of(data.dtype).numpy
-        if isinstance(data, np.ndarray):
-            return xp.from_host(np.array(data, dtype=dtype or own))
-        return xp.module.array(data, dtype=dtype or own)
-    array = np.asarray(_plain(data))
-    if dtype is None:
-        if array.dtype.kind == "f" and not isinstance(data, np.generic):
-            dtype = dtypes.get_default_dtype().numpy
-        elif array.size == 0 and array.dtype == np.float64:
-            dtype = dtypes.get_default_dtype().numpy
-        else:
-            dtype = dtypes.of(array.dtype).numpy
-    elif array.dtype.kind in "OUSV":
-        dtypes.of(array.dtype)
-    return xp.from_host(array.astype(dtype))
-
-
-def _plain(data: Any, depth: int = 0) -> Any:
-    """Nested sequences with tensors inside as what NumPy understands; clear errors for what it does not."""
-    if isinstance(data, Tensor):
-        return data.xp.to_host(data.array)
-    if isinstance(data, str | bytes):
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'; a tensor holds numbers")
-    if data is None:
-        raise RuntimeError("Could not infer dtype of NoneType")
-    if isinstance(data, Sequence) and not isinstance(data, range):
-        parts = [_plain(part, depth + 1) for part in data]
-        lengths = [np.shape(part) for part in parts]
-        for place, length in enumerate(lengths):
-            if length != lengths[0]:
-                raise ValueError(
-                    f"expected sequence of length {lengths[0][0] if lengths[0] else 0} at dim {depth + 1}"
-                    f" (got {length[0] if length else 0}): element 0 has shape {lengths[0]}, element {place} has"
-                    f" {length}; pad them to one length first (nn.utils.rnn.pad_sequence)"
-                )
-        return np.asarray(parts) if parts and not lengths[0] else (np.stack(parts) if parts else parts)
-    return data
-
-
-# ------------------------------------------------------------------------------------------------ the walk back, on tensors
+# ------------------------------------------------------------------------------------------------ the walk
+# back, on tensors
 
 
 def run_backward(
@@ -719,13 +532,16 @@ def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[g
     edge = tensor.edge()
     if edge is None:
         raise RuntimeError(
-            "element 0 of tensors does not require grad and does not have a grad_fn; was it computed under no_grad, from"
-            " detached or integer tensors, or from data only? Set requires_grad=True on what you differentiate for."
+            "element 0 of tensors does not require grad and does not have a grad_fn; was it computed under"
+            " no_grad, from"
+            " detached or integer tensors, or from data only? Set requires_grad=True on what you"
+            " differentiate for."
         )
     if gradient is None:
         if tensor.array.size != 1:
             raise RuntimeError(
-                f"grad can be implicitly created only for scalar outputs, but this tensor has shape {tuple(tensor.shape)};"
+                "grad can be implicitly created only for scalar outputs, but this tensor has shape"
+                f" {tuple(tensor.shape)};"
                 " reduce it first (loss.sum() or loss.mean()), or pass gradient= of that shape"
             )
         array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
@@ -734,7 +550,8 @@ def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[g
         raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient.array.shape != tensor.array.shape:
         raise RuntimeError(
-            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of {tensor.shape}."
+            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of"
+            f" {tensor.shape}."
         )
     if gradient.xp is not tensor.xp:
         raise RuntimeError(

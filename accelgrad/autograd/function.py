@@ -42,7 +42,8 @@ class FunctionCtx(graph.Node):
         for tensor in tensors:
             if tensor is not None and not isinstance(tensor, Tensor):
                 raise TypeError(
-                    f"save_for_backward can only save variables, but argument is of type {type(tensor).__name__};"
+                    "save_for_backward can only save variables, but argument is of type"
+                    f" {type(tensor).__name__};"
                     " keep other things as attributes of ctx"
                 )
         self._to_save = tensors
@@ -72,8 +73,10 @@ class FunctionCtx(graph.Node):
             tensor, slot, counter, version = entry
             if counter[0] != version:
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation:"
-                    f" [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at version {counter[0]}; expected"
+                    "one of the variables needed for gradient computation has been modified by an inplace"
+                    " operation:"
+                    f" [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at version {counter[0]};"
+                    " expected"
                     f" version {version} instead. It was saved by {self.name()}."
                 )
             if slot is not None:  # an output: kept without its edge, which would be a reference cycle
@@ -119,7 +122,8 @@ class FunctionCtx(graph.Node):
                 continue
             if not isinstance(result, Tensor):
                 raise TypeError(
-                    f"function {self.name()} must return Tensors or None, got {type(result).__name__} as gradient {place}"
+                    f"function {self.name()} must return Tensors or None, got {type(result).__name__} as"
+                    f" gradient {place}"
                 )
             shape, dtype, xp = self._input_meta[place]
             if result.array.shape != shape:
@@ -141,9 +145,11 @@ class FunctionCtx(graph.Node):
 
 
 class Function:
-    """Subclass it with static ``forward(ctx, *args)`` and ``backward(ctx, *grad_outputs)``; call it by ``apply``.
+    """Subclass it with static ``forward(ctx, *args)`` and ``backward(ctx, *grad_outputs)``; call it by
+    ``apply``.
 
-    ``backward`` returns one gradient for each argument of ``forward`` (None where there is none).  PyTorch's other form,
+    ``backward`` returns one gradient for each argument of ``forward`` (None where there is none).  PyTorch's
+    other form,
     ``forward(*args)`` with ``setup_context(ctx, inputs, output)``, works too.
 
     >>> import accelgrad
@@ -235,7 +241,8 @@ class Function:
 
 
 def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a ``backward`` that must not be differentiated itself: doing so is an error instead of a wrong result."""
+    """Decorate a ``backward`` that must not be differentiated itself: doing so is an error instead of a wrong
+    result."""
 
     @functools.wraps(fn)
     def wrapper(ctx: Any, *gradients: Any) -> Any:

@@ -44,7 +44,8 @@ def grad(
 ) -> tuple[Any, ...]:
     """The gradients of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``.
 
-    Nothing is accumulated in ``.grad``.  RuntimeError for an input that was not used, unless ``allow_unused`` (then None)
+    Nothing is accumulated in ``.grad``.  RuntimeError for an input that was not used, unless ``allow_unused``
+    (then None)
     or ``materialize_grads`` (then zeros).
 
     >>> import accelgrad
@@ -85,7 +86,8 @@ def grad(
                 continue
             if not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True"
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set"
+                    " allow_unused=True"
                     " if this is the desired behavior."
                 )
             results.append(None)
@@ -137,8 +139,10 @@ def vjp(
     outputs, one_output = _call(func, many)
     if v is None:
         if len(outputs) != 1 or outputs[0].numel() != 1:
-            raise RuntimeError("The vector v can only be None if the user-provided function returns a single Tensor with a"
-                               " single element.")  # fmt: skip
+            raise RuntimeError(
+                "The vector v can only be None if the user-provided function returns a single Tensor with a single"
+                " element."
+            )
         v = (wrap(outputs[0].xp.ones_like(outputs[0].array), outputs[0].xp),)
     products = _gradients(outputs, many, _tuple(v), create_graph)
     return _finish(outputs, create_graph, one_output), _finish(products, create_graph, single)
@@ -147,7 +151,8 @@ def vjp(
 def jvp(
     func: Callable[..., Any], inputs: Tensors, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> Any:
-    """(func(inputs), Jv): the product of the Jacobian with a vector, by differentiating vᵀJ with respect to v."""
+    """(func(inputs), Jv): the product of the Jacobian with a vector, by differentiating vᵀJ with respect to
+    v."""
     many, _ = _prepare(inputs, create_graph)
     outputs, one_output = _call(func, many)
     if v is None:
@@ -232,7 +237,7 @@ def vhp(
     strict: bool = False,
 ) -> Any:
     """(func(inputs), vᵀH): the product of a vector with the second derivatives of a scalar function."""
-    many, single = _prepare(inputs, True if create_graph else False)
+    many, single = _prepare(inputs, create_graph)
     outputs, _ = _call(func, many)
     slopes = _gradients(
         outputs, many, (wrap(outputs[0].xp.ones_like(outputs[0].array), outputs[0].xp),), True

@@ -28,7 +28,8 @@ def gradcheck(
 ) -> bool:
     """Compare the Jacobians of ``func`` by backward and by (f(x + eps) - f(x - eps)) / 2 eps, entry by entry.
 
-    Only inputs with ``requires_grad=True`` are varied; they should be float64.  GradcheckError (or False, without
+    Only inputs with ``requires_grad=True`` are varied; they should be float64.  GradcheckError (or False,
+    without
     ``raise_exception``) names the output, the input and both Jacobians where they differ.
 
     >>> import accelgrad
@@ -40,7 +41,8 @@ def gradcheck(
     varied = [one for one in arguments if isinstance(one, Tensor) and one.requires_grad]
     if not varied:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have"
+            " requires_grad=True."
         )
     for one in varied:
         if one.array.dtype != np.float64:
@@ -73,7 +75,8 @@ def gradgradcheck(
     raise_exception: bool = True,
     seed: int = 0,
 ) -> bool:
-    """:func:`gradcheck` of the gradient itself: second derivatives, with respect to inputs and outgoing gradients."""
+    """:func:`gradcheck` of the gradient itself: second derivatives, with respect to inputs and outgoing
+    gradients."""
     arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     outputs = [one for one in _outputs(func, arguments) if one.requires_grad]
     if not outputs:

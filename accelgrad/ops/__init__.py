@@ -3,8 +3,9 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "linalg", "shape", "index", "sorting",
-    "activation", "loss", "conv", "pool", "norm", "embedding", "dropout", "attention", "recurrent", "sampling", "reading",
+    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "linalg", "shape", "index",
+    "sorting", "activation", "loss", "conv", "pool", "norm", "embedding", "dropout", "attention",
+    "recurrent", "sampling", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -73,10 +73,13 @@ def move(input: Tensor, where: Any) -> Tensor:
     torch="Tensor.to",
 )
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The tensor on another device or in another type: ``x.to("gpu")``, ``x.to(accelgrad.float64)``, ``x.to(other)``.
+    """The tensor on another device or in another type: ``x.to("gpu")``, ``x.to(accelgrad.float64)``,
+    ``x.to(other)``.
 
-    Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always copies;
-    ``non_blocking`` is accepted and matters for page-locked memory only.  Without a change the tensor itself is returned.
+    Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always
+    copies;
+    ``non_blocking`` is accepted and matters for page-locked memory only.  Without a change the tensor itself
+    is returned.
     Gradients come back in the original type, on the original device.
 
     >>> import accelgrad
@@ -148,8 +151,9 @@ def _typed(name: str, kind: dtype) -> Any:
 
 
 for _name, _kind in {
-    "bool": dtypes.bool, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16, "int": dtypes.int32,
-    "long": dtypes.int64, "half": dtypes.float16, "float": dtypes.float32, "double": dtypes.float64,
+    "bool": dtypes.bool, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16,
+    "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "float": dtypes.float32,
+    "double": dtypes.float64,
 }.items():  # fmt: skip
     setattr(Tensor, _name, _typed(_name, _kind))
 

@@ -1,7 +1,10 @@
-"""The array module over Tensors: NumPy's names as our operations, so that a backward formula can itself be recorded.
+"""The array module over Tensors: NumPy's names as our operations, so that a backward formula can itself be
+recorded.
 
-``reading.sum(x, axis=0, keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch signatures differ
-are adapted here; a fused kernel's name stands for its plain formula, read over Tensors; every other name is the operation
+``reading.sum(x, axis=0, keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch
+signatures differ
+are adapted here; a fused kernel's name stands for its plain formula, read over Tensors; every other name is
+the operation
 of that name in the registry.
 """
 
@@ -54,11 +57,12 @@ class TensorNamespace:
 
 
 _OTHER_NAMES = {
-    "power": "pow", "negative": "neg", "absolute": "abs", "fabs": "abs", "concatenate": "cat", "matrix_transpose": "mT",
-    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
-    "arctanh": "atanh", "take_along_axis": "take_along_dim", "greater": "gt", "greater_equal": "ge", "less": "lt",
-    "less_equal": "le", "equal": "eq", "not_equal": "ne", "true_divide": "true_divide", "divide": "true_divide",
-    "expand_dims": "unsqueeze", "invert": "bitwise_not", "mod": "remainder",
+    "power": "pow", "negative": "neg", "absolute": "abs", "fabs": "abs", "concatenate": "cat",
+    "matrix_transpose": "mT", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "take_along_axis": "take_along_dim",
+    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "equal": "eq",
+    "not_equal": "ne", "true_divide": "true_divide", "divide": "true_divide", "expand_dims": "unsqueeze",
+    "invert": "bitwise_not", "mod": "remainder",
 }  # fmt: skip
 """NumPy's name -> the operation's, where the arguments agree."""
 

@@ -7,7 +7,8 @@
         \"\"\"Hyperbolic tangent ...\"\"\"
         return Tanh.apply(input)
 
-hangs ``Tensor.tanh`` and ``Tensor.tanh_`` on the class, exports ``accelgrad.tanh`` (with ``out=``), and gives the tests of
+hangs ``Tensor.tanh`` and ``Tensor.tanh_`` on the class, exports ``accelgrad.tanh`` (with ``out=``), and gives
+the tests of
 ``tests/ops/test_grid.py`` their arguments and the NumPy function they compare with.
 """
 
@@ -68,14 +69,16 @@ def arg(
 ) -> Arg:
     """Describe a random tensor: uniform in [low, high); integers in [low, high) for an integer ``dtype``.
 
-    ``distinct`` keeps the values apart from each other, for operations with kinks at ties; ``values`` gives them outright.
+    ``distinct`` keeps the values apart from each other, for operations with kinks at ties; ``values`` gives
+    them outright.
     """
     return Arg(shape, low, high, dtype, distinct, requires_grad and dtype == "float", values)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The arguments of one test call: :class:`Arg` entries stand for tensors, also within lists and tuples."""
+    """The arguments of one test call: :class:`Arg` entries stand for tensors, also within lists and
+    tuples."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -148,11 +151,16 @@ def op(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an operation.
 
-    ``reference`` is the same computation on NumPy arrays (called with the sample's arguments); ``samples`` the calls to
-    test; ``errors`` triples (sample, exception, regular expression); ``differentiable=False`` for results without
-    gradient and ``twice=False`` where the second derivative does not exist; ``namespace`` "" for ``accelgrad``, else e.g.
-    "nn.functional" or "linalg"; ``method`` hangs it on Tensor (a string: under that name); ``inplace`` adds ``name_``;
-    ``dunder`` the operators it implements; ``aliases`` further names; ``out`` whether ``out=`` is accepted; ``random``
+    ``reference`` is the same computation on NumPy arrays (called with the sample's arguments); ``samples``
+    the calls to
+    test; ``errors`` triples (sample, exception, regular expression); ``differentiable=False`` for results
+    without
+    gradient and ``twice=False`` where the second derivative does not exist; ``namespace`` "" for
+    ``accelgrad``, else e.g.
+    "nn.functional" or "linalg"; ``method`` hangs it on Tensor (a string: under that name); ``inplace`` adds
+    ``name_``;
+    ``dunder`` the operators it implements; ``aliases`` further names; ``out`` whether ``out=`` is accepted;
+    ``random``
     that results differ from call to call; ``torch`` PyTorch's dotted name where it is not the path.
     """
 
@@ -161,8 +169,8 @@ def op(
         call = _public(function, out=out and not inplace_only(name))
         hung = (name if method is True else method) if method else None
         entry = Op(
-            name, call, primitive, reference, tuple(samples), tuple(errors), differentiable, twice, namespace, hung, inplace,
-            tuple(aliases), random, torch,
+            name, call, primitive, reference, tuple(samples), tuple(errors), differentiable, twice, namespace,
+            hung, inplace, tuple(aliases), random, torch,
         )  # fmt: skip
         if entry.path in OPS:
             raise ValueError(f"the operation {entry.path!r} is registered twice")
@@ -196,7 +204,8 @@ def inplace_only(name: str) -> bool:
 
 
 def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
-    """The function as users call it: NumPy's ``axis``/``keepdims`` beside ``dim``/``keepdim``, and ``out=``."""
+    """The function as users call it: NumPy's ``axis``/``keepdims`` beside ``dim``/``keepdim``, and
+    ``out=``."""
     parameters = inspect.signature(function).parameters
     renamed = {
         numpy_name: name
@@ -248,13 +257,15 @@ def _into(name: str, target: Any, result: Any) -> Any:
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(target).__name__}")
     if state.grad and (result.requires_grad or target.requires_grad):
         raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments"
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of"
+            " the arguments"
             " requires grad."
         )
     if target.array.shape != result.array.shape:
         if target.array.size:
             raise RuntimeError(
-                f"{name}(): out has shape {tuple(target.shape)}, but the result has {tuple(result.shape)}; give an out of"
+                f"{name}(): out has shape {tuple(target.shape)}, but the result has {tuple(result.shape)};"
+                " give an out of"
                 " that shape, or an empty one"
             )
         target.array = target.xp.empty(result.array.shape, dtype=target.array.dtype)
