@@ -1,0 +1,47 @@
+"""Dimensions and sizes as callers write them, checked and made plain: shared by the operation families."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["sizes", "wrap_dim", "wrap_dims"]
+
+
+def wrap_dim(dim: int, ndim: int) -> int:
+    """``dim`` counted from the front; IndexError where there is no such dimension.  A 0-d tensor has 0 and -1."""
+    if 0 <= dim < ndim:
+        return dim
+    extent = ndim or 1
+    if not -extent <= dim < extent:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim})"
+        )
+    return dim % extent
+
+
+def wrap_dims(dims: int | Iterable[int], ndim: int, name: str = "") -> tuple[int, ...]:
+    """Several dimensions counted from the front; RuntimeError where one comes twice."""
+    wrapped = (
+        (wrap_dim(dims, ndim),) if isinstance(dims, int) else tuple([wrap_dim(dim, ndim) for dim in dims])
+    )
+    if len(set(wrapped)) != len(wrapped):
+        twice = next(dim for dim in wrapped if wrapped.count(dim) > 1)
+        raise RuntimeError(
+            f"dim {twice} appears multiple times in the list of dims{f' of {name}' if name else ''}: {tuple(dims)}"  # type: ignore[arg-type]
+        )
+    return wrapped
+
+
+def sizes(given: Sequence[Any]) -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same: the extents as a tuple of ints."""
+    if len(given) == 1 and not isinstance(given[0], int) and hasattr(given[0], "__iter__"):
+        try:
+            given = tuple(given[0])
+        except TypeError:  # a 0-d tensor, which has __iter__ but only one value
+            pass
+    for extent in given:
+        if type(extent) is not int:
+            return tuple([operator.index(extent) for extent in given])
+    return tuple(given)
