@@ -1,4 +1,4 @@
-"""The downloader: resumes, tries mirrors, checks size and digests; a file gets its name only when it is right."""
+"""The downloader: resumes, tries mirrors, checks size and digests; only a right file gets its name."""
 
 from __future__ import annotations
 

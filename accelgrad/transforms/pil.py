@@ -1,0 +1,143 @@
+"""What the functional transforms do with a ``PIL.Image``: Pillow's operations, as torchvision calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.backend import CPU
+from accelgrad.transforms import geometry
+from accelgrad.transforms.images import pillow, to_pillow_array
+from accelgrad.transforms.interpolation import InterpolationMode
+
+__all__ = [
+    "brightness",
+    "contrast",
+    "crop",
+    "gamma",
+    "grayscale",
+    "hflip",
+    "hue",
+    "pad",
+    "resize",
+    "rotate",
+    "saturation",
+    "vflip",
+]
+
+
+def resampling(mode: InterpolationMode) -> Any:
+    """Pillow's name of the mode.  Pillow's NEAREST is what PyTorch calls nearest-exact; both map to it."""
+    name = "NEAREST" if mode is InterpolationMode.NEAREST_EXACT else mode.name
+    return getattr(pillow().Resampling, name)
+
+
+def colour(fill: Any, img: Any) -> Any:
+    """``fill`` as Pillow wants it for this image: one number a band; None is black."""
+    bands = len(img.getbands())
+    if fill is None:
+        fill = 0
+    if isinstance(fill, (int, float)):
+        fill = (fill,) * bands
+    fill = tuple(fill)
+    if len(fill) == 1:
+        fill = fill * bands
+    if len(fill) != bands:
+        raise ValueError(
+            "The number of elements in 'fill' does not match the number of channels of the image"
+            f" ({len(fill)} != {bands})"
+        )
+    if img.mode != "F":
+        fill = tuple(int(value) for value in fill)
+    return fill[0] if bands == 1 else fill
+
+
+def hflip(img: Any) -> Any:
+    """Left and right exchanged."""
+    return img.transpose(pillow().Transpose.FLIP_LEFT_RIGHT)
+
+
+def vflip(img: Any) -> Any:
+    """Top and bottom exchanged."""
+    return img.transpose(pillow().Transpose.FLIP_TOP_BOTTOM)
+
+
+def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
+    """The rectangle at (top, left); black where it leaves the image."""
+    return img.crop((left, top, left + width, top + height))
+
+
+def resize(img: Any, size: tuple[int, int], mode: InterpolationMode) -> Any:
+    """The image with ``size`` = (height, width) pixels."""
+    return img.resize(size[::-1], resampling(mode))
+
+
+def pad(img: Any, padding: tuple[int, int, int, int], fill: Any, mode: str) -> Any:
+    """Add (left, top, right, bottom) pixels; negative numbers cut off."""
+    if mode == "constant":
+        left, top, right, bottom = padding
+        width, height = img.size
+        out = pillow().new(img.mode, (width + left + right, height + top + bottom), colour(fill, img))
+        if img.mode == "P":
+            out.putpalette(img.getpalette())
+        out.paste(img, (left, top))
+        return out
+    array = to_pillow_array(img)
+    planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    padded = geometry.pad(planes, CPU, padding, None, mode)
+    return pillow().fromarray(
+        np.ascontiguousarray(padded[0] if array.ndim == 2 else padded.transpose(1, 2, 0))
+    )
+
+
+def rotate(
+    img: Any,
+    angle: float,
+    mode: InterpolationMode,
+    expand: bool,
+    centre: Sequence[float] | None,
+    fill: Any,
+) -> Any:
+    """Turned by ``angle`` degrees counter-clockwise."""
+    return img.rotate(angle, resampling(mode), expand, centre, fillcolor=colour(fill, img))
+
+
+def brightness(img: Any, factor: float) -> Any:
+    """Blended with black."""
+    return pillow("ImageEnhance").Brightness(img).enhance(factor)
+
+
+def contrast(img: Any, factor: float) -> Any:
+    """Blended with the mean of the grey version."""
+    return pillow("ImageEnhance").Contrast(img).enhance(factor)
+
+
+def saturation(img: Any, factor: float) -> Any:
+    """Blended with the grey version."""
+    return pillow("ImageEnhance").Color(img).enhance(factor)
+
+
+def hue(img: Any, factor: float) -> Any:
+    """The hue turned by ``factor`` of a full circle, in Pillow's 256 steps."""
+    if img.mode in ("L", "1", "I", "F"):
+        return img
+    h, s, v = img.convert("HSV").split()
+    # int() cuts towards 0 and the bytes wrap around: a hue is an angle.
+    turned = (np.array(h).astype(np.int64) + int(factor * 255)) % 256
+    return pillow().merge("HSV", (pillow().fromarray(turned.astype(np.uint8)), s, v)).convert(img.mode)
+
+
+def gamma(img: Any, exponent: float, gain: float) -> Any:
+    """``gain x^exponent`` by a table of the 256 values."""
+    table = [int((255 + 1 - 1e-3) * gain * pow(value / 255.0, exponent)) for value in range(256)] * 3
+    return img.convert("RGB").point(table).convert(img.mode)
+
+
+def grayscale(img: Any, channels: int) -> Any:
+    """Luma in one band or three equal ones."""
+    if channels not in (1, 3):
+        raise ValueError(f"num_output_channels should be either 1 or 3, got {channels}")
+    grey = img.convert("L")
+    return grey if channels == 1 else pillow().merge("RGB", (grey, grey, grey))

@@ -1,0 +1,386 @@
+"""The transforms that draw: crops, flips, turns, colours, erasing, blur; seeded by ``manual_seed``."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.tensor import Tensor, wrap
+from accelgrad.transforms import functional as F
+from accelgrad.transforms.base import Transform, generator, probability
+from accelgrad.transforms.fixed import two
+from accelgrad.transforms.functional import Fill
+from accelgrad.transforms.interpolation import InterpolationMode, as_mode
+
+__all__ = [
+    "ColorJitter",
+    "GaussianBlur",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RandomVerticalFlip",
+]
+
+
+class RandomCrop(Transform):
+    """A rectangle of ``size`` = (height, width), or one number for both, at a random place.
+
+    ``padding`` is added first (as in :func:`~accelgrad.transforms.functional.pad`); with ``pad_if_needed``
+    an image that is too small is padded up to the size, on both sides.
+
+    Errors: ValueError where the image is smaller than the crop.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        padding: int | Sequence[int] | None = None,
+        pad_if_needed: bool = False,
+        fill: Fill = 0,
+        padding_mode: str = "constant",
+    ) -> None:
+        self.size = two(size)
+        self.padding = padding
+        self.pad_if_needed = pad_if_needed
+        self.fill = fill
+        self.padding_mode = padding_mode
+
+    @staticmethod
+    def get_params(img: Any, output_size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Draw (top, left, height, width)."""
+        _, h, w = F.get_dimensions(img)
+        height, width = output_size
+        if h < height or w < width:
+            raise ValueError(f"Required crop size {(height, width)} is larger than input image size {(h, w)}")
+        top = int(generator().integers(h - height + 1))
+        return top, int(generator().integers(w - width + 1)), height, width
+
+    def forward(self, img: Any) -> Any:
+        if self.padding is not None:
+            img = F.pad(img, self.padding, self.fill, self.padding_mode)
+        _, h, w = F.get_dimensions(img)
+        if self.pad_if_needed and (w < self.size[1] or h < self.size[0]):
+            padding = [max(self.size[1] - w, 0), max(self.size[0] - h, 0)]
+            img = F.pad(img, padding, self.fill, self.padding_mode)
+        return F.crop(img, *self.get_params(img, self.size))
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, padding={self.padding}"
+
+
+class RandomResizedCrop(Transform):
+    """A rectangle of random area and proportion, resized to ``size``: how image classifiers are trained.
+
+    ``scale``: the range of the area as a share of the image's; ``ratio``: the range of width / height,
+    drawn evenly in its logarithm.  After ten draws that do not fit, the largest middle rectangle of a
+    permitted ratio.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3.0 / 4.0, 4.0 / 3.0),
+        interpolation: InterpolationMode | int = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
+    ) -> None:
+        self.size = two(size)
+        self.scale = _ordered("scale", scale)
+        self.ratio = _ordered("ratio", ratio)
+        self.interpolation = as_mode(interpolation)
+        self.antialias = antialias
+
+    @staticmethod
+    def get_params(img: Any, scale: Sequence[float], ratio: Sequence[float]) -> tuple[int, int, int, int]:
+        """Draw (top, left, height, width)."""
+        _, h, w = F.get_dimensions(img)
+        low, high = math.log(ratio[0]), math.log(ratio[1])
+        for _ in range(10):
+            target = h * w * generator().uniform(scale[0], scale[1])
+            aspect = math.exp(generator().uniform(low, high))
+            width, height = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
+            if 0 < width <= w and 0 < height <= h:
+                top = int(generator().integers(h - height + 1))
+                return top, int(generator().integers(w - width + 1)), height, width
+        width, height = w, h
+        if w / h < min(ratio):
+            height = round(w / min(ratio))
+        elif w / h > max(ratio):
+            width = round(h * max(ratio))
+        return (h - height) // 2, (w - width) // 2, height, width
+
+    def forward(self, img: Any) -> Any:
+        box = self.get_params(img, self.scale, self.ratio)
+        return F.resized_crop(img, *box, self.size, self.interpolation, self.antialias)
+
+    def extra_repr(self) -> str:
+        scale, ratio = (tuple(round(value, 4) for value in pair) for pair in (self.scale, self.ratio))
+        return (
+            f"size={self.size}, scale={scale}, ratio={ratio}, interpolation={self.interpolation.value},"
+            f" antialias={self.antialias}"
+        )
+
+
+class _WithProbability(Transform):
+    """A transform that happens with probability ``p``."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class RandomHorizontalFlip(_WithProbability):
+    """Left and right exchanged with probability ``p``.
+
+    >>> import numpy as np
+    >>> RandomHorizontalFlip(p=1)(np.array([[1, 2, 3]]))
+    array([[3, 2, 1]])
+    """
+
+    def forward(self, img: Any) -> Any:
+        return F.hflip(img) if generator().random() < self.p else img
+
+
+class RandomVerticalFlip(_WithProbability):
+    """Top and bottom exchanged with probability ``p``."""
+
+    def forward(self, img: Any) -> Any:
+        return F.vflip(img) if generator().random() < self.p else img
+
+
+class RandomGrayscale(_WithProbability):
+    """Grey, with as many channels as before, with probability ``p``."""
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__(p)
+
+    def forward(self, img: Any) -> Any:
+        if generator().random() < self.p:
+            channels, _, _ = F.get_dimensions(img)
+            return F.rgb_to_grayscale(img, channels)
+        return img
+
+
+class RandomRotation(Transform):
+    """Turned by an angle drawn from ``degrees`` = (low, high), or (-degrees, degrees); counter-clockwise."""
+
+    def __init__(
+        self,
+        degrees: float | Sequence[float],
+        interpolation: InterpolationMode | int = InterpolationMode.NEAREST,
+        expand: bool = False,
+        center: Sequence[float] | None = None,
+        fill: Fill = 0,
+    ) -> None:
+        if isinstance(degrees, numbers.Real):
+            if degrees < 0:
+                raise ValueError(f"If degrees is a single number, it must be positive, got {degrees}")
+            degrees = (-float(degrees), float(degrees))
+        if len(degrees) != 2:  # type: ignore[arg-type]
+            raise ValueError(f"degrees should be a number or a sequence of 2, got {degrees!r}")
+        low, high = degrees  # type: ignore[misc]
+        self.degrees = (float(low), float(high))
+        self.interpolation = as_mode(interpolation)
+        self.expand = expand
+        self.center = center
+        self.fill = 0 if fill is None else fill
+
+    @staticmethod
+    def get_params(degrees: Sequence[float]) -> float:
+        """Draw the angle."""
+        return float(generator().uniform(degrees[0], degrees[1]))
+
+    def forward(self, img: Any) -> Any:
+        angle = self.get_params(self.degrees)
+        return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
+
+    def extra_repr(self) -> str:
+        center = "" if self.center is None else f", center={self.center}"
+        return (
+            f"degrees={self.degrees}, interpolation={self.interpolation.value}, expand={self.expand}{center}"
+            f", fill={self.fill}"
+        )
+
+
+class ColorJitter(Transform):
+    """Brightness, contrast, saturation and hue changed by random factors, in random order.
+
+    Each of the first three: a number x, for factors in ``max(0, 1 - x) ... 1 + x``, or a range (low, high).
+    ``hue``: a number in 0 ... 0.5, for turns in ``-hue ... hue``, or a range within these.
+    """
+
+    def __init__(
+        self,
+        brightness: float | tuple[float, float] = 0,
+        contrast: float | tuple[float, float] = 0,
+        saturation: float | tuple[float, float] = 0,
+        hue: float | tuple[float, float] = 0,
+    ) -> None:
+        self.brightness = _factor_range("brightness", brightness, 1.0, (0.0, math.inf))
+        self.contrast = _factor_range("contrast", contrast, 1.0, (0.0, math.inf))
+        self.saturation = _factor_range("saturation", saturation, 1.0, (0.0, math.inf))
+        self.hue = _factor_range("hue", hue, 0.0, (-0.5, 0.5))
+
+    @staticmethod
+    def get_params(
+        brightness: tuple[float, float] | None,
+        contrast: tuple[float, float] | None,
+        saturation: tuple[float, float] | None,
+        hue: tuple[float, float] | None,
+    ) -> tuple[list[int], float | None, float | None, float | None, float | None]:
+        """Draw the order of the four changes, and the factor of each (None where there is none)."""
+        order = [int(i) for i in generator().permutation(4)]
+        b, c, s, h = (
+            None if bounds is None else float(generator().uniform(*bounds))
+            for bounds in (brightness, contrast, saturation, hue)
+        )
+        return order, b, c, s, h
+
+    def forward(self, img: Any) -> Any:
+        order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
+        changes = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+        for i in order:
+            factor = factors[i]
+            if factor is not None:
+                img = changes[i](img, factor)
+        return img
+
+    def extra_repr(self) -> str:
+        return (
+            f"brightness={self.brightness}, contrast={self.contrast}, saturation={self.saturation},"
+            f" hue={self.hue}"
+        )
+
+
+class RandomErasing(_WithProbability):
+    """A rectangle of a Tensor (..., C, H, W) erased with probability ``p`` (Zhong et al. 2017, Algorithm 1).
+
+    ``scale``: the range of its area as a share of the image's; ``ratio``: of its height / width; ``value``: a
+    number, one a channel, or ``"random"`` for standard normal noise.  After ten draws that do not fit, nothing
+    is erased.
+    """
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        scale: tuple[float, float] = (0.02, 0.33),
+        ratio: tuple[float, float] = (0.3, 3.3),
+        value: float | str | Sequence[float] = 0,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__(p)
+        if isinstance(value, str) and value != "random":
+            raise ValueError(f"If value is str, it should be 'random', got {value!r}")
+        if not isinstance(value, (int, float, str, tuple, list)):
+            raise TypeError(f"Argument value should be either a number or str or a sequence, got {value!r}")
+        self.scale = _ordered("scale", scale)
+        if self.scale[0] < 0 or self.scale[1] > 1:
+            raise ValueError(f"Scale should be between 0 and 1, got {scale}")
+        self.ratio = _ordered("ratio", ratio)
+        self.value = value
+        self.inplace = inplace
+
+    @staticmethod
+    def get_params(
+        img: Tensor, scale: Sequence[float], ratio: Sequence[float]
+    ) -> tuple[int, int, int, int] | None:
+        """Draw (row, column, height, width); None where no draw fits."""
+        _, h, w = F.get_dimensions(img)
+        low, high = math.log(ratio[0]), math.log(ratio[1])
+        for _ in range(10):
+            area = h * w * generator().uniform(scale[0], scale[1])
+            aspect = math.exp(generator().uniform(low, high))
+            height, width = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if height < h and width < w:
+                top = int(generator().integers(h - height + 1))
+                return top, int(generator().integers(w - width + 1)), height, width
+        return None
+
+    def forward(self, img: Tensor) -> Tensor:
+        if generator().random() >= self.p:
+            return img
+        box = self.get_params(img, self.scale, self.ratio)
+        if box is None:
+            return img
+        channels, _, _ = F.get_dimensions(img)
+        return F.erase(img, *box, self._values(img, channels, *box[2:]), self.inplace)
+
+    def _values(self, img: Tensor, channels: int, height: int, width: int) -> Any:
+        """What stands in the rectangle: an array that broadcasts to (channels, height, width)."""
+        if isinstance(self.value, str):
+            values = generator().standard_normal((channels, height, width))
+        else:
+            values = np.reshape(np.asarray(self.value, dtype=float), (-1, 1, 1))
+            if values.shape[0] not in (1, channels):
+                raise ValueError(
+                    "If value is a sequence, it should have either a single value or"
+                    f" {channels} (number of input channels), got {self.value!r}"
+                )
+        return wrap(img.xp.from_host(values.astype(img.array.dtype)), img.xp)
+
+    def extra_repr(self) -> str:
+        return (
+            f"p={self.p}, scale={self.scale}, ratio={self.ratio}, value={self.value}, inplace={self.inplace}"
+        )
+
+
+class GaussianBlur(Transform):
+    """Smoothed by a Gaussian of odd ``kernel_size``; sigma is drawn from a range, or is one number."""
+
+    def __init__(self, kernel_size: int | Sequence[int], sigma: float | Sequence[float] = (0.1, 2.0)) -> None:
+        self.kernel_size = two(kernel_size)
+        if any(k <= 0 or k % 2 == 0 for k in self.kernel_size):
+            raise ValueError(f"Kernel size value should be an odd and positive number, got {kernel_size}")
+        low, high = (sigma, sigma) if isinstance(sigma, (int, float)) else sigma
+        if not 0 < low <= high:
+            raise ValueError(f"sigma values should be positive and of the form (min, max), got {sigma}")
+        self.sigma = (float(low), float(high))
+
+    @staticmethod
+    def get_params(sigma_min: float, sigma_max: float) -> float:
+        """Draw sigma."""
+        return float(generator().uniform(sigma_min, sigma_max))
+
+    def forward(self, img: Any) -> Any:
+        sigma = self.get_params(*self.sigma)
+        return F.gaussian_blur(img, self.kernel_size, [sigma, sigma])
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, sigma={self.sigma}"
+
+
+def _ordered(name: str, bounds: Sequence[float]) -> tuple[float, float]:
+    """(low, high), checked."""
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise TypeError(f"{name.capitalize()} should be a sequence of two numbers, got {bounds!r}")
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{name.capitalize()} should be of kind (min, max), got {bounds!r}")
+    return float(bounds[0]), float(bounds[1])
+
+
+def _factor_range(
+    name: str, value: float | Sequence[float], centre: float, limits: tuple[float, float]
+) -> tuple[float, float] | None:
+    """The range of a ColorJitter factor; None where it can only be the one that changes nothing."""
+    if isinstance(value, (int, float)):
+        if value < 0:
+            raise ValueError(f"If {name} is a single number, it must be non negative, got {value}")
+        low, high = centre - value, centre + value
+        if name != "hue":
+            low = max(low, 0.0)
+    elif isinstance(value, (tuple, list)) and len(value) == 2:
+        low, high = float(value[0]), float(value[1])
+    else:
+        raise TypeError(f"{name} should be a single number or a list/tuple with length 2, got {value!r}")
+    if not limits[0] <= low <= high <= limits[1]:
+        raise ValueError(f"{name} values should be between {limits}, but got {(low, high)}.")
+    return None if low == high == centre else (low, high)
