@@ -177,7 +177,7 @@ class Context(graph.Node):
                     f" {len(results)})"
                 )
             results = (results + (None,) * len(edges))[: len(edges)]
-        checked = []
+        checked: list[Any] = []
         for place, (edge, result) in enumerate(zip(edges, results, strict=True)):
             if edge is None or result is None:
                 checked.append(None)
@@ -285,6 +285,11 @@ class Primitive:
         """The gradient of each input from those of the results; None for an input that has none."""
         raise NotImplementedError("a Primitive defines backward(ctx, *gradients)")
 
+    @staticmethod
+    def explain(error: Exception, arrays: list[Any]) -> Exception:
+        """What to raise where ``forward`` met a TypeError or ValueError of the array module."""
+        return error
+
     @classmethod
     def run(cls, xp: Any, *arrays: Any, **options: Any) -> Any:
         """The forward formula alone, on raw arrays."""
@@ -321,6 +326,8 @@ class Primitive:
         token = backend.hush()
         try:
             out = cls.forward(ctx, *arrays, **options)
+        except (TypeError, ValueError) as error:
+            raise cls.explain(error, arrays) from None
         finally:
             backend.unhush(token)
         if type(out) is not tuple:
