@@ -1,10 +1,45 @@
-"""accelgrad: PyTorch's names and semantics on NumPy and CuPy arrays, readable from top to bottom."""
+"""accelgrad: PyTorch's names and semantics on NumPy and CuPy arrays, readable from top to bottom.
+
+>>> import accelgrad
+>>> x = accelgrad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4., 6.])
+"""
+
+import importlib as _importlib
+from typing import Any as _Any
 
 from accelgrad import kernels as kernels
 from accelgrad import ops as ops
+from accelgrad.backend import Device as Device
 from accelgrad.backend import Device as device
-from accelgrad.backend import set_default_device
-from accelgrad.dtypes import *  # noqa: F403
+from accelgrad.backend import default_device as get_default_device
+from accelgrad.backend import set_default_device as set_default_device
+from accelgrad.dtypes import (
+    bool,
+    can_cast,
+    double,
+    dtype,
+    finfo,
+    float,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    iinfo,
+    int,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    set_default_dtype,
+    short,
+    uint8,
+)
 from accelgrad.graph import (
     enable_grad,
     inference_mode,
@@ -13,11 +48,44 @@ from accelgrad.graph import (
     no_grad,
     set_grad_enabled,
 )
+from accelgrad.kernels import get_num_threads, set_num_threads
 from accelgrad.ops.registry import OPS as _OPS
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 from accelgrad.tensor import Size, Tensor
 
-for _entry in _OPS.values():  # the operations without a namespace of their own
+__version__ = "0.1.0"
+
+__all__ = [
+    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device", "double", "dtype",
+    "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device", "get_default_dtype",
+    "get_num_threads", "half", "iinfo", "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64",
+    "is_grad_enabled", "is_inference_mode_enabled", "kernels", "long", "manual_seed", "no_grad", "ops",
+    "promote_types", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_num_threads",
+    "short", "uint8",
+]  # fmt: skip
+
+# The operations that have no namespace of their own; accelgrad/__init__.pyi lists them for editors.
+for _entry in _OPS.values():
     if not _entry.namespace:
         for _name in (_entry.name, *_entry.aliases):
             globals()[_name] = _entry.call
+            __all__.append(_name)
+
+from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
+
+_LAZY = (
+    "amp", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special", "transforms", "utils", "viz",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> _Any:
+    """Packages are imported when they are first named: ``accelgrad.nn``, ``accelgrad.optim``, ``accelgrad.utils`` ..."""
+    if name in _LAZY:
+        return _importlib.import_module(f"accelgrad.{name}")
+    if name in ("load", "save"):
+        return getattr(_importlib.import_module("accelgrad.serialization"), name)
+    raise AttributeError(f"module 'accelgrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, "load", "save"})

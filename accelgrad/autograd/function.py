@@ -29,8 +29,8 @@ class FunctionCtx(graph.Node):
         self._dirty: tuple[Tensor, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
         self._materialize = True
-        self._inputs: tuple[Any, ...] = ()
-        self._results: tuple[Any, ...] = ()
+        self._meta: tuple[Any, ...] = ()
+        self._input_meta: tuple[Any, ...] = ()
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
@@ -115,7 +115,7 @@ class FunctionCtx(graph.Node):
                 f"function {self.name()} returned an incorrect number of gradients (expected {expected}, got"
                 f" {len(results)})"
             )
-        checked = []
+        checked: list[Any] = []
         for place, (edge, result) in enumerate(zip(self.edges, results[:expected], strict=True)):
             if edge is None or result is None:
                 checked.append(None)
@@ -131,7 +131,7 @@ class FunctionCtx(graph.Node):
 
                 result = unbroadcast(reading, result, shape)
             if result.array.dtype != dtype:
-                result = result.to(dtype)  # type: ignore[attr-defined]
+                result = result.to(dtype)
             checked.append(result if differentiable else result.array)
         return tuple(checked)
 
