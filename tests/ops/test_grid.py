@@ -1,4 +1,4 @@
-"""Every registered operation against its NumPy reference and its numerical derivatives, by the samples of its entry."""
+"""Every registered operation against its NumPy reference and its numerical derivatives, by its samples."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_inputs_are_left_alone_and_strides_do_not_matter(entry: Op, sample: Samp
 def test_method_in_place_and_out_forms_agree(entry: Op, sample: Sample, device: str) -> None:
     if entry.name.endswith("_"):
         pytest.skip("is an in-place form itself")
-    args, kwargs, tensors = make(sample, device)
+    args, kwargs, _ = make(sample, device)
     result = call(entry, args, kwargs)
     if entry.method and args and isinstance(args[0], Tensor):
         accelgrad.manual_seed(3)

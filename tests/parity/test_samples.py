@@ -66,7 +66,10 @@ def both(sample: Sample, dtype: str) -> tuple[Any, Any]:
         return tensor
 
     other_args, other_kwargs = sample.make(rng, other)
-    other_args, other_kwargs = foreign(other_args), {key: foreign(value) for key, value in other_kwargs.items()}
+    other_args, other_kwargs = (
+        foreign(other_args),
+        {key: foreign(value) for key, value in other_kwargs.items()},
+    )
     return (args, kwargs, ours), (other_args, other_kwargs, others)
 
 
@@ -114,9 +117,9 @@ def test_values_and_gradients_equal_pytorchs(entry: Op, sample: Sample, dtype: s
         other, others, [torch.from_numpy(w) for w in weights], create_graph=True, allow_unused=True
     )
     for one, two, leaf in zip(first, expected, ours, strict=True):
+        zero = torch.zeros(tuple(leaf.shape), dtype=getattr(torch, dtype))
         nothing = wrap(np.zeros(leaf.shape, dtype))
-        agree(nothing if one is None else one, torch.zeros(tuple(leaf.shape), dtype=getattr(torch, dtype)) if two is None
-              else two, dtype, "gradient")  # fmt: skip
+        agree(nothing if one is None else one, zero if two is None else two, dtype, "gradient")
     if not entry.twice or dtype == "float32":
         return
     pairs = [
@@ -130,7 +133,9 @@ def test_values_and_gradients_equal_pytorchs(entry: Op, sample: Sample, dtype: s
             wanted = torch.autograd.grad([two.sum() for _, two in pairs], others, allow_unused=True)
         except (RuntimeError, NotImplementedError):
             return  # PyTorch has no second derivative here
-        wanted = [torch.zeros_like(leaf) if one is None else one for one, leaf in zip(wanted, others, strict=True)]
+        wanted = [
+            torch.zeros_like(leaf) if one is None else one for one, leaf in zip(wanted, others, strict=True)
+        ]
         agree(list(second), wanted, dtype, "second gradient")
 
 

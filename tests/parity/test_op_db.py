@@ -1,0 +1,269 @@
+"""PyTorch's own operator database (``op_db``): its samples through accelgrad and through PyTorch.
+
+For every operator of the database that accelgrad has under the same name: values and result types for float,
+integer and
+boolean samples, first gradients and second gradients.  ``DIFFERENT`` names what is meant to differ, with the
+reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import accelgrad
+from accelgrad.autograd import grad
+from accelgrad.tensor import Tensor, wrap
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from torch.testing._internal.common_methods_invocations import op_db
+
+SAMPLES = 25
+"""How many of an operator's samples are taken: they are spread over its whole list."""
+
+DIFFERENT: dict[str, str] = {
+    "empty": "uninitialised memory",
+    "empty_like": "uninitialised memory",
+    "empty_strided": "uninitialised memory",
+    "empty_permuted": "uninitialised memory",
+    "new_empty": "uninitialised memory",
+    "new_empty_strided": "uninitialised memory",
+}
+
+RANDOM = {
+    "bernoulli", "multinomial", "normal", "rand_like", "randn_like", "randint", "randint_like", "randn",
+    "uniform", "cauchy", "exponential", "geometric", "log_normal", "poisson", "nn.functional.dropout",
+    "nn.functional.dropout2d", "nn.functional.dropout3d", "nn.functional.alpha_dropout",
+    "nn.functional.feature_alpha_dropout", "rand", "nn.functional.rrelu", "nn.functional.gumbel_softmax",
+    "nn.functional.fractional_max_pool2d", "randperm", "_native", "nn.functional.fractional_max_pool3d",
+}  # fmt: skip
+"""Operators whose values are drawn: shapes and types are compared only."""
+
+
+def ours(name: str) -> Any:
+    """Our function (or method) of a dotted PyTorch name; None where there is none."""
+    place: Any = accelgrad
+    for part in name.split("."):
+        place = getattr(place, part, None)
+    return place if callable(place) else getattr(Tensor, name, None)
+
+
+def operators() -> list[Any]:
+    found, seen = [], set()
+    for info in op_db:
+        if info.name in DIFFERENT or (info.name, info.variant_test_name) in seen or ours(info.name) is None:
+            continue
+        seen.add((info.name, info.variant_test_name))
+        label = info.name + (f".{info.variant_test_name}" if info.variant_test_name else "")
+        found.append(pytest.param(info, id=label))
+    return found
+
+
+OPERATORS = operators()
+
+
+class Unsupported(Exception):
+    """The sample uses something that accelgrad does not have (complex numbers, sparse layouts, bfloat16)."""
+
+
+def convert(value: Any, leaves: list[Tensor] | None = None) -> Any:
+    """PyTorch's argument as ours."""
+    if isinstance(value, torch.Tensor):
+        if value.dtype.is_complex or value.dtype == torch.bfloat16 or value.layout is not torch.strided:
+            raise Unsupported(value.dtype)
+        tensor = wrap(value.detach().resolve_neg().numpy())
+        if value.requires_grad:
+            tensor.requires_grad_()
+            if leaves is not None:
+                leaves.append(tensor)
+        return tensor
+    if isinstance(value, torch.dtype):
+        if not hasattr(accelgrad, str(value).removeprefix("torch.")):
+            raise Unsupported(value)
+        return getattr(accelgrad, str(value).removeprefix("torch."))
+    if isinstance(value, torch.device):
+        return accelgrad.device(str(value))
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, torch.memory_format | torch.layout | torch.Generator | complex):
+        raise Unsupported(value)
+    if isinstance(value, list | tuple):
+        parts = [convert(part, leaves) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, dict):
+        return {key: convert(part, leaves) for key, part in value.items()}
+    return value
+
+
+def gather_leaves(value: Any) -> list[Any]:
+    if isinstance(value, torch.Tensor):
+        return [value] if value.requires_grad else []
+    if isinstance(value, list | tuple):
+        return [leaf for part in value for leaf in gather_leaves(part)]
+    if isinstance(value, dict):
+        return [leaf for part in value.values() for leaf in gather_leaves(part)]
+    return []
+
+
+def flat(result: Any) -> list[Any]:
+    if isinstance(result, torch.Tensor | Tensor):
+        return [result]
+    if isinstance(result, list | tuple):
+        return [leaf for part in result for leaf in flat(part)]
+    return [result]
+
+
+def chosen(info: Any, dtype: Any, requires_grad: bool) -> list[Any]:
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002  (the database draws from it)
+    everything = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=requires_grad), 400))
+    step = max(1, len(everything) // SAMPLES)
+    return everything[::step][:SAMPLES]
+
+
+def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = True) -> None:
+    mine, other = flat(mine), flat(other)
+    assert len(mine) == len(other), what
+    for one, two in zip(mine, other, strict=True):
+        if not isinstance(two, torch.Tensor):
+            assert one == two or (one != one and two != two), what
+            continue
+        assert str(one.dtype).removeprefix("accelgrad.") == str(two.dtype).removeprefix("torch."), what
+        assert tuple(one.shape) == tuple(two.shape), f"{what}: {tuple(one.shape)} and {tuple(two.shape)}"
+        if values:
+            expected = two.detach().resolve_neg().resolve_conj().numpy()
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(
+                    one.detach().numpy(),
+                    expected,
+                    rtol=tolerance,
+                    atol=tolerance,
+                    equal_nan=True,
+                    err_msg=what,
+                )
+            else:
+                np.testing.assert_array_equal(one.detach().numpy(), expected, err_msg=what)
+
+
+def describe(sample: Any) -> str:
+    def short(value: Any) -> str:
+        if isinstance(value, torch.Tensor):
+            return f"{str(value.dtype)[6:]}{list(value.shape)}"
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(short(part) for part in value) + "]"
+        return repr(value)[:60]
+
+    keywords = "".join(f", {key}={short(value)}" for key, value in sample.kwargs.items())
+    return f"({short(sample.input)}, {', '.join(short(one) for one in sample.args)}{keywords})"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+@pytest.mark.parametrize("info", OPERATORS)
+def test_values_and_types(info: Any, dtype: str) -> None:
+    kind = getattr(torch, dtype)
+    if kind not in info.dtypes:
+        pytest.skip(f"PyTorch's has no {dtype}")
+    function, compared = ours(info.name), 0
+    for sample in chosen(info, kind, requires_grad=False):
+        try:
+            args = convert((sample.input, *sample.args))
+            kwargs = convert(sample.kwargs)
+        except Unsupported:
+            continue
+        what = describe(sample)
+        expected = info(sample.input, *sample.args, **sample.kwargs)
+        if any(isinstance(one, torch.Tensor) and one.dtype.is_complex for one in flat(expected)):
+            continue
+        agree(function(*args, **kwargs), expected, 2e-4, what, values=info.name not in RANDOM)
+        compared += 1
+    if not compared:
+        pytest.skip("no sample without complex numbers, layouts or generators")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("info", [one for one in OPERATORS if one.values[0].supports_autograd])
+def test_gradients(info: Any) -> None:
+    if torch.float64 not in info.dtypes or info.name in RANDOM:
+        pytest.skip("PyTorch's has no float64, or its values are drawn")
+    function, compared = ours(info.name), 0
+    for sample in chosen(info, torch.float64, requires_grad=True):
+        leaves: list[Tensor] = []
+        try:
+            args = convert((sample.input, *sample.args), leaves)
+            kwargs = convert(sample.kwargs, leaves)
+        except Unsupported:
+            continue
+        what = describe(sample)
+        others = gather_leaves([sample.input, *sample.args, sample.kwargs])
+        theirs = flat(info(sample.input, *sample.args, **sample.kwargs))
+        mine = flat(function(*args, **kwargs))
+        if sample.output_process_fn_grad:
+            theirs = flat(sample.output_process_fn_grad(theirs if len(theirs) > 1 else theirs[0]))
+            mine = mine[: len(theirs)]
+        if any(isinstance(one, torch.Tensor) and one.dtype.is_complex for one in theirs):
+            continue
+        theirs = [one for one in theirs if isinstance(one, torch.Tensor) and one.requires_grad]
+        mine = [one for one in mine if isinstance(one, Tensor) and one.requires_grad]
+        assert len(mine) == len(theirs), (
+            f"{what}: {len(mine)} results with a gradient, PyTorch has {len(theirs)}"
+        )
+        if not theirs or not others:
+            continue
+        rng = np.random.default_rng(1)
+        weights = [rng.standard_normal(tuple(one.shape)) for one in theirs]
+        expected = torch.autograd.grad(
+            theirs,
+            others,
+            [torch.from_numpy(np.asarray(w)) for w in weights],
+            create_graph=info.supports_gradgrad,
+            allow_unused=True,
+        )
+        twice = info.supports_gradgrad
+        found = grad(
+            mine, leaves, [wrap(np.asarray(w)) for w in weights], create_graph=twice, allow_unused=True
+        )
+        for one, two, leaf in zip(found, expected, leaves, strict=True):
+            zero = torch.zeros(tuple(leaf.shape), dtype=torch.float64)
+            agree(
+                wrap(np.zeros(leaf.shape)) if one is None else one, zero if two is None else two, 1e-6,
+                f"gradient of {what}",
+            )  # fmt: skip
+        compared += 1
+        if not twice:
+            continue
+        pairs = [
+            (one, two)
+            for one, two in zip(found, expected, strict=True)
+            if two is not None and two.requires_grad and one is not None
+        ]
+        if not pairs:
+            continue
+        try:
+            second = torch.autograd.grad([(two * two).sum() for _, two in pairs], others, allow_unused=True)
+        except (RuntimeError, NotImplementedError):
+            continue
+        wanted = [torch.zeros_like(o) if s is None else s for s, o in zip(second, others, strict=True)]
+        with_graph = [one for one, _ in pairs if one.requires_grad]
+        got = (
+            grad([(one * one).sum() for one in with_graph], leaves, allow_unused=True, materialize_grads=True)
+            if with_graph
+            else [wrap(np.zeros(leaf.shape)) for leaf in leaves]
+        )
+        agree(list(got), wanted, 1e-5, f"second gradient of {what}")
+    if not compared:
+        pytest.skip("no differentiable sample that can be compared")
+
+
+def test_most_of_the_database_is_covered() -> None:
+    names = {info.name for info in op_db if not info.name.startswith(("_", "torch."))}
+    known = {name for name in names if ours(name) is not None}
+    assert len(known) >= 0.6 * len(names), f"{len(known)} of {len(names)}; missing: {sorted(names - known)}"
