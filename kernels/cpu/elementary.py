@@ -1,4 +1,4 @@
-"""Elementary functions that LLVM can vectorise: exp, erf, erfc and a maximum that passes NaN on.
+"""Elementary functions that LLVM can vectorise: exp, erfc and a maximum that passes NaN on.
 
 Numba calls the C library for ``math.exp``, one number at a time; inside a loop these polynomials run on
 whole vectors. Each has a float32 and a float64 form, chosen by the type of its argument.
@@ -16,7 +16,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-__all__ = ["erf", "erfc", "exp", "maximum", "minimum"]
+from accelgrad.kernels import special
+
+__all__ = ["erfc_both", "exp", "maximum", "minimum"]
 
 _INTEGER = {types.float32: types.int32, types.float64: types.int64}
 _FLOAT = {integer: number for number, integer in _INTEGER.items()}
@@ -39,24 +41,37 @@ bits = _cast(_INTEGER)  # a float's bits as an integer of its size
 number = _cast(_FLOAT)  # the float with these bits
 
 
-def _extreme(name: str) -> Any:
-    def define(typing: Any, a: Any, b: Any) -> Any:
-        if a != b or a not in _INTEGER:
-            return None
+def _instruction(name: str, number: Any, count: int) -> Any:
+    """The signature and the code of a call of LLVM's own function ``name``, which it knows how to vectorise."""
+    if number not in _INTEGER:
+        return None
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = ir.FloatType() if a == types.float32 else ir.DoubleType()
-            function = ir.FunctionType(kind, [kind, kind])
-            called = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.f{a.bitwidth}")
-            return builder.call(called, args)
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FloatType() if number == types.float32 else ir.DoubleType()
+        function = ir.FunctionType(kind, [kind] * count)
+        called = cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.f{number.bitwidth}")
+        return builder.call(called, args)
 
-        return a(a, b), generate
-
-    return intrinsic(define)
+    return number(*[number] * count), generate
 
 
-maximum = _extreme("maximum")  # NaN if either is NaN: what np.maximum does
-minimum = _extreme("minimum")
+@intrinsic
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """The larger of two numbers, NaN if either is NaN: what np.maximum does."""
+    return _instruction("maximum", a, 2) if a == b else None
+
+
+@intrinsic
+def minimum(typing: Any, a: Any, b: Any) -> Any:
+    """The smaller of two numbers, NaN if either is NaN."""
+    return _instruction("minimum", a, 2) if a == b else None
+
+
+@intrinsic
+def floor(typing: Any, x: Any) -> Any:
+    """The floor in x's own type."""
+    return _instruction("floor", x, 1)
+
 
 # exp(x) = 2^n exp(r) with n = round(x / log 2) and |r| <= log(2) / 2; log 2 is split in two, so that x - n
 # log 2 is exact in its leading part.  Adding 1.5 * 2^(bits of the significand - 1) rounds, and leaves n in
@@ -126,4 +141,78 @@ def _exp(x):
         return lambda x: exp32(x)
     if x == types.float64:
         return lambda x: exp64(x)
+    return None
+
+
+# The rational approximations of accelgrad.kernels.special (Cody 1969), in both dtypes.
+def _narrow(coefficients: tuple[float, ...]) -> tuple[Any, ...]:
+    return tuple(np.float32(value) for value in coefficients)
+
+
+_SMALL = 0.46875
+_P64, _Q64, _CP64, _CQ64 = special._ERF_P, special._ERF_Q, special._ERFC_P, special._ERFC_Q
+_TP64, _TQ64 = special._TAIL_P, special._TAIL_Q
+_P32, _Q32, _CP32, _CQ32 = _narrow(_P64), _narrow(_Q64), _narrow(_CP64), _narrow(_CQ64)
+_SMALL32, _END32 = np.float32(_SMALL), np.float32(11)
+_SIXTEEN, _SIXTEENTH, _TWO = np.float32(16), np.float32(1 / 16), np.float32(2)
+_ROOT_PI = 1 / math.sqrt(math.pi)
+
+
+@jit(CONTRACT)
+def polynomial5(c, x):
+    return (((c[0] * x + c[1]) * x + c[2]) * x + c[3]) * x + c[4]
+
+
+@jit(CONTRACT)
+def polynomial6(c, x):
+    return polynomial5(c, x) * x + c[5]
+
+
+@jit(CONTRACT)
+def polynomial9(c, x):
+    return (((polynomial5(c, x) * x + c[5]) * x + c[6]) * x + c[7]) * x + c[8]
+
+
+@jit(CONTRACT)
+def erfc_both32(x):
+    """erfc(x) and exp(-x^2), which comes on the way."""
+    size = abs(x)
+    size = _END32 if size > _END32 else size
+    head = floor(size * _SIXTEEN) * _SIXTEENTH
+    bell = exp32(-head * head) * exp32((head - size) * (head + size))
+    rest = bell * (polynomial9(_CP32, size) / polynomial9(_CQ32, size))
+    rest = _TWO - rest if x < 0 else rest
+    square = size * size
+    near = _ONE - x * (polynomial5(_P32, square) / polynomial5(_Q32, square))
+    return near if size <= _SMALL32 else rest, bell
+
+
+@jit(CONTRACT)
+def erfc_both64(x):
+    size = abs(x)
+    size = 28.0 if size > 28.0 else size
+    head = floor(size * 16.0) * 0.0625
+    bell = exp64(-head * head) * exp64((head - size) * (head + size))
+    scaled = polynomial9(_CP64, size) / polynomial9(_CQ64, size)
+    inverse = 1.0 / (size * size)
+    tail = inverse * (polynomial6(_TP64, inverse) / polynomial6(_TQ64, inverse))
+    scaled = scaled if size <= 4.0 else (_ROOT_PI - tail) / size
+    rest = bell * scaled
+    rest = 2.0 - rest if x < 0 else rest
+    square = size * size
+    near = 1.0 - x * (polynomial5(_P64, square) / polynomial5(_Q64, square))
+    return near if size <= _SMALL else rest, bell
+
+
+def erfc_both(x: float) -> tuple[float, float]:
+    """erfc(x), to a few units in the last place, and exp(-x^2)."""
+    return math.erfc(x), math.exp(-x * x)
+
+
+@overload(erfc_both)
+def _erfc_both(x):
+    if x == types.float32:
+        return lambda x: erfc_both32(x)
+    if x == types.float64:
+        return lambda x: erfc_both64(x)
     return None
