@@ -1,0 +1,128 @@
+"""Figures of a training run: loss curves, confusion matrices, grids of samples (matplotlib, imported at first
+use)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["confusion_matrix", "image_grid", "training_curves"]
+
+BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """A matplotlib figure of ``width`` x ``height`` inches with its axes, drawn without a window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _array(values: Any) -> np.ndarray:
+    detached = values.detach() if hasattr(values, "detach") else values
+    return np.asarray(detached.numpy(force=True) if hasattr(detached, "numpy") else detached)
+
+
+def training_curves(history: Mapping[str, Sequence[float]], title: str = "") -> Any:
+    """Loss and accuracy by epoch.
+
+    ``history`` has the lists ``loss`` and, if known, ``test_loss``, ``accuracy`` and ``test_accuracy``
+    (fractions), one
+    value per epoch.  Returns a matplotlib Figure.
+
+    >>> training_curves({"loss": [1.0, 0.5], "accuracy": [0.6, 0.9]}).get_size_inches().tolist()
+    [8.0, 3.2]
+    """
+    figure, axes = new_figure(8.0, 3.2, columns=2)
+    pairs = (
+        (axes[0, 0], "loss", "mean loss per sample (nats)", 1.0),
+        (axes[0, 1], "accuracy", "accuracy (%)", 100.0),
+    )
+    for axis, name, label, scale in pairs:
+        for key, color, legend in ((name, BLUE, "training"), (f"test_{name}", ORANGE, "held out")):
+            values = history.get(key, ())
+            if len(values):
+                axis.plot(
+                    range(1, len(values) + 1),
+                    scale * np.asarray(values),
+                    "o-",
+                    color=color,
+                    label=legend,
+                    markersize=3,
+                )
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if axis.lines:
+            axis.legend(frameon=False)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def confusion_matrix(matrix: Any, classes: Sequence[str], title: str = "") -> Any:
+    """How often each class (row) was taken for each other (column); ``matrix`` holds counts, (n, n).
+
+    Cells are shaded by the share of their row; counts stand in them.  ValueError where the shape does not
+    fit.
+
+    >>> figure = confusion_matrix([[9, 1], [0, 8]], ["cat", "dog"])
+    >>> figure.axes[0].get_xlabel()
+    'predicted'
+    """
+    counts = _array(matrix)
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(
+            f"confusion_matrix expects ({len(classes)}, {len(classes)}) counts for {len(classes)} classes,"
+            f" got {counts.shape}"
+        )
+    size = max(3.2, 0.46 * len(classes) + 1.2)
+    figure, axes = new_figure(size + 0.4, size)
+    axis = axes[0, 0]
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        if counts[row, column]:
+            color = "white" if share[row, column] > 0.5 else "#20242b"
+            axis.text(
+                column, row, f"{counts[row, column]:g}", ha="center", va="center", color=color, fontsize=8
+            )
+    axis.set_xticks(range(len(classes)), classes)
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    axis.set_title(title or f"confusion matrix, {int(counts.sum())} samples", fontsize=10)
+    return figure
+
+
+def image_grid(images: Any, titles: Sequence[str] | None = None, columns: int = 8, title: str = "") -> Any:
+    """Pictures side by side: (n, h, w) or (n, c, h, w) with 1 or 3 channels, each with its own grey range.
+
+    >>> len(image_grid(np.zeros((3, 8, 8)), titles=["a", "b", "c"], columns=3).axes)
+    3
+    """
+    pictures = _array(images)
+    if pictures.ndim == 4:
+        pictures = pictures[:, 0] if pictures.shape[1] == 1 else np.moveaxis(pictures, 1, -1)
+    count = len(pictures)
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    head = 0.45 if title else 0.0
+    figure, axes = new_figure(1.05 * columns + 0.2, (1.35 if titles else 1.1) * rows + head, rows, columns)
+    for place, axis in enumerate(axes.flat):
+        axis.set_axis_off()
+        if place >= count:
+            axis.remove()
+            continue
+        axis.imshow(pictures[place], cmap="gray_r" if pictures[place].ndim == 2 else None)
+        if titles:
+            axis.set_title(titles[place], fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
