@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -12,13 +14,31 @@ from accelgrad import backend, dtypes, graph, kernels
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--device", default="cpu", help="where the tests' tensors live: cpu, gpu, or standin")
+    parser.addoption(
+        "--device",
+        default="cpu",
+        choices=("cpu", "gpu", "standin"),
+        help="where the tests' tensors live: cpu, gpu (a real card), or standin (NumPy under CuPy's rules)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--device") == "standin":  # from here on `import cupy` finds the stand-in
+        sys.path.insert(0, str(pathlib.Path(__file__).parent / "standin" / "module"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") != "gpu":
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a real card: pytest --device gpu"))
 
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
-    """The device under test."""
-    return request.config.getoption("--device")
+    """The device under test; the stand-in answers to "gpu"."""
+    chosen = request.config.getoption("--device")
+    return "gpu" if chosen == "standin" else chosen
 
 
 @pytest.fixture(autouse=True)

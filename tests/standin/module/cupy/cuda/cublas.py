@@ -1,0 +1,1 @@
+"""cuBLAS is there: the stand-in multiplies by NumPy."""
