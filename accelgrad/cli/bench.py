@@ -1,0 +1,300 @@
+"""``bench``: training steps of small models, next to PyTorch where it is installed, in alternating rounds."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["MODELS", "configure", "machine", "paired", "run"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of ``bench``."""
+    parser.add_argument("models", nargs="*", metavar="model", help=f"of {', '.join(MODELS)} (all)")
+    parser.add_argument("--rounds", type=int, default=15, help="alternating rounds of each model (15)")
+    parser.add_argument("--quick", action="store_true", help="three short rounds, to see that it runs")
+    parser.add_argument(
+        "--start", action="store_true", help="measure import and first step in new processes, too"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures to FILE")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Time every model and print a table; ratios below 1 are in accelgrad's favour."""
+    unknown = [name for name in options.models if name not in MODELS]
+    if unknown:
+        print(f"no model is called {unknown[0]!r}; there are {', '.join(MODELS)}")
+        return 2
+    rounds, seconds = (3, 0.02) if options.quick else (options.rounds, 0.25)
+    contenders = ["accelgrad"] + (["torch"] if importlib.util.find_spec("torch") else [])
+    if "torch" not in contenders:
+        print("PyTorch is not installed: only accelgrad is timed")
+    results: dict[str, Any] = {}
+    print(f"{'training step':24} {'accelgrad':>12} {'PyTorch':>12} {'ratio (min ... max)':>24}")
+    for name in options.models or MODELS:
+        steps = {library: MODELS[name](importlib.import_module(library)) for library in contenders}
+        results[name] = entry = paired(steps, rounds, seconds)
+        shown = (
+            f"{entry['ratio']:8.2f} ({entry['ratio_min']:.2f} ... {entry['ratio_max']:.2f})"
+            if len(steps) > 1
+            else ""
+        )
+        other = f"{entry['torch_us']:9.0f} us" if len(steps) > 1 else ""
+        print(f"{name:24} {entry['accelgrad_us']:9.0f} us {other:>12} {shown:>24}", flush=True)
+    if options.start:
+        results["start"] = _starts()
+        for what, value in results["start"].items():
+            print(f"{what:40} {value:8.2f} s")
+    if options.json:
+        document = {"machine": machine(contenders), "command": sys.argv[1:], "results": results}
+        path = pathlib.Path(options.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        print(f"written to {path}")
+    return 0
+
+
+def paired(steps: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
+    """Median microseconds of one call of each contender, by rounds that take turns; ratios round by round."""
+    loops = {}
+    for name, step in steps.items():
+        for _ in range(3):
+            step()
+        begun = time.perf_counter()
+        step()
+        loops[name] = max(1, int(seconds / max(time.perf_counter() - begun, 1e-7)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds):
+        order = list(steps) if turn % 2 == 0 else list(reversed(steps))
+        for name in order:
+            step, count = steps[name], loops[name]
+            begun = time.perf_counter()
+            for _ in range(count):
+                step()
+            times[name].append((time.perf_counter() - begun) / count * 1e6)
+    entry = {f"{name}_us": statistics.median(values) for name, values in times.items()}
+    if len(times) == 2:
+        first, second = times.values()
+        ratios = [one / other for one, other in zip(first, second, strict=True)]
+        entry |= {"ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
+    return entry
+
+
+def machine(libraries: list[str]) -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = platform.processor()
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(
+            (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model
+        )
+    except OSError:
+        pass
+    versions = {name: importlib.import_module(name).__version__ for name in [*libraries, "numpy"]}
+    if importlib.util.find_spec("numba"):
+        versions["numba"] = importlib.import_module("numba").__version__
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": model,
+        "cores": cores,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _starts() -> dict[str, float]:
+    """Seconds of new processes: import alone, and the first trained step with a cold and a warm compile
+    cache."""
+    import tempfile
+
+    step = (
+        "import accelgrad as t; from accelgrad import nn, optim; m = nn.Sequential(nn.Linear(784, 256),"
+        " nn.ReLU(),"
+        " nn.Linear(256, 10)); o = optim.Adam(m.parameters()); x = t.randn(64, 784); y = t.randint(0, 10,"
+        " (64,));"
+        " l = nn.functional.cross_entropy(m(x), y); l.backward(); o.step()"
+    )
+    found = {}
+
+    def timed(code: str, cache: str) -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "NUMBA_CACHE_DIR": cache})
+        return time.perf_counter() - begun
+
+    with tempfile.TemporaryDirectory() as cache:
+        empty = statistics.median(timed("import numpy", cache) for _ in range(5))
+        found["import numpy (for comparison)"] = empty
+        found["import accelgrad"] = statistics.median(timed("import accelgrad", cache) for _ in range(5))
+        found["first trained step, cold cache"] = timed(step, cache)
+        found["first trained step, warm cache"] = statistics.median(timed(step, cache) for _ in range(3))
+        if importlib.util.find_spec("torch"):
+            found["first trained step, PyTorch"] = statistics.median(
+                timed(step.replace("accelgrad", "torch"), cache) for _ in range(3)
+            )
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------
+# the models
+
+
+def _step(
+    library: Any, model: Any, inputs: np.ndarray, targets: np.ndarray, optimizer: str, lr: float
+) -> Any:
+    """The four steps as one function."""
+    x, y = library.from_numpy(inputs), library.from_numpy(targets)
+    classes = {"sgd": library.optim.SGD, "adam": library.optim.Adam}
+    chosen = classes[optimizer](model.parameters(), lr=lr)
+    criterion = library.nn.CrossEntropyLoss()
+
+    def step() -> None:
+        chosen.zero_grad()
+        criterion(model(x), y).backward()
+        chosen.step()
+
+    return step
+
+
+def _images(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def tiny_mlp(optimizer: str) -> Callable[[Any], Any]:
+    """64-32-10, batch 32."""
+
+    def build(library: Any) -> Any:
+        rng, nn = np.random.default_rng(0), library.nn
+        model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+        return _step(library, model, _images(rng, 32, 64), rng.integers(0, 10, 32), optimizer, 0.01)
+
+    return build
+
+
+def mlp(optimizer: str) -> Callable[[Any], Any]:
+    """784-256-128-10, batch 64."""
+
+    def build(library: Any) -> Any:
+        rng, nn = np.random.default_rng(0), library.nn
+        model = nn.Sequential(
+            nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
+        )
+        return _step(library, model, _images(rng, 64, 784), rng.integers(0, 10, 64), optimizer, 0.01)
+
+    return build
+
+
+def cnn(optimizer: str) -> Callable[[Any], Any]:
+    """28 x 28 images, two convolutions (16, 32) with batch normalisation and pooling, batch 64."""
+
+    def build(library: Any) -> Any:
+        rng, nn = np.random.default_rng(0), library.nn
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(32 * 7 * 7, 10),
+        )  # fmt: skip
+        return _step(library, model, _images(rng, 64, 1, 28, 28), rng.integers(0, 10, 64), optimizer, 0.01)
+
+    return build
+
+
+def lstm(optimizer: str) -> Callable[[Any], Any]:
+    """128 units, 64 steps, batch 32."""
+
+    def build(library: Any) -> Any:
+        rng, nn = np.random.default_rng(0), library.nn
+
+        class Reader(nn.Module):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.lstm = nn.LSTM(128, 128, batch_first=True)
+                self.head = nn.Linear(128, 10)
+
+            def forward(self, x: Any) -> Any:
+                return self.head(self.lstm(x)[0][:, -1])
+
+        return _step(library, Reader(), _images(rng, 32, 64, 128), rng.integers(0, 10, 32), optimizer, 0.01)
+
+    return build
+
+
+def gpt(optimizer: str) -> Callable[[Any], Any]:
+    """Four pre-norm blocks, 128 wide, 4 heads, 64 tokens of 65, batch 8."""
+
+    def build(library: Any) -> Any:
+        rng, nn, functional = np.random.default_rng(0), library.nn, library.nn.functional
+        width, heads, length, words = 128, 4, 64, 65
+
+        class Block(nn.Module):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+                self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+                self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+            def forward(self, x: Any) -> Any:
+                n, t, c = x.shape
+                qkv = self.qkv(self.norm1(x)).view(n, t, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
+                mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], is_causal=True)
+                x = x + self.out(mixed.transpose(1, 2).reshape(n, t, c))
+                return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
+
+        class Gpt(nn.Module):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.words, self.places = nn.Embedding(words, width), nn.Embedding(length, width)
+                self.blocks = nn.Sequential(*[Block() for _ in range(4)])
+                self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, words)
+
+            def forward(self, tokens: Any) -> Any:
+                x = self.words(tokens) + self.places(library.arange(tokens.shape[1]))
+                return self.head(self.norm(self.blocks(x))).view(-1, words)
+
+        tokens = rng.integers(0, words, (8, length))
+        return _step(library, Gpt(), tokens, rng.integers(0, words, 8 * length), optimizer, 1e-3)
+
+    return build
+
+
+def small_operation(_: str) -> Callable[[Any], Any]:
+    """One multiplication of 8 numbers, forward and backward: the overhead of an operation."""
+
+    def build(library: Any) -> Any:
+        x = library.ones(8, requires_grad=True)
+        weight = library.ones(8)
+
+        def step() -> None:
+            x.grad = None
+            (x * 2.0).backward(weight)
+
+        return step
+
+    return build
+
+
+MODELS: dict[str, Callable[[Any], Any]] = {
+    "one operation": small_operation(""),
+    "tiny MLP, SGD": tiny_mlp("sgd"),
+    "tiny MLP, Adam": tiny_mlp("adam"),
+    "MLP, SGD": mlp("sgd"),
+    "MLP, Adam": mlp("adam"),
+    "CNN, SGD": cnn("sgd"),
+    "CNN, Adam": cnn("adam"),
+    "LSTM, SGD": lstm("sgd"),
+    "GPT, Adam": gpt("adam"),
+}
