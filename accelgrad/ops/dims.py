@@ -6,7 +6,10 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["sizes", "wrap_dim", "wrap_dims"]
+__all__ = ["Dims", "axes_of", "reducing", "sizes", "wrap_dim", "wrap_dims"]
+
+Dims = int | Sequence[int] | None
+"""What a reduction takes as ``dim``: one dimension, several, or None for all."""
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
@@ -32,6 +35,24 @@ def wrap_dims(dims: int | Iterable[int], ndim: int, name: str = "") -> tuple[int
             f"dim {twice} appears multiple times in the list of dims{f' of {name}' if name else ''}: {tuple(dims)}"  # type: ignore[arg-type]
         )
     return wrapped
+
+
+def axes_of(dim: Dims, input: Any) -> tuple[int, ...] | None:
+    """The axes over which a reduction runs, None for all: ``dim=()`` means all, as None does."""
+    if dim is None:
+        return None
+    axes = wrap_dims(operator.index(dim) if not isinstance(dim, list | tuple) else dim, input.array.ndim)
+    return axes if axes and input.array.ndim else None
+
+
+def reducing(function: Any) -> Any:
+    """NumPy's reduction with PyTorch's arguments: the reference that the tests compare with."""
+
+    def reference(x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
+        axis = tuple(dim) if isinstance(dim, list | tuple) else dim
+        return function(x, axis=None if axis == () else axis, keepdims=keepdim, **options)
+
+    return reference
 
 
 def sizes(given: Sequence[Any]) -> tuple[int, ...]:
