@@ -1,8 +1,8 @@
 """A stand-in for CuPy on NumPy arrays with CuPy's rules, for tests on machines without a card.
 
-It has the names and keywords that ``api.json`` lists (``tests/standin/snapshot.py`` wrote it from a real CuPy),
-raises what CuPy raises, keeps 0-d results as arrays, and counts in ``cupy.cuda.counts`` how often the host had
-to wait.
+It has the names and keywords that ``api.json`` lists (``tests/standin/snapshot.py`` wrote it from a real
+CuPy), raises what CuPy raises, keeps 0-d results as arrays, and counts in ``cupy.cuda.counts`` how often the
+host had to wait.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _FUNCTIONS, _LINALG = API["functions"], API["linalg"]
 # Functions that make arrays of numbers; the first row takes NumPy's arrays: an explicit copy to the device.
 _FROM_HOST = frozenset(("asarray", "array", "ascontiguousarray", "asanyarray", "asfortranarray"))
 _MAKERS = _FROM_HOST | {
-    "zeros", "ones", "empty", "full", "arange", "linspace", "logspace", "eye", "identity", "tri", "indices",
-    "broadcast_shapes", "result_type", "promote_types", "can_cast", "min_scalar_type", "isscalar", "issubdtype",
-    "isdtype", "tril_indices", "triu_indices", "hanning", "hamming", "bartlett", "blackman", "kaiser", "array_equal", "finfo",
-    "iinfo", "get_printoptions", "iscomplexobj", "isrealobj", "ndim", "shape", "size", "typename", "common_type",
-    "ix_", "meshgrid",
+    "zeros", "ones", "empty", "full", "arange", "linspace", "logspace", "eye", "identity", "tri",
+    "indices", "broadcast_shapes", "result_type", "promote_types", "can_cast", "min_scalar_type",
+    "isscalar", "issubdtype", "isdtype", "tril_indices", "triu_indices", "hanning", "hamming",
+    "bartlett", "blackman", "kaiser", "array_equal", "finfo", "iinfo", "get_printoptions",
+    "iscomplexobj", "isrealobj", "ndim", "shape", "size", "typename", "common_type", "ix_", "meshgrid",
 }  # fmt: skip
 _WAITING = frozenset((
     "nonzero", "flatnonzero", "argwhere", "unique", "unique_all", "unique_counts", "unique_inverse",
-    "unique_values", "extract", "compress", "union1d", "intersect1d", "setdiff1d", "allclose", "array_equal", "array_equiv",
-    "bincount",     "trim_zeros", "histogram", "asnumpy",
+    "unique_values", "extract", "compress", "union1d", "intersect1d", "setdiff1d", "allclose",
+    "array_equal", "array_equiv", "bincount", "trim_zeros", "histogram", "asnumpy",
 ))  # fmt: skip
 
 

@@ -241,7 +241,7 @@ def run_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[st
 
 
 def indices(array: ndarray, index: Any) -> Any:
-    """The index for NumPy: positions beyond the end wrap around silently, as on the card; masks synchronise."""
+    """The index for NumPy: positions beyond the end wrap around, as on the card; masks synchronise."""
     parts = list(index) if isinstance(index, tuple) else [index]
     used = 0
     for part in parts:
