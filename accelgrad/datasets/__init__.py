@@ -21,7 +21,7 @@ from accelgrad.datasets.archive import UnsafeArchiveError, extract
 from accelgrad.datasets.base import ImageRecords
 from accelgrad.datasets.cache import home
 from accelgrad.datasets.digits import Digits
-from accelgrad.datasets.download import DownloadError, RemoteFile, download
+from accelgrad.datasets.downloader import DownloadError, RemoteFile, download
 from accelgrad.datasets.folder import IMG_EXTENSIONS, DatasetFolder, ImageFolder, pil_loader
 from accelgrad.datasets.glyphs import Glyphs
 from accelgrad.datasets.idx import read_idx

@@ -10,7 +10,7 @@ import numpy as np
 
 from accelgrad.datasets.base import ImageRecords, Transform, open_records
 from accelgrad.datasets.cache import FileLock, home, replacing
-from accelgrad.datasets.download import RemoteFile, download
+from accelgrad.datasets.downloader import RemoteFile, download
 from accelgrad.datasets.idx import read_idx
 
 __all__ = ["MNIST", "FashionMNIST"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from accelgrad.datasets.archive import members
 from accelgrad.datasets.base import ImageRecords, Transform, group_split, open_records, random_split_mask
 from accelgrad.datasets.cache import FileLock, home, replacing
-from accelgrad.datasets.download import RemoteFile, download
+from accelgrad.datasets.downloader import RemoteFile, download
 from accelgrad.datasets.folder import pillow
 
 __all__ = ["NotMNIST"]

@@ -265,8 +265,8 @@ class RandomErasing(_WithProbability):
     """A rectangle of a Tensor (..., C, H, W) erased with probability ``p`` (Zhong et al. 2017, Algorithm 1).
 
     ``scale``: the range of its area as a share of the image's; ``ratio``: of its height / width; ``value``: a
-    number, one a channel, or ``"random"`` for standard normal noise.  After ten draws that do not fit, nothing
-    is erased.
+    number, one a channel, or ``"random"`` for standard normal noise.  After ten draws that do not fit,
+    nothing is erased.
     """
 
     def __init__(
