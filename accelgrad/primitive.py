@@ -570,8 +570,10 @@ def assign(target: Tensor, value: Tensor) -> Tensor:
             f" {_short(target.dtype)};"
             " use the out-of-place form"
         )
-    if 0 in array.strides and any(
-        step == 0 and extent > 1 for step, extent in zip(array.strides, array.shape, strict=True)
+    if (
+        array.size
+        and 0 in array.strides
+        and any(step == 0 and extent > 1 for step, extent in zip(array.strides, array.shape, strict=True))
     ):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory"
