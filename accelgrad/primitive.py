@@ -332,7 +332,7 @@ class Primitive:
             backend.unhush(token)
         if type(out) is not tuple:
             if isinstance(out, np.generic):
-                out = np.asarray(out)
+                out = _zero_dim(ctx, out)
             result = wrap(out, xp)
             if cls.view:
                 _share(cls, inputs[0], result, options)
@@ -340,13 +340,20 @@ class Primitive:
                 ctx.finish(inputs, arrays, (result,))
                 result._edge = (ctx, 0)
             return result
-        results = tuple([wrap(np.asarray(one) if isinstance(one, np.generic) else one, xp) for one in out])
+        results = tuple([wrap(_zero_dim(ctx, one) if isinstance(one, np.generic) else one, xp) for one in out])
         if recording:
             ctx.finish(inputs, arrays, results)
             for slot, one in enumerate(results):
                 if one.array.dtype.kind == "f":
                     one._edge = (ctx, slot)
         return results
+
+
+def _zero_dim(ctx: Context, value: np.generic) -> np.ndarray:
+    """NumPy gives scalars where PyTorch gives 0-d tensors: the array, also among what was saved."""
+    array = np.asarray(value)
+    ctx._saved = tuple([array if one is value else one for one in ctx._saved])
+    return array
 
 
 def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | None = None) -> Any:
