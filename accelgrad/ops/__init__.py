@@ -3,7 +3,7 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "extrema", "product", "linalg", "shape", "index", "join", "gather",
+    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "extrema", "product", "linalg", "shape", "index", "join", "gather", "fill",
     "sorting", "activation", "loss", "conv", "pool", "norm", "embedding", "dropout", "attention",
     "recurrent", "sampling", "reading",
 )  # fmt: skip
