@@ -1,0 +1,73 @@
+"""Notes on exceptions: in which layer of which model it happened, and what the layer had expected.
+
+All of this runs only when an exception passes through ``Module.__call__``; the exception keeps its class and its words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelgrad.tensor import Tensor
+
+__all__ = ["locate"]
+
+
+def locate(error: Exception, module: Any, args: tuple[Any, ...]) -> None:
+    """Note on ``error`` that it happened in ``module``; the modules around it lengthen the path as it passes them."""
+    known = error.__dict__.get("_accelgrad_module")
+    if known is None:
+        error.__dict__["_accelgrad_module"] = known = (module, _expectation(module, args))
+        path = ""
+    else:
+        path = next((name for name, inner in module.named_modules() if inner is known[0]), "")
+        if not path:
+            return
+    inner, expectation = known
+    where = f"{type(module).__name__}.{path}" if path else ""
+    text = f"in {where + ' = ' if where else ''}{_short(inner)}"
+    if expectation:
+        text += f": {expectation}"
+    notes = error.__dict__.setdefault("__notes__", [])
+    earlier = error.__dict__.get("_accelgrad_note")
+    if earlier in notes:
+        notes[notes.index(earlier)] = text
+    else:
+        notes.append(text)
+    error.__dict__["_accelgrad_note"] = text
+
+
+def _short(module: Any) -> str:
+    """A layer's own line; for a module with children its name alone."""
+    name = type(module).__name__
+    try:
+        return f"{name}(...)" if module._modules else f"{name}({module.extra_repr()})"
+    except Exception:
+        return name
+
+
+def _expectation(module: Any, args: tuple[Any, ...]) -> str:
+    """What the layer expected and got, in words; empty where nothing stands out."""
+    try:
+        tensors = [one for one in args if isinstance(one, Tensor)]
+        if not tensors:
+            return ""
+        said = module._expects(tensors[0])
+        return said or _type_and_device(module, tensors[0])
+    except Exception:  # explaining an error must never hide it
+        return ""
+
+
+def _type_and_device(module: Any, input: Tensor) -> str:
+    for name, parameter in module._parameters.items():
+        if parameter is None:
+            continue
+        if parameter.xp is not input.xp:
+            return (
+                f"the input is on {input.device} but {name} on {parameter.device}; move one of them:"
+                f" x.to('{parameter.device}')"
+            )
+        if input.dtype.is_floating_point and input.dtype is not parameter.dtype:
+            kind = {"float16": "half", "float32": "float", "float64": "double"}[parameter.dtype.name]
+            numpy = " NumPy arrays are float64 by default:" if input.dtype.name == "float64" else " Convert it:"
+            return f"the input is {input.dtype.name} but {name} is {parameter.dtype.name}.{numpy} x.{kind}()"
+    return ""

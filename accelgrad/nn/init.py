@@ -1,0 +1,279 @@
+"""First values for parameters: each function fills a tensor in place, unseen by autograd, and returns it.
+
+The random ones draw from ``generator``, by default the one that ``accelgrad.manual_seed`` seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from accelgrad.random import Generator, default_generator
+from accelgrad.tensor import Tensor
+
+__all__ = [
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+]  # fmt: skip
+
+
+def fill(tensor: Tensor, values: Any) -> Tensor:
+    """Write host values (an array or a number) into the memory of ``tensor``, whatever autograd thinks of it."""
+    tensor.array[...] = tensor.xp.from_host(values) if isinstance(values, np.ndarray) else values
+    tensor._version[0] += 1
+    return tensor
+
+
+def _stream(generator: Generator | None) -> np.random.Generator:
+    return (default_generator if generator is None else generator).numpy
+
+
+# ------------------------------------------------------------------------------------------------------ plain values
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Uniform in [a, b).
+
+    >>> from accelgrad import Tensor
+    >>> bool((uniform_(Tensor(2, 3), 1.0, 2.0).array >= 1).all())
+    True
+    """
+    kind = np.float64 if tensor.array.dtype == np.float64 else np.float32
+    values = _stream(generator).random(tensor.array.shape, dtype=kind)
+    return fill(tensor, a + (b - a) * values)
+
+
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> Tensor:
+    """Normal with ``mean`` and standard deviation ``std``."""
+    if std < 0:
+        raise RuntimeError(f"normal_ expects std >= 0.0, but found std {std}")
+    return fill(tensor, mean + std * _stream(generator).standard_normal(tensor.array.shape))
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normal with ``mean`` and ``std``, drawn again where it falls outside [a, b]."""
+    if a > b:
+        raise ValueError(f"trunc_normal_ expects a <= b, got a={a} and b={b}")
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
+            stacklevel=2,
+        )
+    stream = _stream(generator)
+    if max((mean - b) / std, (a - mean) / std, 0.0) > 1.5 or (b - a) < 0.5 * std:
+        values = _inverse_truncated(stream, tensor.array.shape, mean, std, a, b)
+    else:
+        values = mean + std * stream.standard_normal(tensor.array.shape)
+        outside = (values < a) | (values > b)
+        while outside.any():
+            values[outside] = mean + std * stream.standard_normal(int(outside.sum()))
+            outside = (values < a) | (values > b)
+    return fill(tensor, values)
+
+
+def _inverse_truncated(
+    stream: np.random.Generator, shape: tuple[int, ...], mean: float, std: float, a: float, b: float
+) -> np.ndarray:
+    """Far in a tail or in a narrow window rejection would take forever: the inverse of the distribution function."""
+    standard = NormalDist()
+    low, high = standard.cdf((a - mean) / std), standard.cdf((b - mean) / std)
+    uniform = low + (high - low) * stream.random(shape)
+    tiny = np.finfo(np.float64).tiny
+    inverse = np.vectorize(standard.inv_cdf, otypes=[np.float64])
+    values = mean + std * inverse(np.clip(uniform, tiny, 1 - 2.0**-53))
+    return np.clip(values, a, b)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """The same value everywhere."""
+    return fill(tensor, val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """One everywhere."""
+    return fill(tensor, 1)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Zero everywhere."""
+    return fill(tensor, 0)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix; ValueError for other than two dimensions."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    return fill(tensor, np.eye(*tensor.array.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Convolution weights (out, in, ...) that pass as many input channels on unchanged as possible."""
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    shape = tensor.array.shape
+    if shape[0] % groups:
+        raise ValueError(f"dim 0 must be divisible by groups, got {shape[0]} and {groups}")
+    values = np.zeros(shape)
+    per_group = shape[0] // groups
+    centre = tuple(extent // 2 for extent in shape[2:])
+    for group in range(groups):
+        for channel in range(min(per_group, shape[1])):
+            values[(group * per_group + channel, channel, *centre)] = 1
+    return fill(tensor, values)
+
+
+# ------------------------------------------------------------------------------------------ scaled by the layer's width
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """By how much the standard deviation must grow to make up for a nonlinearity.
+
+    >>> round(calculate_gain("relu"), 4), round(calculate_gain("leaky_relu", 0.2), 4)
+    (1.4142, 1.3868)
+    """
+    linear = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+    if nonlinearity in linear or nonlinearity == "sigmoid":
+        return 1.0
+    if nonlinearity == "tanh":
+        return 5.0 / 3
+    if nonlinearity == "relu":
+        return math.sqrt(2.0)
+    if nonlinearity == "leaky_relu":
+        if param is None:
+            param = 0.01
+        elif isinstance(param, bool) or not isinstance(param, int | float):
+            raise ValueError(f"negative_slope {param} not a valid number")
+        return math.sqrt(2.0 / (1 + param**2))  # He et al. 2015, equation 15
+    if nonlinearity == "selu":
+        return 3.0 / 4
+    raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
+
+
+def _fans(tensor: Tensor) -> tuple[int, int]:
+    """How many inputs an output sees, and how many outputs an input reaches: (out, in, *window) -> fan in, fan out."""
+    shape = tensor.array.shape
+    if len(shape) < 2:
+        raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+_calculate_fan_in_and_fan_out = _fans
+
+
+def _fan(tensor: Tensor, mode: str) -> int:
+    mode = mode.lower()
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    return _fans(tensor)[0 if mode == "fan_in" else 1]
+
+
+def _warn_of_nothing(tensor: Tensor) -> bool:
+    if 0 in tensor.array.shape:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return True
+    return False
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Uniform in +-gain sqrt(6 / (fan_in + fan_out)).  Glorot & Bengio 2010, equation 16."""
+    bound = gain * math.sqrt(6.0 / sum(_fans(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normal with standard deviation gain sqrt(2 / (fan_in + fan_out)).  Glorot & Bengio 2010."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))), generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Uniform in +-gain sqrt(3 / fan), with the gain of ``nonlinearity`` (``a``: a leaky ReLU's slope).  He et al. 2015."""
+    if _warn_of_nothing(tensor):
+        return tensor
+    bound = math.sqrt(3.0) * calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Normal with standard deviation gain / sqrt(fan).  He et al. 2015, equation 10."""
+    if _warn_of_nothing(tensor):
+        return tensor
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)), generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """``gain`` times a random matrix with orthonormal rows or columns; further dimensions count as columns.
+
+    Saxe, McClelland & Ganguli 2013.
+    """
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.array.size == 0:
+        return tensor
+    rows = tensor.array.shape[0]
+    columns = tensor.array.size // rows
+    drawn = _stream(generator).standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(drawn)
+    q = q * np.sign(np.diagonal(r))  # QR fixes the signs; without this the matrix would not be uniform
+    return fill(tensor, (gain * (q if rows >= columns else q.T)).reshape(tensor.array.shape))
+
+
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
+) -> Tensor:
+    """Normal, with the fraction ``sparsity`` of every column set to zero.  Martens 2010."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    stream = _stream(generator)
+    rows, columns = tensor.array.shape
+    values = std * stream.standard_normal((rows, columns))
+    zeros = math.ceil(sparsity * rows)
+    for column in range(columns):
+        values[stream.permutation(rows)[:zeros], column] = 0
+    return fill(tensor, values)
+
+
+def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    name = function.__name__[:-1]
+
+    def old(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.", FutureWarning, stacklevel=2
+        )
+        return function(*args, **kwargs)
+
+    old.__name__ = name
+    old.__doc__ = f"The old name of :func:`{name}_`."
+    return old
+
+
+uniform, normal, constant, eye, dirac = map(_deprecated, (uniform_, normal_, constant_, eye_, dirac_))
+xavier_uniform, xavier_normal = map(_deprecated, (xavier_uniform_, xavier_normal_))
+kaiming_uniform, kaiming_normal = map(_deprecated, (kaiming_uniform_, kaiming_normal_))
+orthogonal, sparse = map(_deprecated, (orthogonal_, sparse_))

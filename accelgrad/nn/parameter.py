@@ -1,0 +1,104 @@
+"""Parameter and Buffer: tensors that a Module takes in as soon as they are assigned to it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from accelgrad import backend, dtypes
+from accelgrad.dtypes import dtype as DType
+from accelgrad.tensor import Tensor, _fill, wrap
+
+__all__ = ["Buffer", "Parameter", "UninitializedParameter", "empty"]
+
+
+class Parameter(Tensor):
+    """A tensor that is learned: as attribute of a Module it appears in ``parameters()``.
+
+    It shares the memory of ``data`` and requires a gradient unless ``requires_grad=False``.  A plain tensor assigned
+    to a Module stays an ordinary attribute: no optimizer would see it.  TypeError where ``data`` is no tensor.
+
+    >>> from accelgrad import Tensor
+    >>> weight = Parameter(Tensor([1.0, 2.0]))
+    >>> weight.requires_grad, weight.is_leaf
+    (True, True)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Any:
+        if data is None:
+            data = empty((0,))
+        if not isinstance(data, Tensor):
+            raise TypeError(
+                f"{cls.__name__} expects a Tensor, got {type(data).__name__}; wrap it first: accelgrad.tensor(...)"
+            )
+        self = _fill(object.__new__(cls), data.array, data.xp)
+        self._version = data._version
+        return self.requires_grad_() if requires_grad else self
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a Module without being learned, such as a running mean; see ``register_buffer``.
+
+    >>> import accelgrad
+    >>> module = accelgrad.nn.Module()
+    >>> module.mean = Buffer(accelgrad.Tensor([0.0]), persistent=False)
+    >>> [name for name, _ in module.named_buffers()], list(module.state_dict())
+    (['mean'], [])
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any = None, *, persistent: bool = True) -> Any:
+        if data is None:
+            data = empty((0,))
+        self = _fill(object.__new__(cls), data.array, data.xp)
+        self._version = data._version
+        self.__dict__["persistent"] = persistent
+        return self
+
+
+class UninitializedParameter(Parameter):
+    """A parameter whose shape is not known before the first input has been seen; ``materialize`` gives it one."""
+
+    __slots__ = ()
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: DType | None = None) -> Any:
+        data = empty((0,), device=device, dtype=dtype)
+        return super().__new__(cls, data, requires_grad)
+
+    def materialize(self, shape: Any, device: Any = None, dtype: DType | None = None) -> None:
+        """Become an ordinary parameter of ``shape``, its values not yet set."""
+        data = empty(shape, device=device or self.device, dtype=dtype or self.dtype)
+        self.data = data
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    @property
+    def shape(self) -> Any:
+        """RuntimeError: there is none yet."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in"
+            " `load_state_dict` when trying to load an uninitialized parameter into an initialized module. Call"
+            " `forward` once to give it a shape."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+            memo[id(self)].__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return memo[id(self)]
+
+    def __repr__(self) -> str:
+        return "<UninitializedParameter>"
+
+
+def empty(shape: Any, *, device: Any = None, dtype: DType | None = None) -> Tensor:
+    """A tensor of ``shape`` whose values are not set, for the layers' parameters."""
+    xp = backend.namespace(device)
+    kind = dtypes.as_numpy(dtype) if dtype is not None else dtypes.get_default_dtype().numpy
+    with xp.scope():
+        return wrap(xp.empty(shape, dtype=kind), xp)

@@ -1,0 +1,401 @@
+"""Optimizer: groups of parameters with their settings, the state of each parameter, and the step.
+
+Writing one takes the settings and one formula::
+
+    class Descent(Optimizer):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, {"lr": lr})
+
+        def update_parameter(self, xp, x, grad, state, group):
+            x -= group["lr"] * grad
+
+or, as in PyTorch, a ``step`` of its own over ``self.param_groups`` under ``no_grad``.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from accelgrad.graph import RemovableHandle, enable_grad
+from accelgrad.tensor import Tensor, wrap
+
+__all__ = [
+    "Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook", "required",
+]  # fmt: skip
+
+State = dict[str, Any]
+Group = dict[str, Any]
+
+
+class _Required:
+    """Stands for a setting that every group must give."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+_pre_everywhere: dict[int, Callable[..., Any]] = {}
+_post_everywhere: dict[int, Callable[..., Any]] = {}
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before the step of every optimizer."""
+    return RemovableHandle(_pre_everywhere, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after the step of every optimizer."""
+    return RemovableHandle(_post_everywhere, hook)
+
+
+def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A subclass's ``step`` between the hooks on it."""
+
+    @functools.wraps(step)
+    def step_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._opt_called = True  # schedulers ask whether a step came before theirs
+        if not self._has_hooks and not _pre_everywhere and not _post_everywhere:
+            return step(self, *args, **kwargs)
+        for hook in (*_pre_everywhere.values(), *self._optimizer_step_pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not isinstance(changed, tuple) or len(changed) != 2:
+                    raise RuntimeError(
+                        f"{hook} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                    )
+                args, kwargs = changed
+        result = step(self, *args, **kwargs)
+        for hook in (*self._optimizer_step_post_hooks.values(), *_post_everywhere.values()):
+            hook(self, args, kwargs)
+        return result
+
+    return step_with_hooks
+
+
+class Optimizer:
+    """The base of all optimizers.
+
+    ``params`` is an iterable of tensors, of (name, tensor) pairs, or of groups: dicts with "params" and settings of their
+    own; ``defaults`` gives the settings that a group does not.  TypeError for what is not a tensor, ValueError for an
+    empty list, for a tensor that was computed, and for one in two groups.
+    """
+
+    scalars: tuple[str, ...] = ("step",)
+    """The entries of a parameter's state that are Python numbers here and tensors with one element in ``state_dict``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _hooked(cls.__dict__["step"])  # type: ignore[method-assign]
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got"
+                f" {type(params).__name__}; put it into a list"
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Any, State] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        self._forget_hooks()
+        groups = list(params)
+        if not groups:
+            raise ValueError(
+                "optimizer got an empty parameter list; layers kept in a plain Python list or dict are not registered by"
+                " their Module: use nn.ModuleList or nn.ModuleDict"
+            )
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(dict(group) if isinstance(group, dict) else group)
+
+    def _forget_hooks(self) -> None:
+        self._opt_called = self._has_hooks = False
+        self._optimizer_step_pre_hooks: dict[int, Any] = {}
+        self._optimizer_step_post_hooks: dict[int, Any] = {}
+        self._state_dict_pre_hooks: dict[int, Any] = {}
+        self._state_dict_post_hooks: dict[int, Any] = {}
+        self._load_pre_hooks: dict[int, Any] = {}
+        self._load_post_hooks: dict[int, Any] = {}
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group, for instance of layers that are thawed during training; its settings override the defaults."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will"
+                " change between runs. Please use a list instead."
+            )
+        params = list(params)
+        if params and all(isinstance(one, tuple) for one in params):
+            param_group["param_names"] = [name for name, _ in params]
+            params = [tensor for _, tensor in params]
+        param_group["params"] = params
+        for one in params:
+            if not isinstance(one, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(one).__name__}")
+            if not one.is_leaf and not one.retains_grad:
+                raise ValueError(
+                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost; give the parameter"
+                    " that it was computed from"
+                )
+        for name, value in self.defaults.items():
+            if value is required and name not in param_group:
+                raise ValueError(
+                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                )
+            param_group.setdefault(name, value)
+        if len(params) != len({id(one) for one in params}):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error",
+                stacklevel=3,
+            )
+        known = {id(one) for group in self.param_groups for one in group["params"]}
+        if any(id(one) in known for one in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    # ---------------------------------------------------------------------------------------------------- the step
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient.  ``closure`` computes the loss anew; its value is returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self.update(group)
+        return loss
+
+    step = _hooked(step)
+
+    def update(self, group: Group) -> None:
+        """One step on the parameters of one group: one after the other by :meth:`update_parameter`."""
+        for parameter in group["params"]:
+            if parameter._grad is not None:
+                state = self.state[parameter]
+                if not state:
+                    state.update(self.start(parameter, group))
+                self.update_parameter(parameter.xp, parameter.array, parameter._grad.array, state, group)
+                parameter._version[0] += 1
+
+    def start(self, parameter: Tensor, group: Group) -> State:
+        """What ``state[parameter]`` holds before the first step."""
+        return {}
+
+    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
+        """Change the raw array ``x`` in place, given its gradient and what ``state`` keeps for it from step to step."""
+        raise NotImplementedError(f"{type(self).__name__} defines update_parameter, update or step")
+
+    def active(self, group: Group) -> Iterator[tuple[Any, list[Tensor]]]:
+        """The parameters of a group that have a gradient, a list for each device: for steps on all of them at once."""
+        chosen = [one for one in group["params"] if one._grad is not None]
+        if not chosen:
+            return
+        xp = chosen[0].xp
+        for one in chosen:
+            if one.xp is not xp:
+                break
+        else:
+            yield xp, chosen
+            return
+        for xp in {id(one.xp): one.xp for one in chosen}.values():
+            yield xp, [one for one in chosen if one.xp is xp]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or fill them with zeros."""
+        for group in self.param_groups:
+            for one in group["params"]:
+                if set_to_none:
+                    one._grad = None
+                elif one._grad is not None:
+                    one._grad = one._grad.detach()
+                    one._grad.array[...] = 0
+
+    # ---------------------------------------------------------------------------------------------------- hooks
+
+    def _add_hook(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
+        self._has_hooks = True
+        return RemovableHandle(table, hook, first=prepend)
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new (args, kwargs)."""
+        return self._add_hook(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        return self._add_hook(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer)`` before ``state_dict``."""
+        return self._add_hook(self._state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` after ``state_dict``; what it returns replaces it."""
+        return self._add_hook(self._state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` before loading; what it returns replaces it."""
+        return self._add_hook(self._load_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(optimizer)`` after loading."""
+        return self._add_hook(self._load_post_hooks, hook, prepend)
+
+    # ---------------------------------------------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state": {number: ...}, "param_groups": [...]}``: PyTorch's form, parameters replaced by running numbers."""
+        for hook in self._state_dict_pre_hooks.values():
+            hook(self)
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for one in group["params"]:
+                numbers.setdefault(id(one), len(numbers))
+            packed = {key: value for key, value in group.items() if key != "params"}
+            groups.append({**packed, "params": [numbers[id(one)] for one in group["params"]]})
+        state = {
+            numbers[id(key)] if isinstance(key, Tensor) else key: {
+                name: wrap(np.array(value, dtype=np.float32)) if self._is_scalar(name, value) else value
+                for name, value in entry.items()
+            }
+            for key, entry in self.state.items()
+        }
+        result: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in self._state_dict_post_hooks.values():
+            changed = hook(self, result)
+            if changed is not None:
+                result = changed
+        return result
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from what ``state_dict`` gave, also PyTorch's; ValueError where the groups do not fit."""
+        state_dict = dict(state_dict)
+        for hook in self._load_pre_hooks.values():
+            changed = hook(self, state_dict)
+            if changed is not None:
+                state_dict = changed
+        saved = copy.deepcopy(state_dict["param_groups"])
+        if len(self.param_groups) != len(saved):
+            raise ValueError(
+                "loaded state dict has a different number of parameter groups:"
+                f" {len(saved)}, the optimizer has {len(self.param_groups)}"
+            )
+        for own, theirs in zip(self.param_groups, saved, strict=True):
+            if len(own["params"]) != len(theirs["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group:"
+                    f" {len(theirs['params'])} against {len(own['params'])} parameters"
+                )
+        parameters = {
+            number: one
+            for own, theirs in zip(self.param_groups, saved, strict=True)
+            for number, one in zip(theirs["params"], own["params"], strict=True)
+        }
+        state: defaultdict[Any, State] = defaultdict(dict)
+        for key, entry in state_dict["state"].items():
+            if key in parameters:
+                one = parameters[key]
+                state[one] = {name: self._restored(name, value, one) for name, value in entry.items()}
+            else:
+                state[key] = copy.deepcopy(entry)
+        for own, theirs in zip(self.param_groups, saved, strict=True):
+            theirs["params"] = own["params"]
+            if "param_names" in own and "param_names" not in theirs:
+                theirs["param_names"] = own["param_names"]
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._load_post_hooks.values():
+            hook(self)
+
+    def _is_scalar(self, name: str, value: Any) -> bool:
+        return name in self.scalars and isinstance(value, int | float)
+
+    def _restored(self, name: str, value: Any, parameter: Tensor) -> Any:
+        """One entry of a loaded state: scalars as numbers, tensors in the type and on the device of their parameter."""
+        if name in self.scalars:
+            return float(value)
+        if hasattr(value, "__array__"):
+            if not isinstance(value, Tensor):
+                value = wrap(np.array(value.detach() if hasattr(value, "detach") else value))
+            host = value.xp.to_host(value.array)
+            kind = parameter.array.dtype if host.dtype.kind == "f" else host.dtype
+            return wrap(parameter.xp.from_host(np.array(host, dtype=kind)), parameter.xp)
+        return copy.deepcopy(value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_optimizer_step_pre_hooks" not in self.__dict__:
+            self._forget_hooks()
+        self.__dict__.update(state)
+        for group in self.param_groups:  # written by an older version: new settings take their default
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+            lines.append("")
+        return "\n".join(lines[:-1]) + "\n)"
+
+
+def number(value: Any) -> float:
+    """A setting as Python number: a learning rate may be a tensor with one element."""
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def zeros_like(parameter: Tensor) -> Tensor:
+    """Zeros in the shape, type and place of ``parameter``: what most states begin with."""
+    return wrap(parameter.xp.zeros_like(parameter.array), parameter.xp)
+
+
+def arrays(states: list[State], name: str) -> list[Any]:
+    """The raw arrays of one entry of several states."""
+    return [state[name].array for state in states]
+
+
+_WORDS = {"lr": "learning rate", "eps": "epsilon value", "momentum": "momentum value"}
+
+
+def check_positive(**settings: Any) -> None:
+    """ValueError for the first setting that is negative or not a number: ``check_positive(lr=lr, momentum=momentum)``."""
+    for name, value in settings.items():
+        if not number(value) >= 0:
+            raise ValueError(f"Invalid {_WORDS.get(name, f'{name} value')}: {value}")
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """ValueError for the first decay rate outside [0, 1)."""
+    for place, beta in enumerate(betas):
+        if not 0 <= number(beta) < 1:
+            raise ValueError(f"Invalid beta parameter at index {place}: {beta}")
+
+
+def refuse(name: str, differentiable: bool) -> None:
+    """RuntimeError for ``differentiable=True``: steps here write into raw arrays, unseen by autograd."""
+    if differentiable:
+        raise RuntimeError(
+            f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside of the graph;"
+            " write the update as a formula (x = x - lr * grad, with create_graph=True) to differentiate through it"
+        )
