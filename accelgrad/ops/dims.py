@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
+
+from accelgrad import dtypes
 
 __all__ = ["Dims", "axes_of", "reducing", "sizes", "wrap_dim", "wrap_dims"]
 
@@ -66,3 +71,30 @@ def sizes(given: Sequence[Any]) -> tuple[int, ...]:
         if type(extent) is not int:
             return tuple([operator.index(extent) for extent in given])
     return tuple(given)
+
+
+def element(value: Any, kind: dtypes.dtype) -> Any:
+    """A Python number as ``kind`` holds it: fractions are cut off; RuntimeError where it is too large."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind.category == 0:
+        return bool(value)
+    if kind.category == 1:
+        if isinstance(value, int):
+            whole = int(value)
+        elif math.isfinite(value):
+            whole = math.trunc(value)
+        else:
+            raise _overflow(value, kind)
+        info = dtypes.iinfo(kind)
+        if not (info.min if info.min else -info.max) <= whole <= info.max:
+            raise _overflow(value, kind)
+        return whole if info.min else whole % (info.max + 1)
+    value = float(value)
+    if kind is not dtypes.float64 and math.isfinite(value) and abs(value) > dtypes.finfo(kind).max:
+        raise _overflow(value, kind)
+    return value
+
+
+def _overflow(value: Any, kind: dtypes.dtype) -> RuntimeError:
+    return RuntimeError(f"value cannot be converted to type {kind.name} without overflow: {value}")

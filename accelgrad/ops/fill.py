@@ -8,7 +8,7 @@ import numpy as np
 
 from accelgrad import backend, dtypes
 from accelgrad.graph import state
-from accelgrad.ops.index import element
+from accelgrad.ops.dims import element
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive, assign, result_dtype
 from accelgrad.tensor import Tensor, wrap

@@ -6,7 +6,6 @@ masks and integer tensors are applied to that view and give a copy.
 
 from __future__ import annotations
 
-import math
 import operator
 import warnings
 from typing import Any
@@ -15,12 +14,12 @@ import numpy as np
 
 from accelgrad import backend, dtypes
 from accelgrad.graph import state
-from accelgrad.ops.dims import wrap_dim
+from accelgrad.ops.dims import element, wrap_dim
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive, assign
 from accelgrad.tensor import Tensor, as_array, wrap
 
-__all__ = ["Index", "IndexPut", "Select", "Slice", "Spread", "add_at", "index_array", "narrow", "select"]
+__all__ = ["Index", "IndexPut", "Select", "Slice", "Spread", "add_at", "narrow", "select"]
 
 
 # ------------------------------------------------------------------------------------------------ views by an index
@@ -231,33 +230,6 @@ def _write(array: Any, index: Any, value: Any) -> None:
         if index is ... and array.flags.writeable and isinstance(value, Tensor):
             OPS["expand"].call(value, *array.shape)  # says what does not fit
         raise _translated(error, array, index, source) from None
-
-
-def element(value: Any, kind: dtypes.dtype) -> Any:
-    """A Python number as ``kind`` holds it: fractions are cut off; RuntimeError where it is too large."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if kind.category == 0:
-        return bool(value)
-    if kind.category == 1:
-        if isinstance(value, int):
-            whole = int(value)
-        elif math.isfinite(value):
-            whole = math.trunc(value)
-        else:
-            raise _overflow(value, kind)
-        info = dtypes.iinfo(kind)
-        if not (info.min if info.min else -info.max) <= whole <= info.max:
-            raise _overflow(value, kind)
-        return whole if info.min else whole % (info.max + 1)
-    value = float(value)
-    if kind is not dtypes.float64 and math.isfinite(value) and abs(value) > dtypes.finfo(kind).max:
-        raise _overflow(value, kind)
-    return value
-
-
-def _overflow(value: Any, kind: dtypes.dtype) -> RuntimeError:
-    return RuntimeError(f"value cannot be converted to type {kind.name} without overflow: {value}")
 
 
 # -------------------------------------------------------------------------------------- taking an index apart
