@@ -1,0 +1,1 @@
+"""Helpers around training; today: :mod:`accelgrad.utils.data`, which feeds it."""

@@ -1,0 +1,69 @@
+"""Datasets, samplers and the DataLoader, under the names of ``torch.utils.data``.
+
+Reading order: dataset, sampler, collate, fetch, loader, iterator; then how workers are made: nursery, worker, payload;
+how batches travel: transport, memory, pool.
+"""
+
+from accelgrad.utils.data.allocation import empty_batch
+from accelgrad.utils.data.collate import (
+    Padded,
+    collate,
+    default_collate,
+    default_collate_fn_map,
+    default_convert,
+    pad_collate,
+)
+from accelgrad.utils.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
+from accelgrad.utils.data.info import WorkerInfo, get_worker_info, sample_generator
+from accelgrad.utils.data.loader import DataLoader
+from accelgrad.utils.data.sampler import (
+    BatchSampler,
+    DistributedSampler,
+    LengthBucketBatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from accelgrad.utils.data.timeline import BatchRecord
+
+__all__ = [
+    "BatchRecord",
+    "BatchSampler",
+    "ChainDataset",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "DistributedSampler",
+    "IterableDataset",
+    "LengthBucketBatchSampler",
+    "Padded",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "StackDataset",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "WorkerInfo",
+    "collate",
+    "default_collate",
+    "default_collate_fn_map",
+    "default_convert",
+    "empty_batch",
+    "get_worker_info",
+    "pad_collate",
+    "random_split",
+    "sample_generator",
+]

@@ -1,0 +1,46 @@
+"""The only place where the loader meets the rest of accelgrad: arrays become Tensors, generators give seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accelgrad import dtypes
+from accelgrad import random as ag_random
+from accelgrad.tensor import Tensor, wrap
+
+__all__ = ["Tensor", "array_of", "default_generator", "draw_seed", "new_generator", "tensor_of", "wrap"]
+
+default_generator = ag_random.default_generator
+Generator = ag_random.Generator
+
+
+def tensor_of(array: np.ndarray) -> Tensor:
+    """A Tensor over ``array``, without copying; foreign byte orders are made native, unknown dtypes refused."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    dtypes.of(array.dtype)  # a TypeError that lists the dtypes there are
+    return wrap(array)
+
+
+def array_of(value: Any) -> np.ndarray:
+    """The array behind a Tensor, or the array itself."""
+    return value.array if isinstance(value, Tensor) else value
+
+
+def new_generator(seed: int) -> Any:
+    """An accelgrad generator that starts at ``seed``."""
+    return Generator().manual_seed(seed)
+
+
+def numpy_generator(generator: Any) -> np.random.Generator:
+    """The NumPy generator behind ``generator`` (accelgrad's, NumPy's own, or None for accelgrad's default)."""
+    if generator is None:
+        return default_generator.numpy
+    return generator if isinstance(generator, np.random.Generator) else generator.numpy
+
+
+def draw_seed(generator: Any = None) -> int:
+    """A 63-bit seed drawn from ``generator``, or from accelgrad's default generator."""
+    return int(numpy_generator(generator).integers(2**63 - 1))

@@ -1,0 +1,97 @@
+"""The order of an epoch: what the sampler says, and how to say it again after an interruption."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from accelgrad.utils.data.interop import draw_seed
+from accelgrad.utils.data.seeding import find_generators, global_states, set_global_states
+from accelgrad.utils.data.seeding import get_state as state_of
+from accelgrad.utils.data.seeding import set_state as set_state_of
+
+__all__ = ["Order"]
+
+
+class Order:
+    """The batches' indices of one epoch.
+
+    At its beginning it photographs every generator that a sampler may draw from; so the same order can be made again, to
+    resume an epoch from a state dict, or after a KeyboardInterrupt hit the sampler itself (which ends a generator
+    function for good, and would otherwise look like the end of the epoch).
+    """
+
+    def __init__(self, loader: Any, states: Any = None, skip: int = 0) -> None:
+        self.loader = loader
+        self.held = find_generators([loader.generator, loader.sampler, loader.batch_sampler])
+        now = global_states()
+        if states is not None:
+            self._restore(states)
+        self.states = global_states(), [state_of(generator) for generator in self.held]
+        self.seed = draw_seed(loader.generator)
+        self.count = 0  # batches pulled
+        self.iterator: Iterator[Any] | None = None
+        self.ahead: deque[Any] = deque()  # pulled and not given out yet
+        self.error: Exception | None = None
+        self.skipped: list[Any] = []
+        if not loader.iterable:
+            self._open(skip)
+            self._pull()  # now, so that what the user draws later cannot change the order
+        if states is not None:
+            set_global_states(now)
+
+    def _restore(self, states: Any) -> None:
+        everywhere, held = states
+        set_global_states(everywhere)
+        for generator, state in zip(self.held, held, strict=True):
+            set_state_of(generator, state)
+
+    def _open(self, skip: int) -> None:
+        loader = self.loader
+        iterator = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
+        self.skipped = list(itertools.islice(iterator, skip))
+        self.count, self.iterator = skip, iterator
+
+    def _reopen(self) -> None:
+        """The sampler was interrupted: make its order again, up to where it was."""
+        now, held = global_states(), [state_of(generator) for generator in self.held]
+        count = self.count
+        try:
+            self._restore(self.states)
+            draw_seed(self.loader.generator)
+            self._open(count)
+        finally:
+            set_global_states(now)
+            for generator, state in zip(self.held, held, strict=True):
+                set_state_of(generator, state)
+
+    def _pull(self) -> None:
+        if self.iterator is None:
+            self._reopen()
+        assert self.iterator is not None
+        try:
+            self.ahead.extend(itertools.islice(self.iterator, 1))
+        except Exception as error:
+            self.error = error
+        except BaseException:
+            self.iterator = None
+            raise
+
+    def peek(self) -> Any:
+        """The next batch's indices, which stay the next until they are :meth:`taken`.
+
+        StopIteration at the end; the sampler's exception, again and again until :attr:`error` is cleared.
+        """
+        if not self.ahead and self.error is None:
+            self._pull()
+        if self.ahead:
+            return self.ahead[0]
+        if self.error is not None:
+            raise self.error
+        raise StopIteration
+
+    def taken(self) -> None:
+        """The batch that :meth:`peek` showed has been taken."""
+        self.ahead, self.count = deque(), self.count + 1

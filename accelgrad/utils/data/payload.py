@@ -1,0 +1,162 @@
+"""What a worker is given at its start: the dataset and its functions, with large arrays in one file all workers map.
+
+Pickling is cloudpickle's: lambdas, local classes and everything from ``__main__`` (a notebook's cells, a script) travel
+by value, so that a worker needs neither the script nor a main guard.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from accelgrad.utils.data import transport
+from accelgrad.utils.data.faults import unpicklable_error
+from accelgrad.utils.data.memory import anonymous_file, round_up
+
+__all__ = ["Payload", "by_value", "load_payload"]
+
+ADVICE = (
+    "a DataLoader with num_workers > 0 sends it to its workers: make it in the worker (on first use, or in"
+    " worker_init_fn), or leave it out in __getstate__; multiprocessing_context='fork' inherits it unpickled, and"
+    " num_workers=0 needs no worker"
+)
+
+
+class _Pickler(cloudpickle.Pickler):
+    """cloudpickle, with arrays that always leave by buffer, and memory maps that are opened again instead of copied."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is np.ndarray and not obj.dtype.hasobject:
+            if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
+                return np.ascontiguousarray(obj).__reduce_ex__(
+                    5
+                )  # else its bytes would go into the pickle itself
+        elif kind is np.memmap:
+            reduced = _reduce_memmap(obj)
+            if reduced is not None:
+                return reduced
+        return super().reducer_override(obj)
+
+
+def _reduce_memmap(array: np.memmap) -> Any:
+    """A memory map as its file and the part of it: a data set of 100 GB is not to be copied."""
+    base = getattr(array, "_mmap", None)
+    if base is None or array.filename is None or array.mode == "c" or not os.path.exists(array.filename):
+        return None
+    start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
+    # np.memmap maps from a multiple of the granularity below its offset; every view's own offset follows from that.
+    mapped_from = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    inside = array.__array_interface__["data"][0] - start
+    if not 0 <= inside <= len(base):
+        return None
+    mode = "r" if array.mode == "r" else "r+"
+    return _open_memmap, (
+        os.path.abspath(array.filename),
+        mode,
+        array.dtype,
+        mapped_from + inside,
+        array.shape,
+        array.strides,
+    )
+
+
+def _open_memmap(name: str, mode: Any, dtype: np.dtype, offset: int, shape: Any, strides: Any) -> np.ndarray:
+    whole = np.memmap(name, np.uint8, mode)
+    array = np.ndarray(shape, dtype, buffer=whole, offset=offset, strides=strides)
+    return array
+
+
+def by_value(value: Any) -> bytes:
+    """``value`` pickled with cloudpickle, protocol 5."""
+    file = io.BytesIO()
+    _Pickler(file, protocol=5).dump(value)
+    return file.getvalue()
+
+
+class Payload:
+    """Pickled parts in one anonymous file: ``meta`` bytes of pickle, then each buffer at a multiple of the page size."""
+
+    def __init__(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
+        """``first`` is plain data that is read before anything else is imported; ``parts`` are the user's objects."""
+        buffers: list[pickle.PickleBuffer] = []
+        file = io.BytesIO()
+        try:
+            _Pickler(file, protocol=5, buffer_callback=buffers.append).dump(parts)
+        except Exception as error:
+            for name, part in parts.items():
+                try:
+                    by_value(part)
+                except Exception as reason:
+                    raise unpicklable_error(part, name, reason, ADVICE, by_value) from error
+            raise
+        self.raws = [buffer.raw() for buffer in buffers]
+        sizes = [(raw.nbytes, raw.readonly) for raw in self.raws]
+        self.meta = pickle.dumps((first, file.getvalue(), sizes), 5)
+        offset = round_up(len(self.meta), mmap.PAGESIZE)
+        self.offsets = []
+        for raw in self.raws:
+            self.offsets.append(offset)
+            offset += round_up(raw.nbytes, mmap.PAGESIZE)
+        self.size = max(offset, mmap.PAGESIZE)
+
+    def to_file(self) -> int:
+        """A descriptor of the whole; MemoryError where it does not fit."""
+        descriptor = anonymous_file(self.size)
+        try:
+            _write(descriptor, 0, memoryview(self.meta))
+            for offset, raw in zip(self.offsets, self.raws, strict=True):
+                _write(descriptor, offset, raw)
+        except OSError as error:
+            os.close(descriptor)
+            raise MemoryError(
+                f"the dataset's {self.size} bytes could not be put into memory that the workers share ({error})"
+            ) from error
+        self.raws = []
+        return descriptor
+
+
+class ByValueTaker(transport.Taker, _Pickler):
+    """Takes a batch apart like :class:`transport.Taker`; classes that the program cannot import go by value.
+
+    cloudpickle numbers the classes it has sent, so that a class from the program's ``__main__`` comes back as itself.
+    """
+
+    def __init__(self, file: io.BytesIO) -> None:
+        _Pickler.__init__(self, file, protocol=5, buffer_callback=self._take_buffer)
+        self._prepare()
+
+
+def _write(descriptor: int, offset: int, data: memoryview) -> None:
+    while len(data):
+        written = os.pwrite(descriptor, data[: 1 << 30], offset)
+        data, offset = data[written:], offset + written
+
+
+def load_payload(
+    descriptor: int, size: int, meta_size: int, prepare: Callable[[dict[str, Any]], None]
+) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+    """In a worker: ``first``, and a function that unpickles ``parts``.
+
+    The file is mapped privately: all workers read the same pages, and one that writes gets its own copy of that page.
+    """
+    memory = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    first, body, sizes = pickle.loads(memoryview(memory)[:meta_size])
+    prepare(first)
+
+    def load() -> dict[str, Any]:
+        buffers, offset = [], round_up(meta_size, mmap.PAGESIZE)
+        for length, readonly in sizes:
+            part = memoryview(memory)[offset : offset + length]
+            buffers.append(part.toreadonly() if readonly else part)
+            offset += round_up(length, mmap.PAGESIZE)
+        return pickle.loads(body, buffers=buffers)
+
+    return first, load

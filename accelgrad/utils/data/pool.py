@@ -1,0 +1,477 @@
+"""The program's side of a set of workers: starts them, sends tasks, collects results, notices deaths, ends them in time.
+
+Nothing is shared between workers, and nothing here waits for a particular one: one ``poll`` looks at all sockets.
+Every step can be interrupted by a KeyboardInterrupt and done again (see :class:`transport.Channel`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import marshal
+import os
+import select
+import socket
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from accelgrad.utils.data import transport
+from accelgrad.utils.data.faults import exit_reason
+from accelgrad.utils.data.memory import MappedArena, anonymous_file, shm_limit
+from accelgrad.utils.data.nursery import STATUS, Nursery, fork_nursery, shared_nursery
+from accelgrad.utils.data.transport import RESULT, Channel
+from accelgrad.utils.data.worker import STACK_SIGNAL
+
+nursery_user = shared_nursery
+
+__all__ = ["Batch", "Ended", "Failed", "Lost", "Pool", "close_pools"]
+
+GRACE = 0.25  # seconds in which a worker may finish what it does when the loader is closed
+LAST_WAIT = 0.5  # seconds for the kernel to end the killed ones
+
+
+class Batch:
+    """A result that lies in shared memory or in its message, not yet taken apart."""
+
+    __slots__ = ("arena", "frame", "handle", "head", "memory", "received")
+
+    def __init__(self, handle: Handle, frame: bytearray, head: tuple[Any, ...]) -> None:
+        self.handle = handle
+        self.frame = frame
+        self.head = head
+        self.memory: list[Any] = []
+        self.arena = handle.arenas.get(head[3])
+        self.received = time.perf_counter()
+
+
+class Failed:
+    """A result that is an exception."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+class Ended:
+    """A worker's share of an iterable dataset is exhausted."""
+
+
+class Lost:
+    """A result that will not come: its worker died."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Handle:
+    """One worker, seen from the program."""
+
+    def __init__(self, number: int, sock: socket.socket, lifeline: socket.socket) -> None:
+        self.number = number
+        self.channel = Channel(sock)
+        self.lifeline = lifeline
+        self.descriptors = (sock.fileno(), lifeline.fileno())
+        self.pid: int | None = None
+        self.arenas: dict[int, MappedArena] = {}
+        self.returned: deque[Any] = deque()  # leases that ended; filled by weak references, in any thread
+        self.outstanding: dict[int, Any] = {}  # task -> indices, in the order of sending
+        self.dead: str | None = None
+
+    def freed(self) -> list[tuple[int, int, int]]:
+        """Slots to be given back, for the next message."""
+        found = []
+        while self.returned:
+            lease = self.returned.popleft()
+            found.append((lease.arena, lease.slot, lease.use))
+        return found
+
+    def name(self) -> str:
+        """``worker 1 (pid 4711)``"""
+        return f"worker {self.number} (pid {self.pid if self.pid is not None else 'not known yet'})"
+
+
+class Pool:
+    """``workers`` processes that serve one epoch after the other."""
+
+    def __init__(self, workers: int, method: str, parts: dict[str, Any], settings: dict[str, Any]) -> None:
+        self.pid = os.getpid()
+        self.workers = workers
+        self.method = method
+        self.iterable: bool = settings["iterable"]
+        self.epoch = -1
+        self.done: dict[int, Any] = {}  # task -> result, of the present epoch
+        self.snapshots: dict[int, dict[int, bytes]] = {
+            w: {} for w in range(workers)
+        }  # worker -> task -> states
+        self.warnings: list[str] = []
+        self.generation = [0] * workers
+        self.poller = select.poll()
+        self.by_descriptor: dict[int, Handle] = {}
+        self.handles: list[Handle | None] = [None] * workers
+        self.epoch_message: dict[str, Any] = {}
+        self.user: shared_nursery | None = None
+        self.nursery: Nursery | None = None
+        self.payload: tuple[int, int, int] | None = None  # descriptor, size, size of the pickled part
+        self.stack = anonymous_file(0)
+        self.closed = False
+        limit = shm_limit(os.environ.get("ACCELGRAD_SHM_LIMIT"))
+        first = {
+            **settings,
+            "workers": workers,
+            "limit": None if limit is None else limit // workers,
+            "share": 0.5 / workers,
+            "shared": True,
+        }
+        _live.add(self)
+        try:
+            if method == "fork":
+                self.nursery = fork_nursery(({**first, "stack": self.stack}, parts))
+            else:
+                self._send_for_workers(first, parts)
+            for number in range(workers):
+                self._spawn(number)
+        except BaseException:
+            self.close()
+            raise
+
+    def _send_for_workers(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
+        from accelgrad.utils.data.payload import Payload
+
+        import sys
+
+        first = {
+            **first,
+            "path": list(sys.path),
+            "argv": list(sys.argv),
+            "environ": {**os.environ, **_one_thread()},
+            "directory": os.getcwd(),
+        }
+        self.user = shared_nursery()
+        self.user.get()  # it starts up while the dataset is pickled
+        payload = Payload(first, parts)
+        self.payload = (payload.to_file(), payload.size, len(payload.meta))
+
+    # ------------------------------------------------------------------------------------------------------ starting
+
+    def _spawn(self, number: int) -> Handle:
+        """Start worker ``number``, anew if the one before died."""
+        ours, theirs = socket.socketpair()
+        our_line, their_line = socket.socketpair()
+        try:
+            self._start_by_nursery(theirs, their_line)
+            start = {"worker": number}
+            if self.payload is not None:
+                descriptor, size, meta = self.payload
+                start |= {"size": size, "meta": meta}
+                socket.send_fds(ours, [transport.pickled(transport.START, start)], [descriptor, self.stack])
+            else:
+                ours.sendall(transport.pickled(transport.START, start))
+            handle = Handle(number, ours, our_line)
+        except BaseException:
+            ours.close()
+            our_line.close()
+            raise
+        finally:
+            theirs.close()
+            their_line.close()
+        for descriptor in handle.descriptors:
+            self.by_descriptor[descriptor] = handle
+            self.poller.register(descriptor, select.POLLIN)
+        self.generation[number] += 1
+        if self.epoch >= 0:
+            stream = number + self.workers * (self.generation[number] - 1)
+            message = {**self.epoch_message, "stream": stream, "freed": []}
+            handle.channel.post(transport.pickled(transport.EPOCH, message))
+        self.handles[number] = handle
+        return handle
+
+    def _start_by_nursery(self, duplex: socket.socket, lifeline: socket.socket) -> None:
+        if self.user is None:
+            assert self.nursery is not None
+            self.nursery.start_worker(duplex, lifeline, fresh=False)
+            return
+        try:
+            self.user.get().start_worker(duplex, lifeline, fresh=self.method == "spawn")
+        except OSError:  # somebody killed the nursery
+            self.user.get(renew=True).start_worker(duplex, lifeline, fresh=self.method == "spawn")
+
+    def worker(self, number: int) -> Handle:
+        """The handle of a living worker."""
+        handle = self.handles[number]
+        return self._spawn(number) if handle is None else handle
+
+    def begin_epoch(self, message: dict[str, Any], special: dict[int, dict[str, Any]]) -> None:
+        """Void everything of the epoch before, and start a new one; ``special``: more for single workers."""
+        stale, self.done = self.done, {}
+        self.snapshots = {number: {} for number in range(self.workers)}
+        self.epoch += 1
+        for number in range(self.workers):
+            handle = self.worker(number)
+            handle.outstanding.clear()
+            freed = handle.freed()
+            freed += [
+                (batch.head[3], batch.head[4], batch.head[5])
+                for batch in stale.values()
+                if isinstance(batch, Batch) and batch.handle is handle and not batch.memory
+            ]
+            self.epoch_message = {**message, "epoch": self.epoch}
+            content = {**self.epoch_message, **special.get(number, {}), "stream": number, "freed": freed}
+            handle.channel.post(transport.pickled(transport.EPOCH, content))
+            self._watch(handle)
+
+    def post(self, number: int, task: int, indices: Any) -> None:
+        """Give a worker a task."""
+        handle = self.worker(number)
+        handle.outstanding[task] = indices
+        handle.channel.post(transport.pickled(transport.TASK, (self.epoch, task, indices, handle.freed())))
+        if handle.channel.outbox:
+            self._watch(handle)
+
+    def _watch(self, handle: Handle) -> None:
+        events = select.POLLIN | (select.POLLOUT if handle.channel.outbox else 0)
+        self.poller.register(handle.descriptors[0], events)
+
+    # ----------------------------------------------------------------------------------------------------- receiving
+
+    def poll(self, seconds: float | None) -> bool:
+        """Wait for any worker, at most so long; True if something happened."""
+        ready = self.poller.poll(None if seconds is None else max(0.0, seconds) * 1000)
+        for descriptor, event in ready:
+            handle = self.by_descriptor.get(descriptor)
+            if handle is None:
+                continue
+            if event & select.POLLOUT and handle.channel.flush():
+                self._watch(handle)
+            if descriptor == handle.descriptors[1]:
+                handle.channel.receive(drain=True)
+                handle.channel.ended = True
+            elif event & ~select.POLLOUT:
+                handle.channel.receive()
+            self._handle_frames(handle)
+            if handle.channel.ended:
+                self._bury(handle)
+        return bool(ready)
+
+    def _handle_frames(self, handle: Handle) -> None:
+        frames = handle.channel.frames
+        while frames:
+            self._handle_frame(handle, frames[0])  # may be done twice
+            frames.popleft()
+
+    def _handle_frame(self, handle: Handle, frame: bytearray) -> None:
+        kind = frame[0]
+        if kind & 0x7F == transport.BATCH:
+            head = RESULT.unpack_from(frame)
+            epoch, task = head[1], head[2]
+            if epoch != self.epoch or task not in handle.outstanding:
+                if epoch != self.epoch and head[4] >= 0:
+                    handle.returned.append(_Stale(*head[3:6]))
+                return
+            self.done[task] = Batch(handle, frame, head)
+            if extra_size := head[12]:
+                self._take_extra(handle, task, head, frame, extra_size, kind)
+            handle.outstanding.pop(task, None)
+        elif kind in (transport.FAILED, transport.ENDED):
+            epoch, task, *content = transport.unpickled(frame)
+            if epoch == self.epoch and task in handle.outstanding:
+                self.done[task] = Failed(*content) if kind == transport.FAILED else Ended()
+                handle.outstanding.pop(task, None)
+        elif kind == transport.HELLO:
+            handle.pid = int.from_bytes(frame[1:9], "little")
+        elif kind == transport.ARENA:
+            number, slot_size, slots = marshal.loads(memoryview(frame)[1:])
+            if number not in handle.arenas:
+                handle.arenas[number] = MappedArena(number, slot_size, slots, handle.channel.descriptors[0])
+                os.close(handle.channel.descriptors.popleft())
+        elif kind == transport.RETIRED:
+            handle.arenas.pop(int.from_bytes(frame[1:9], "little"), None)
+
+    def _take_extra(
+        self, handle: Handle, task: int, head: Any, frame: bytearray, size: int, kind: int
+    ) -> None:
+        start = RESULT.size + head[10] + head[11]
+        extra = bytes(memoryview(frame)[start : start + size])
+        if kind & 0x80:
+            snapshot, reason = transport.unpickled(b"\0" + extra)
+            extra = b"" if snapshot is None else transport.repickled(snapshot)
+            self.warnings.append(f"{handle.name()} sent batch {task} through its socket instead: {reason}")
+        if extra:
+            self.snapshots[handle.number][task] = extra
+
+    def _bury(self, handle: Handle) -> None:
+        """A worker has died: the task it was at is lost, the others go to its successor."""
+        if self.handles[handle.number] is not handle:
+            return
+        status = _read_status(handle.lifeline)
+        if status is None:
+            _shutdown(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket does not: end it
+        waiting = sorted(task for task in handle.outstanding if task not in self.done)
+        reason = exit_reason(status)
+        if waiting:
+            self.done[waiting[0]] = Lost(f"DataLoader {handle.name()} {reason}")
+        for task in waiting[1:]:
+            if self.iterable:
+                self.done[task] = Ended()  # its stream has gone with it
+        again = {} if self.iterable else {task: handle.outstanding[task] for task in waiting[1:]}
+        handle.dead = reason
+        for descriptor in handle.descriptors:
+            if self.by_descriptor.pop(descriptor, None) is not None:
+                self.poller.unregister(descriptor)
+        handle.lifeline.close()
+        handle.channel.close()
+        self.handles[handle.number] = None
+        for task, indices in again.items():
+            self.post(handle.number, task, indices)
+
+    # ------------------------------------------------------------------------------------------------------- looking
+
+    def stack_of(self, number: int) -> str:
+        """The Python stack of a worker, whatever it is doing."""
+        handle = self.handles[number]
+        if handle is None or handle.pid is None or STACK_SIGNAL is None:
+            return "(the worker has not finished starting)"
+        poller = select.poll()
+        poller.register(handle.lifeline, select.POLLIN)
+        if poller.poll(0):
+            return "(the worker has ended)"
+        os.ftruncate(self.stack, 0)
+        os.lseek(self.stack, 0, os.SEEK_SET)
+        try:
+            os.kill(handle.pid, STACK_SIGNAL)
+        except ProcessLookupError:
+            return "(the worker has ended)"
+        size, deadline = 0, time.monotonic() + 0.3
+        while time.monotonic() < deadline:
+            time.sleep(0.005)
+            now = os.fstat(self.stack).st_size
+            if now and now == size:
+                break
+            size = now
+        text = os.pread(self.stack, 1 << 16, 0).decode(errors="replace").rstrip()
+        return text or "(the worker did not answer: it hangs in the system)"
+
+    def in_flight(self) -> dict[int, list[int]]:
+        """The tasks that each worker has not answered yet."""
+        return {h.number: sorted(h.outstanding) for h in self.handles if h is not None}
+
+    def detach_leases(self) -> None:
+        """Before this process is forked: what is leased now stays as it is for good."""
+        for handle in self.handles:
+            if handle is not None:
+                for arena in handle.arenas.values():
+                    arena.keep_leased()
+
+    def forget(self) -> None:
+        """In a fork of the program: close the inherited descriptors, and do nothing to the workers."""
+        self.closed = True
+        for handle in self.handles:
+            if handle is not None:
+                handle.lifeline.close()
+                handle.channel.sock.close()
+        if self.nursery is not None:
+            self.nursery.control.close()
+
+    def close(self) -> None:
+        """End all workers, within a second whatever they do, and leave nothing."""
+        close_pools([self])
+
+    close_many = staticmethod(lambda pools: close_pools(pools))
+
+
+class _Stale:
+    """A slot to be given back that never became a lease."""
+
+    __slots__ = ("arena", "slot", "use")
+
+    def __init__(self, arena: int, slot: int, use: int) -> None:
+        self.arena, self.slot, self.use = arena, slot, use
+
+
+def _one_thread() -> dict[str, str]:
+    from accelgrad.utils.data.nursery import ONE_THREAD
+
+    return ONE_THREAD
+
+
+def _read_status(lifeline: socket.socket) -> int | None:
+    """The exit status that the nursery wrote; None if there is none within a moment."""
+    lifeline.settimeout(0.2)
+    try:
+        data = lifeline.recv(STATUS.size)
+    except OSError:
+        return None
+    return STATUS.unpack(data)[0] if len(data) == STATUS.size else None
+
+
+def _shutdown(sock: socket.socket, how: int) -> None:
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass
+
+
+def close_pools(pools: Iterable[Pool]) -> None:
+    """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their ends."""
+    mine = [pool for pool in pools if not pool.closed and pool.pid == os.getpid()]
+    for pool in mine:
+        pool.closed = True
+    handles = [handle for pool in mine for handle in pool.handles if handle is not None]
+    for handle in handles:
+        _shutdown(handle.channel.sock, socket.SHUT_RDWR)
+    waiting = _wait_for_ends(handles, GRACE)
+    for handle in waiting:
+        _shutdown(handle.lifeline, socket.SHUT_WR)  # this is data for the kernel's O_ASYNC: SIGKILL
+    _wait_for_ends(waiting, LAST_WAIT)
+    for handle in handles:
+        handle.channel.close()
+        handle.lifeline.close()
+    for pool in mine:
+        pool.handles = [None] * pool.workers
+        pool.by_descriptor.clear()
+        if pool.nursery is not None:
+            pool.nursery.close()
+        if pool.user is not None:
+            pool.user.release()
+        if pool.payload is not None:
+            os.close(pool.payload[0])
+            pool.payload = None
+        os.close(pool.stack)
+        _live.discard(pool)
+
+
+def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
+    """Wait until the nursery has reported the end of every worker; those still there."""
+    poller, left = select.poll(), {}
+    for handle in handles:
+        left[handle.lifeline.fileno()] = handle
+        poller.register(handle.lifeline, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while left and (rest := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poller.poll(rest * 1000):
+            left.pop(descriptor, None)
+            poller.unregister(descriptor)
+    return list(left.values())
+
+
+_live: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    close_pools(list(_live))
+
+
+def _before_fork() -> None:
+    for pool in list(_live):
+        pool.detach_leases()
+
+
+def _in_child() -> None:
+    for pool in list(_live):
+        pool.forget()
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

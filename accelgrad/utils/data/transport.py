@@ -1,0 +1,357 @@
+"""Messages between the loader and a worker: frames on a socket, and batches taken apart into bytes and arrays.
+
+A frame is an 8-byte length, then one byte of kind and the rest.  A batch is sent as its *structure*, pickled with the
+arrays left out (protocol 5), the *specification* of the arrays (dtype, shape, offset), and the arrays' bytes, which lie
+in a slot of shared memory, or at the end of the frame where they are few or memory is short.
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import os
+import pickle
+import socket
+import struct
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from accelgrad.utils.data.interop import Tensor, wrap
+from accelgrad.utils.data.memory import ALIGNMENT, Arena, SlotWriter, round_up
+
+__all__ = ["Channel", "Decoder", "Encoder", "send_frame"]
+
+LENGTH = struct.Struct("<Q")
+RESULT = struct.Struct("<BqqiiQddddIIIQ")
+# kind, epoch, task, arena, slot, use, times: started, fetched, collated, sent; lengths: specification, structure, extra, bytes
+HELLO, ARENA, RETIRED, BATCH, FAILED, ENDED = range(6)
+START, TASK, EPOCH = range(10, 13)
+NO_SIGNAL = getattr(
+    socket, "MSG_NOSIGNAL", 0
+)  # a program that set SIGPIPE to its default must not die of a dead worker
+PIECE = 1 << 16
+ANCILLARY = socket.CMSG_SPACE(4 * 4) if hasattr(socket, "CMSG_SPACE") else 0
+SIMPLE_KINDS = "biufcmMSUV"
+
+
+def send_frame(sock: socket.socket, *parts: Any, descriptors: list[int] | None = None) -> None:
+    """Send one frame, waiting as long as it takes."""
+    total = sum(len(part) for part in parts)
+    head = LENGTH.pack(total)
+    if total < PIECE:
+        parts = (b"".join((head, *parts)),)
+    else:
+        parts = (head, *parts)
+    if descriptors:
+        first = parts[0]
+        sent = socket.send_fds(sock, [first], descriptors)
+        parts = (memoryview(first)[sent:], *parts[1:])
+    for part in parts:
+        sock.sendall(part, NO_SIGNAL)
+
+
+class Channel:
+    """The parent's end of a worker's socket: never blocks, loses nothing when an interrupt hits.
+
+    Python delivers a KeyboardInterrupt between two bytecodes, for instance after ``recv`` has returned and before its
+    result is stored.  Therefore what is received goes from the socket into ``inbox`` within one call in C
+    (``extend(map(recv, ...))``), and every later step can be repeated.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.setblocking(False)
+        self.inbox: list[tuple[Any, ...]] = []  # (data, ancillary data, ...) as received
+        self.frames: deque[bytearray] = deque()
+        self.descriptors: deque[int] = deque()  # one for each ARENA frame, in their order
+        self.outbox: deque[tuple[Any, list[int]]] = deque()
+        self.wanted = 0  # bytes that complete the frame at the beginning of the inbox
+        self.ended = False
+        self._passes_descriptors = hasattr(sock, "recvmsg")
+
+    def receive(self, drain: bool = False) -> bool:
+        """Take what has arrived; True if at least one complete frame is waiting.
+
+        ``drain``: until nothing more can come from a peer that has ended.
+        """
+        size = PIECE if self.wanted < PIECE else 1 << 20
+        while not self.ended:
+            try:
+                if self._passes_descriptors:
+                    self.inbox.extend(map(self.sock.recvmsg, (size,), (ANCILLARY,)))
+                else:
+                    self.inbox.extend(zip(map(self.sock.recv, (size,)), ((),)))  # noqa: B905
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                self.ended = True
+                break
+            got = len(self.inbox[-1][0])
+            if not got:
+                self.ended = True
+            elif got < size and not drain and not self.inbox[-1][1]:
+                break  # a stream gives what it has (up to a descriptor): there is nothing more at the moment
+        self._cut()
+        return bool(self.frames)
+
+    def _cut(self) -> None:
+        """Move complete frames from ``inbox`` to ``frames``, in one step that no interrupt can divide."""
+        if not self.inbox or sum(len(item[0]) for item in self.inbox) < self.wanted:
+            return
+        data = self.inbox[0][0] if len(self.inbox) == 1 else b"".join(item[0] for item in self.inbox)
+        start, wanted, new = 0, LENGTH.size, []
+        while len(data) - start >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(data, start)
+            wanted = LENGTH.size + length
+            if len(data) - start < wanted:
+                break
+            new.append(bytearray(memoryview(data)[start + LENGTH.size : start + wanted]))
+            start, wanted = start + wanted, LENGTH.size
+        arrived = [descriptor for item in self.inbox for descriptor in _descriptors(item[1])]
+        rest = [(data[start:], ())] if start < len(data) else []
+        frames, descriptors = self.frames + deque(new), self.descriptors + deque(arrived)
+        self.inbox, self.frames, self.descriptors, self.wanted = rest, frames, descriptors, wanted
+
+    def post(self, data: bytes) -> None:
+        """Queue one frame and send what the socket takes."""
+        self.outbox.append((data, []))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what the socket takes; True when nothing is left."""
+        while self.outbox:
+            data, sent = self.outbox[0]
+            done = sum(sent)
+            if done < len(data):
+                try:
+                    sent.extend(map(self.sock.send, (memoryview(data)[done:],), (NO_SIGNAL,)))
+                except (BlockingIOError, InterruptedError):
+                    return False
+                except OSError:  # the worker is dead; its end of file says so
+                    self.outbox.clear()
+                    return True
+                continue
+            self.outbox.popleft()
+        return True
+
+    def close(self) -> None:
+        """Close the socket, and descriptors that came and were not used."""
+        self.sock.close()
+        for item in self.inbox:
+            self.descriptors.extend(_descriptors(item[1]))
+        while self.descriptors:
+            os.close(self.descriptors.popleft())
+        self.frames.clear()
+        self.inbox.clear()
+        self.outbox.clear()
+
+
+def _descriptors(ancillary: Any) -> list[int]:
+    found = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            usable = len(data) - len(data) % 4
+            found += list(struct.unpack(f"{usable // 4}i", data[:usable]))
+    return found
+
+
+def frame(*parts: bytes) -> bytes:
+    """The bytes of one frame."""
+    body = b"".join(parts)
+    return LENGTH.pack(len(body)) + body
+
+
+# ---------------------------------------------------------------------------------------------------------- encode
+
+
+class Taker(pickle.Pickler):
+    """Pickles a batch's structure; arrays and Tensors are left out and collected."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5, buffer_callback=self._take_buffer)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.leaves: list[
+            tuple[np.ndarray, str]
+        ] = []  # contiguous array, kind: t(ensor), a(rray), f(ortran), b(uffer)
+        self.known: dict[int, int] = {}
+        self.alive: list[Any] = []
+        self.buffers = 0
+
+    def persistent_id(self, obj: Any) -> int | None:
+        kind = type(obj)
+        if kind is not Tensor and kind is not np.ndarray:
+            return None
+        number = self.known.get(id(obj))
+        if number is not None:
+            return number
+        if kind is Tensor:
+            array = obj.array
+            if type(array) is not np.ndarray:
+                raise TypeError(
+                    f"a worker returned a tensor on {obj.device}: workers have no share in the card; return it on the CPU"
+                    " and move the batch in the main process"
+                )
+            if obj.requires_grad and not obj.is_leaf:
+                raise RuntimeError(
+                    "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support"
+                    " crossing process boundaries; detach() it in the dataset"
+                )
+            letter = "t"
+        else:
+            array, letter = obj, "a"
+            if array.dtype.kind not in SIMPLE_KINDS or array.dtype.names or array.dtype.subdtype:
+                return None  # objects and structured types: pickle knows them
+        if array.flags.c_contiguous:
+            pass
+        elif array.flags.f_contiguous and letter == "a":
+            array, letter = array.T, "f"
+        else:
+            array = np.ascontiguousarray(array)
+        number = len(self.leaves)
+        self.leaves.append((array, letter))
+        self.known[id(obj)] = number
+        self.alive.append(obj)
+        return number
+
+    def _take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        self.leaves.append((np.frombuffer(raw, np.uint8), "r" if raw.readonly else "b"))
+        self.buffers += 1
+        return False  # out of band
+
+
+class Encoder:
+    """A worker's side: a batch becomes (arena, slot, specification, structure, bytes)."""
+
+    def __init__(self, writer: SlotWriter) -> None:
+        self.writer = writer
+        self.pickler: Any = Taker
+
+    def encode(self, batch: Any) -> tuple[int, int, bytes, bytes, list[Any]]:
+        """Put the arrays of ``batch`` where the parent can read them.
+
+        Raises whatever pickling raises: the caller reports it in the batch's place.
+        """
+        file = io.BytesIO()
+        taker = self.pickler(file)
+        taker.dump(batch)
+        structure = file.getvalue()
+        return self._place(taker.leaves, structure)
+
+    def _place(
+        self, leaves: list[tuple[np.ndarray, str]], structure: bytes
+    ) -> tuple[int, int, bytes, bytes, list[Any]]:
+        writer = self.writer
+        offsets = [writer.offset_of(array) for array, _ in leaves]
+        missing = [i for i, offset in enumerate(offsets) if offset is None]
+        place = writer.place([leaves[i][0].nbytes for i in missing])
+        if writer.moved:  # everything into the larger slot
+            missing = list(range(len(leaves)))
+            place = writer.place([array.nbytes for array, _ in leaves])
+        if place is None:
+            return self._inline(leaves, structure)
+        arena, slot, places = place
+        memory = writer.memory
+        for i, offset in zip(missing, places, strict=True):
+            array = leaves[i][0]
+            offsets[i] = offset
+            if array.nbytes:
+                np.copyto(np.ndarray(array.shape, array.dtype, memory, offset), array)
+        return arena.number, slot, _specify(leaves, offsets), structure, []
+
+    def _inline(
+        self, leaves: list[tuple[np.ndarray, str]], structure: bytes
+    ) -> tuple[int, int, bytes, bytes, list[Any]]:
+        """The arrays' bytes follow in the message."""
+        parts: list[Any] = []
+        offsets, end = [], 0
+        for array, _ in leaves:
+            offsets.append(end)
+            parts.append(array.reshape(-1).view(np.uint8).data if array.nbytes else b"")
+            padding = -array.nbytes % ALIGNMENT
+            parts.append(bytes(padding))
+            end += round_up(array.nbytes, ALIGNMENT)
+        if end <= PIECE:
+            parts = [b"".join(parts)]
+        return -1, -1, _specify(leaves, offsets), structure, parts
+
+
+def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
+    return marshal.dumps(
+        [
+            (array.dtype.str, array.shape, offset, kind)
+            for (array, kind), offset in zip(leaves, offsets, strict=True)
+        ]
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- decode
+
+
+class _Giver(pickle.Unpickler):
+    """Unpickles a batch's structure; the arrays are put back."""
+
+    def __init__(self, structure: bytes, leaves: list[Any], buffers: list[Any]) -> None:
+        super().__init__(io.BytesIO(structure), buffers=buffers)
+        self.persistent_load = leaves.__getitem__  # type: ignore[method-assign]
+
+
+class Decoder:
+    """The parent's side: from memory, specification and structure to the batch."""
+
+    def __init__(self) -> None:
+        self.plans: dict[bytes, list[tuple[np.dtype, Any, int, str]]] = {}
+
+    def decode(self, memory: Any, specification: bytes, structure: bytes) -> Any:
+        """The batch, whose arrays are views of ``memory``."""
+        plan = self.plans.get(specification)
+        if plan is None:
+            plan = [
+                (np.dtype(text), shape, at, kind) for text, shape, at, kind in marshal.loads(specification)
+            ]
+            if len(self.plans) >= 64:
+                self.plans.clear()
+            self.plans[specification] = plan
+        leaves: list[Any] = []
+        buffers: list[Any] = []
+        for dtype, shape, offset, kind in plan:
+            if memory is None or 0 in shape or not dtype.itemsize:
+                array = np.empty(shape, dtype)
+            else:
+                array = np.ndarray(shape, dtype, memory, offset)
+            if kind == "t":
+                leaves.append(wrap(array))
+            elif kind == "a":
+                leaves.append(array)
+            elif kind == "f":
+                leaves.append(array.T)
+            else:
+                if kind == "r":
+                    array.flags.writeable = False
+                buffers.append(array)
+                leaves.append(array)
+        return _Giver(structure, leaves, buffers).load()
+
+
+def pickled(kind: int, value: Any) -> bytes:
+    """A frame of ``kind`` with a pickled value (protocol 5)."""
+    return frame(bytes((kind,)), pickle.dumps(value, 5))
+
+
+def new_arena_frame(arena: Arena) -> bytes:
+    """The frame that announces an arena; its descriptor travels with it."""
+    return bytes((ARENA,)) + marshal.dumps((arena.number, arena.slot_size, arena.slots))
+
+
+def unpickled(data: Any) -> Any:
+    """The value of a frame made by :func:`pickled`."""
+    return pickle.loads(memoryview(data)[1:])
+
+
+def repickled(value: Any) -> bytes:
+    """A value as :func:`pickle.loads` takes it."""
+    return pickle.dumps(value, 5)
