@@ -23,14 +23,16 @@ PARALLEL = 1 << 17  # elements from which a second thread pays: some 100 microse
 
 @jit(CONTRACT)
 def gelu_range(start, stop, x, y, half, root):
-    for i in range(start, stop):
+    x, y = x[start:stop], y[start:stop]  # indices from 0 on, which cannot be negative: LLVM needs to know
+    for i in range(x.size):
         tail, _ = erfc_both(-x[i] * root)
         y[i] = x[i] * half * tail
 
 
 @jit(CONTRACT)
 def gelu_backward_range(start, stop, grad, x, out, half, root, density):
-    for i in range(start, stop):
+    grad, x, out = grad[start:stop], x[start:stop], out[start:stop]
+    for i in range(x.size):
         tail, bell = erfc_both(-x[i] * root)
         out[i] = grad[i] * (half * tail + x[i] * (density * bell))
 

@@ -1,7 +1,8 @@
 """Elementary functions that LLVM can vectorise: exp, erfc and a maximum that passes NaN on.
 
 Numba calls the C library for ``math.exp``, one number at a time; inside a loop these polynomials run on
-whole vectors. Each has a float32 and a float64 form, chosen by the type of its argument.
+whole vectors. Each has a float32 and a float64 form, chosen by the type of its argument, and is inlined
+wherever it is used: a call would stop LLVM.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ number = _cast(_FLOAT)  # the float with these bits
 
 
 def _instruction(name: str, number: Any, count: int) -> Any:
-    """The signature and the code of a call of LLVM's own function ``name``, which it knows how to vectorise."""
+    """Signature and code of a call of LLVM's own function ``name``, which it knows how to vectorise."""
     if number not in _INTEGER:
         return None
 
@@ -88,7 +89,7 @@ _ONE = np.float32(1)
 _BOTTOM32, _TOP32 = np.float32(-105), np.float32(89)
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def exp32(x):
     x = _BOTTOM32 if x < _BOTTOM32 else (_TOP32 if x > _TOP32 else x)  # NaN passes
     shifted = x * _SCALE32 + _ROUND32
@@ -106,7 +107,7 @@ def exp32(x):
     return p * number(np.int32((half + 127) << 23)) * number(np.int32((rest + 127) << 23))
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def exp64(x):
     x = -746.0 if x < -746.0 else (710.0 if x > 710.0 else x)
     shifted = x * _LOG2_E + _ROUND64
@@ -135,7 +136,7 @@ def exp(x: float) -> float:
     return math.exp(x)
 
 
-@overload(exp)
+@overload(exp, jit_options={"forceinline": True})
 def _exp(x):
     if x == types.float32:
         return lambda x: exp32(x)
@@ -158,22 +159,22 @@ _SIXTEEN, _SIXTEENTH, _TWO = np.float32(16), np.float32(1 / 16), np.float32(2)
 _ROOT_PI = 1 / math.sqrt(math.pi)
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def polynomial5(c, x):
     return (((c[0] * x + c[1]) * x + c[2]) * x + c[3]) * x + c[4]
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def polynomial6(c, x):
     return polynomial5(c, x) * x + c[5]
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def polynomial9(c, x):
     return (((polynomial5(c, x) * x + c[5]) * x + c[6]) * x + c[7]) * x + c[8]
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def erfc_both32(x):
     """erfc(x) and exp(-x^2), which comes on the way."""
     size = abs(x)
@@ -187,7 +188,7 @@ def erfc_both32(x):
     return near if size <= _SMALL32 else rest, bell
 
 
-@jit(CONTRACT)
+@jit(CONTRACT, forceinline=True)
 def erfc_both64(x):
     size = abs(x)
     size = 28.0 if size > 28.0 else size
@@ -209,7 +210,7 @@ def erfc_both(x: float) -> tuple[float, float]:
     return math.erfc(x), math.exp(-x * x)
 
 
-@overload(erfc_both)
+@overload(erfc_both, jit_options={"forceinline": True})
 def _erfc_both(x):
     if x == types.float32:
         return lambda x: erfc_both32(x)

@@ -27,8 +27,8 @@ def add_rows(start, stop, grad, indices, table, bad):
         if index < 0 or index >= len(table):
             bad[0] = 1
             return
-        row, piece = table[index], grad[k]
-        for j in range(start, stop):
+        row, piece = table[index, start:stop], grad[k, start:stop]
+        for j in range(row.size):
             row[j] += piece[j]
 
 
