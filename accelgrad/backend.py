@@ -103,6 +103,10 @@ class Namespace:
     6.0
     """
 
+    asynchronous = False
+    """Whether reading a value means waiting for the device: then nobody looks at values only to check
+    them."""
+
     def __init__(self, module: Any, device: Device) -> None:
         self.module = module
         self.device = device
@@ -152,6 +156,8 @@ class Namespace:
 
 class CudaNamespace(Namespace):
     """CuPy on one card."""
+
+    asynchronous = True
 
     def from_host(self, array: np.ndarray) -> Any:
         with self.scope():

@@ -1,0 +1,32 @@
+"""PyTorch's ``nn.functional``: every operation on layers, activations and losses, without state.
+
+>>> import accelgrad
+>>> from accelgrad.nn import functional as F
+>>> F.relu(accelgrad.tensor([-1.0, 1.0]))
+tensor([0., 1.])
+"""
+
+from __future__ import annotations
+
+from accelgrad.ops.registry import OPS as _OPS
+from accelgrad.tensor import Tensor as _Tensor
+
+for _entry in _OPS.values():
+    if _entry.namespace == "nn.functional":
+        for _name in (_entry.name, *_entry.aliases):
+            globals()[_name] = _entry.call
+
+_SHARED = (
+    "alpha_dropout", "celu", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "hardshrink",
+    "log_softmax", "prelu", "relu", "rrelu", "selu", "sigmoid", "softmax", "tanh", "threshold",
+)  # fmt: skip
+"""Operations that PyTorch shows both here and at the top."""
+
+for _name in _SHARED:
+    if _name in _OPS:
+        globals()[_name] = _OPS[_name].call
+
+for _name in ("relu_", "selu_", "celu_"):
+    globals()[_name] = getattr(_Tensor, _name)
+
+__all__ = [_name for _name in globals() if not _name.startswith("_") and _name != "annotations"]  # noqa: PLE0605
