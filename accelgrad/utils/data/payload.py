@@ -43,6 +43,8 @@ class _Pickler(cloudpickle.Pickler):
             reduced = _reduce_memmap(obj)
             if reduced is not None:
                 return reduced
+        elif issubclass(kind, io.IOBase) and not isinstance(obj, io.BytesIO | io.StringIO):
+            raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object")  # not its content instead
         return super().reducer_override(obj)
 
 

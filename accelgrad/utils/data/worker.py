@@ -45,10 +45,11 @@ class _Reader:
         self.sock = sock
         self.data = bytearray()
         self.descriptors: list[int] = []
+        self.later: list[bytes] = []  # frames that came together with the first
 
     def frames(self, wait: bool) -> list[bytes]:
         """The complete frames that are there; with ``wait`` at least one."""
-        found: list[bytes] = []
+        found, self.later = self.later, []
         while True:
             start = 0
             while len(self.data) - start >= 8:
@@ -90,7 +91,8 @@ class _Reader:
             if not data:
                 raise _PeerGone
             self.data += data
-        return self.frames(True).pop(0)
+        first, *self.later = self.frames(True)
+        return first
 
 
 # ------------------------------------------------------------------------------------------------------------ start
