@@ -1,15 +1,40 @@
-"""Table of contents of the CPU kernels: name -> (file, least size in the mode ``auto``); imports nothing."""
+"""Table of contents of the CPU kernels: name -> (file, least size in the mode ``auto``); imports nothing.
+
+The least sizes were measured against NumPy with benchmarks/kernels.py: below, NumPy or the plain formula is
+as fast, or the time that could be won is not worth the import of Numba.  None: NumPy is faster, or as fast,
+wherever we looked.
+"""
 
 CONTENTS: dict[str, tuple[str, int | None]] = {
+    "adam_step": ("optimizer", 0),
     "argmax": ("argument", 1 << 15),
     "argmin": ("argument", 1 << 15),
+    "batch_norm": ("norm", 1 << 12),
+    "batch_norm_backward": ("norm", 1 << 12),
+    "col2im": ("window", 1 << 12),
+    "embedding_backward": ("embedding", 1 << 10),
+    "gelu": ("activation", 1 << 8),
+    "gelu_backward": ("activation", 1 << 8),
+    "im2col": ("window", 1 << 12),
+    "layer_norm": ("norm", 1 << 10),
+    "layer_norm_backward": ("norm", 1 << 10),
+    "log_softmax": ("softmax", 1 << 10),
+    "log_softmax_backward": ("softmax", 1 << 10),
     "logsumexp": ("reduce", 1 << 15),
     "matmul": ("matmul", None),
-    "max": ("reduce", 1 << 16),
-    "mean": ("reduce", 1 << 16),
-    "min": ("reduce", 1 << 16),
-    "prod": ("reduce", 1 << 16),
-    "sum": ("reduce", 1 << 16),
-    "var": ("reduce", 1 << 15),
-    "vector_norm": ("reduce", 1 << 15),
+    "max": ("reduce", None),
+    "max_pool2d": ("window", 1 << 12),
+    "max_pool2d_backward": ("window", 1 << 10),
+    "mean": ("reduce", 1 << 19),
+    "min": ("reduce", None),
+    "prod": ("reduce", 1 << 15),
+    "sgd_step": ("optimizer", 0),
+    "softmax": ("softmax", 1 << 10),
+    "softmax_backward": ("softmax", 1 << 10),
+    "softmax_cross_entropy": ("softmax", 1 << 8),
+    # Its first argument is the gradient of the losses, one for each row.
+    "softmax_cross_entropy_backward": ("softmax", 1 << 3),
+    "sum": ("reduce", 1 << 19),
+    "var": ("reduce", 1 << 18),
+    "vector_norm": ("reduce", 1 << 16),
 }

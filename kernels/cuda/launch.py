@@ -1,0 +1,254 @@
+"""How the CUDA kernels are compiled, kept on disk, and launched on CuPy's current stream.
+
+A kernel is a Python function over flat pointers and numbers.  Numba compiles it, nvJitLink makes the machine code
+of one architecture (a cubin, so no driver has to understand a newer PTX), the file is kept, and CuPy loads and
+launches it: at CuPy's launch cost, on CuPy's stream.  With NUMBA_ENABLE_CUDASIM=1 the same functions run in Numba's
+simulator on NumPy arrays, which is how they are tested where there is no card.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import os
+import pathlib
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+from accelgrad import kernels
+from accelgrad.kernels.cpu.compile import cache_folder
+
+__all__ = ["PROGRAMS", "SIMULATED", "Program", "Unavailable", "cuda", "cuda_kernel", "on_card", "room"]
+
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+
+
+def import_numba_cuda() -> Any:
+    """``numba.cuda``: the one place that imports it."""
+    if not SIMULATED and not hasattr(np, "row_stack"):
+        # NumPy 2.5 dropped a name that numba-cuda 0.30 still looks up while it is imported.
+        np.row_stack = np.vstack  # type: ignore[attr-defined]
+        try:
+            importlib.import_module("numba.cuda.np.arrayobj")
+        finally:
+            del np.row_stack  # type: ignore[attr-defined]
+    return importlib.import_module("numba.cuda")
+
+
+cuda: Any = import_numba_cuda()
+
+NUMBA_TYPES: dict[str, Any] = {"f": types.float32, "d": types.float64}
+LETTERS = {
+    "P": None,  # pointer to the element type
+    "t": None,  # number of the element type
+    "L": types.CPointer(types.int64),
+    "B": types.CPointer(types.uint8),
+    "i": types.int32,
+    "q": types.int64,
+    "d": types.float64,
+}
+NUMBERS: dict[str, Any] = {"i": np.int32, "q": np.int64, "d": np.float64}
+POINTED: dict[str, Any] = {"L": np.int64, "B": np.uint8}
+
+
+class Unavailable(RuntimeError):
+    """A kernel that cannot be compiled or loaded here; the array module's own way is taken instead."""
+
+
+PROGRAMS: list[Program] = []
+"""Every kernel, for the report on registers and stack."""
+
+
+class Program:
+    """One kernel function for every element type and card.
+
+    ``make(T)`` gives the function for the Numba type ``T``; ``signature`` has a letter an argument: P a pointer to
+    the element type, t a number of it, L and B pointers to int64 and uint8, i, q and d numbers.
+    """
+
+    def __init__(
+        self, make: Callable[[Any], Callable[..., None]], signature: str, *, dtypes: str = "fd", **options: Any
+    ) -> None:
+        self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
+        self.name = make.__name__
+        self._loaded: dict[Any, Any] = {}
+        PROGRAMS.append(self)
+
+    def types(self, char: str) -> Any:
+        """Numba's signature for elements of this type."""
+        element = NUMBA_TYPES[char]
+        special = {"P": types.CPointer(element), "t": element}
+        return types.void(*(LETTERS[letter] or special[letter] for letter in self.signature))
+
+    def cubin(self, char: str, arch: int) -> tuple[bytes, str, str]:
+        """The machine code, the name of its entry and the linker's words on registers and stack."""
+        code, _ = cuda.compile(
+            self.make(NUMBA_TYPES[char]),
+            self.types(char),
+            cc=(arch // 10, arch % 10),
+            output="ltoir",
+            abi="numba",
+            device=False,
+            **self.options,
+        )
+        cubin, log = link(code, arch)
+        entry = re.findall(rb"\.text\.([A-Za-z_][\w$]*)\0", cubin)[0].decode()
+        return cubin, entry, log
+
+    def load(self, char: str) -> Callable[..., None]:
+        """The function that launches the kernel with elements of this type; Unavailable where that cannot be."""
+        if SIMULATED:
+            function = cuda.jit(self.make(NUMBA_TYPES[char]))
+            return lambda grid, block, args: function[grid, block](*args)
+        cupy = sys.modules["cupy"]
+        try:
+            arch = int(cupy.cuda.Device().compute_capability)
+            return load_cubin(cupy, self, char, arch)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            kernels.missing[("cuda", self.name)] = reason
+            raise Unavailable(reason) from error
+
+    def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
+        """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null pointer."""
+        function = self._loaded.get(char)
+        if function is None:
+            function = self._loaded[char] = self.load(char)
+        grid = grid if isinstance(grid, tuple) else (grid,)
+        threads = threads if isinstance(threads, tuple) else (threads,)
+        element = np.dtype(char).type
+        values = []
+        for letter, value in zip(self.signature, args, strict=True):
+            if letter in "PLB":
+                values.append(flat(value, POINTED.get(letter, element)))
+            else:
+                values.append(NUMBERS.get(letter, element)(value))
+        function(grid, threads, tuple(values))
+
+
+def flat(array: Any, element: Any) -> Any:
+    """The argument that stands for an array's memory."""
+    if not SIMULATED:
+        return np.intp(0) if array is None else array
+    if array is None:
+        return np.empty(0, element)
+    steps = [(extent - 1) * step for extent, step in zip(array.shape, array.strides, strict=True)]
+    count = sum(steps) // array.itemsize + 1 if array.size else 0
+    return np.lib.stride_tricks.as_strided(array, (count,), (array.itemsize,))
+
+
+def link(code: bytes, arch: int) -> tuple[bytes, str]:
+    """Machine code for ``sm_<arch>`` from Numba's intermediate code, and what the linker says of it."""
+    linker = importlib.import_module("cuda.bindings.nvjitlink")
+    handle = linker.create(3, [f"-arch=sm_{arch}", "-lto", "-verbose"])
+
+    def text(size: Any, get: Any) -> str:
+        log = bytearray(size(handle))
+        get(handle, log)
+        return log.decode(errors="replace").strip("\0 \n")
+
+    try:
+        linker.add_data(handle, linker.InputType.LTOIR, code, len(code), "kernel")
+        linker.complete(handle)
+        cubin = bytearray(linker.get_linked_cubin_size(handle))
+        linker.get_linked_cubin(handle, cubin)
+        return bytes(cubin), text(linker.get_info_log_size, linker.get_info_log)
+    except Exception as error:
+        raise Unavailable(text(linker.get_error_log_size, linker.get_error_log) or str(error)) from error
+    finally:
+        linker.destroy(handle)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """A number that changes with any of these files and with the compiler."""
+    digest = hashlib.sha256(f"{cuda.__name__} {numba.__version__} {compiler_version()}".encode())
+    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def compiler_version() -> str:
+    """The version of numba-cuda."""
+    metadata = importlib.import_module("importlib.metadata")
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("numba-cuda")
+    return "none"
+
+
+def load_cubin(cupy: Any, program: Program, char: str, arch: int) -> Callable[..., None]:
+    """Load the kernel from the disk, compiling it first if nobody has."""
+    kept = cache_folder()
+    folder = pathlib.Path(kept or tempfile.mkdtemp(prefix="accelgrad-")) / f"cuda-{fingerprint()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = sorted(folder.glob(f"{program.name}-{char}-sm{arch}-*.cubin"))
+    if found:
+        file = found[0]
+    else:
+        cubin, entry, _ = program.cubin(char, arch)
+        number = hashlib.sha256(entry.encode()).hexdigest()[:8]
+        file = folder / f"{program.name}-{char}-sm{arch}-{number}.cubin"
+        (folder / f"{number}.entry").write_text(entry)
+        handle, name = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(cubin)
+        os.replace(name, file)  # whole or not at all, also with two processes at it
+    number = file.stem.rpartition("-")[2]
+    entry = (folder / f"{number}.entry").read_text()
+    return cupy.RawModule(path=str(file)).get_function(entry)
+
+
+# ---------------------------------------------------------------------------------------------- for the kernels
+
+
+@functools.cache
+def can_launch() -> bool:
+    """Whether CuPy can load machine code."""
+    return hasattr(sys.modules.get("cupy"), "RawModule")
+
+
+def on_card(*arrays: Any, contiguous: bool = True) -> bool:
+    """Whether these are float32 or float64 arrays of one type on the card, in index order, below 2^31 elements."""
+    char = arrays[0].dtype.char
+    if char not in "fd":
+        return False
+    for x in arrays:
+        if SIMULATED:
+            if type(x) is not np.ndarray:
+                return False
+        elif type(x).__module__.partition(".")[0] != "cupy" or not can_launch():
+            return False
+        if x.dtype.char != char or x.size >= 2**31 or (contiguous and not x.flags.c_contiguous):
+            return False
+    return True
+
+
+def room(like: Any, shape: Any, dtype: Any = None) -> Any:
+    """Uninitialised memory beside ``like``."""
+    module = np if SIMULATED else sys.modules["cupy"]
+    return module.empty(shape, dtype=like.dtype if dtype is None else dtype)
+
+
+def cuda_kernel(name: str, *, accepts: Callable[..., bool], faster: Callable[..., bool] = kernels.always) -> Any:
+    """Register a CUDA kernel of this name; one that cannot be loaded answers NotImplemented."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except Unavailable:
+                return NotImplemented
+
+        return kernels.kernel(name, "cuda", accepts=accepts, faster=faster)(call)
+
+    return decorate
