@@ -56,12 +56,12 @@ from accelgrad.tensor import Size, Tensor
 __version__ = "0.1.0"
 
 __all__ = [
-    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device", "double", "dtype",
-    "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device", "get_default_dtype",
-    "get_num_threads", "half", "iinfo", "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64",
-    "is_grad_enabled", "is_inference_mode_enabled", "kernels", "long", "manual_seed", "no_grad", "ops",
-    "promote_types", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_num_threads",
-    "short", "uint8",
+    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device", "double",
+    "dtype", "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device",
+    "get_default_dtype", "get_num_threads", "half", "iinfo", "inference_mode", "initial_seed", "int",
+    "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "kernels", "long",
+    "manual_seed", "no_grad", "ops", "promote_types", "seed", "set_default_device", "set_default_dtype",
+    "set_grad_enabled", "set_num_threads", "short", "uint8",
 ]  # fmt: skip
 
 # The operations that have no namespace of their own; accelgrad/__init__.pyi lists them for editors.
@@ -74,12 +74,14 @@ for _entry in _OPS.values():
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 
 _LAZY = (
-    "amp", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special", "transforms", "utils", "viz",
+    "amp", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special", "transforms",
+    "utils", "viz",
 )  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:
-    """Packages are imported when they are first named: ``accelgrad.nn``, ``accelgrad.optim``, ``accelgrad.utils`` ..."""
+    """Packages are imported when they are first named: ``accelgrad.nn``, ``accelgrad.optim``,
+    ``accelgrad.utils`` ..."""
     if name in _LAZY:
         return _importlib.import_module(f"accelgrad.{name}")
     if name in ("load", "save"):

@@ -32,6 +32,11 @@ __all__ = [
 _numbers = itertools.count(1)
 
 
+def now() -> int:
+    """A number between those of the nodes recorded before and after this call."""
+    return next(_numbers)
+
+
 class Node:
     """One recorded operation: the edges to its inputs' makers, and how gradients pass through it."""
 

@@ -40,17 +40,15 @@ from typing import Any
 import numpy as np
 
 from accelgrad import backend, dtypes, graph
-from accelgrad.backend import Namespace
 from accelgrad.dtypes import dtype
 from accelgrad.graph import state
+from accelgrad.promotion import NUMBERS, constant, namespace_of, on_one_device, promote, result_dtype
 from accelgrad.tensor import Tensor, wrap
 
-__all__ = ["Context", "Primitive", "assign", "promote", "unbroadcast"]
+__all__ = ["Context", "Primitive", "assign", "promote", "result_dtype", "unbroadcast"]
 
 reading: Any = None
 """The array module over Tensors, for the differentiable reading; set by :mod:`accelgrad.ops.reading`."""
-
-_NUMBERS = frozenset((bool, int, float, type(None)))
 
 
 class Context(graph.Node):
@@ -122,7 +120,7 @@ class Context(graph.Node):
                 for place, other in enumerate(arrays):
                     if other is array:
                         source, holder = place, inputs[place]
-                if source is None and type(array) not in _NUMBERS:
+                if source is None and type(array) not in NUMBERS:
                     raise RuntimeError(
                         f"{self.primitive.__name__}.forward saved an array that is neither an input nor an"
                         " output; its"
@@ -222,7 +220,7 @@ class Context(graph.Node):
             if source is None:
                 result.append(array)
                 continue
-            if type(array) in _NUMBERS:
+            if type(array) in NUMBERS:
                 result.append(array)
                 continue
             tensor = wrap(array, self.xp)
@@ -315,12 +313,12 @@ class Primitive:
                 if xp is None:
                     xp = one.xp
                 elif xp is not one.xp:
-                    return cls.apply(*_on_one_device(cls, inputs), **options)
+                    return cls.apply(*on_one_device(cls, inputs), **options)
             else:
                 edges.append(None)
-                arrays.append(one if type(one) in _NUMBERS else _constant(cls, one))
+                arrays.append(one if type(one) in NUMBERS else constant(cls, one))
         if xp is None:
-            xp = _namespace_of(cls, inputs, arrays)
+            xp = namespace_of(cls, inputs, arrays)
         recording = recording and state.grad
         ctx = Context(cls, xp, tuple(edges) if recording else (None,) * len(edges))
         token = backend.hush()
@@ -340,7 +338,9 @@ class Primitive:
                 ctx.finish(inputs, arrays, (result,))
                 result._edge = (ctx, 0)
             return result
-        results = tuple([wrap(_zero_dim(ctx, one) if isinstance(one, np.generic) else one, xp) for one in out])
+        results = tuple(
+            [wrap(_zero_dim(ctx, one) if isinstance(one, np.generic) else one, xp) for one in out]
+        )
         if recording:
             ctx.finish(inputs, arrays, results)
             for slot, one in enumerate(results):
@@ -379,115 +379,6 @@ def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | 
 def _any_nan(gradient: Any) -> bool:
     array = gradient.array if isinstance(gradient, Tensor) else gradient
     return bool((array != array).any())
-
-
-# ------------------------------------------------------------------------------------------------ what comes
-# in
-
-
-def promote(inputs: tuple[Any, ...], primitive: type[Primitive]) -> tuple[Any, ...]:
-    """The inputs in their common type.  Tensors are cast by a recorded operation, so that their gradient goes
-    on."""
-    first = None
-    for one in inputs:
-        if isinstance(one, Tensor):
-            kind = one.array.dtype
-            if first is None:
-                first = kind
-            elif kind is not first:
-                return _promoted(inputs, primitive)
-        elif type(one) is not float and type(one) is not int:
-            return _promoted(inputs, primitive)
-    if first is not None and first.kind == "f":
-        return inputs  # one floating point type, and perhaps Python numbers, which give way
-    return _promoted(inputs, primitive)
-
-
-def result_dtype(inputs: tuple[Any, ...]) -> dtype:
-    """The type in which tensors, arrays and Python numbers meet."""
-    with_dims = zero_dim = number = None
-    for one in inputs:
-        array = one.array if isinstance(one, Tensor) else one
-        if type(array) in _NUMBERS:
-            if array is not None:
-                kind = dtypes.of_number(array)
-                number = kind if number is None else dtypes.promote_types(number, kind)
-        elif array.ndim:
-            kind = dtypes.of(array.dtype)
-            with_dims = kind if with_dims is None else dtypes.promote_types(with_dims, kind)
-        else:
-            kind = dtypes.of(array.dtype)
-            zero_dim = kind if zero_dim is None else dtypes.promote_types(zero_dim, kind)
-    return dtypes.combine(with_dims, zero_dim, number)
-
-
-def _promoted(inputs: tuple[Any, ...], primitive: type[Primitive]) -> tuple[Any, ...]:
-    inputs = tuple(
-        one if isinstance(one, Tensor) or type(one) in _NUMBERS else _constant(primitive, one)
-        for one in inputs
-    )
-    common = result_dtype(inputs)
-    if primitive.promotion == "float" and common.category < 2:
-        common = dtypes.get_default_dtype()
-    result: list[Any] = []
-    for one in inputs:
-        if isinstance(one, Tensor):
-            result.append(one if one.array.dtype is common.numpy else one.to(common))  # type: ignore[attr-defined]
-        elif one is None:
-            result.append(one)
-        elif type(one) in _NUMBERS:
-            result.append(_number_as(one, common))
-        else:
-            result.append(one.astype(common.numpy, copy=False))
-    return tuple(result)
-
-
-def _number_as(value: Any, common: dtype) -> Any:
-    """A Python number that a NumPy operation takes as ``common``: integers wrap around, as they do in
-    PyTorch."""
-    if common.category == 2:
-        return float(value)
-    if common.category == 0:
-        return bool(value)
-    info = dtypes.iinfo(common)
-    return (int(value) - info.min) % 2**info.bits + info.min
-
-
-def _constant(primitive: type[Primitive], value: Any) -> Any:
-    """A raw array or NumPy scalar among the inputs; TypeError for anything else."""
-    if backend.is_array(value):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(
-        f"{primitive.__name__.lower()}(): argument must be Tensor, not {type(value).__name__}; make one with"
-        " accelgrad.tensor(...)"
-    )
-
-
-def _namespace_of(primitive: type[Primitive], inputs: tuple[Any, ...], arrays: list[Any]) -> Namespace:
-    for one in arrays:
-        if backend.is_array(one):
-            return backend.of_array(one)
-    got = type(inputs[0]).__name__ if inputs else "nothing"
-    raise TypeError(
-        f"{primitive.__name__.lower()}(): argument 'input' (position 1) must be Tensor, not {got}"
-    )
-
-
-def _on_one_device(primitive: type[Primitive], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says
-    how to move."""
-    tensors = [one for one in inputs if isinstance(one, Tensor)]
-    card = next((one for one in tensors if one.array.ndim or one.is_cuda), tensors[0])
-    for place, one in enumerate(inputs):
-        if isinstance(one, Tensor) and one.xp is not card.xp and (one.array.ndim or one.is_cuda):
-            raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least two devices,"
-                f" {card.device} and {one.device}! In {primitive.__name__.lower()}, argument {place} of shape"
-                f" {tuple(one.shape)} is on {one.device}: move it with .to('{card.device}')"
-            )
-    return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)  # type: ignore[attr-defined]
 
 
 # ------------------------------------------------------------------------------------------------ views and
@@ -542,10 +433,30 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def assign(target: Tensor, value: Tensor) -> Tensor:
-    """Write ``value`` into the memory of ``target`` and let the graph know: what every in-place operation
-    does.
+def _rescue(array: Any, value: Tensor, since: int) -> None:
+    """Before ``array`` is overwritten: the nodes younger than ``since`` that saved it get a copy of their
+    own."""
+    edge = value.edge()
+    waiting = [] if edge is None else [edge[0]]
+    while waiting:
+        node = waiting.pop()
+        if node.number <= since:
+            continue
+        waiting.extend(one[0] for one in node.edges if one is not None)
+        if isinstance(node, Context) and any(saved is array for saved in node._saved):
+            node._versions = [
+                None if saved is array else version
+                for saved, version in zip(node._saved, node._versions, strict=True)
+            ]
+            node._saved = tuple(saved.copy() if saved is array else saved for saved in node._saved)
 
+
+def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
+    """Write ``value`` into the memory of ``target`` and tell the graph: what every in-place operation does.
+
+    ``since`` is a node number from before ``value`` was computed: what was saved of ``target`` by younger
+    nodes
+    is kept for their backward.
     RuntimeError where that would be wrong: on leaves that need a gradient, on expanded tensors, for a result
     of another
     shape, or of a type that does not fit.
@@ -596,6 +507,8 @@ def assign(target: Tensor, value: Tensor) -> Tensor:
         value = value.to(target.dtype)  # type: ignore[attr-defined]
     if target.xp is not value.xp:
         value = value.to(target.device)  # type: ignore[attr-defined]
+    if since is not None and writing:
+        _rescue(array, value, since)
     array[...] = value.array
     target._version[0] += 1
     if writing:

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -52,10 +51,6 @@ def run(options: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """All findings, most basic first."""
     yield Finding("OK", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    if sys.version_info < (3, 11):
-        yield Finding(
-            "FIX", "python", "accelgrad needs 3.11 or newer", "make an environment with a newer Python"
-        )
     yield from _package("accelgrad")
     yield from _numpy()
     yield from _numba()
@@ -166,8 +161,7 @@ def _shared_memory() -> Finding:
 
 def show_config() -> None:
     """Print, name by name, which kernel is used on the CPU and why; ``accelgrad.show_config()``."""
-    print(
-        f"kernels: {kernels.mode()}, threads: {kernels.get_num_threads()}, default device: {backend.default_device()}"
-    )
+    where = backend.default_device()
+    print(f"kernels: {kernels.mode()}, threads: {kernels.get_num_threads()}, default device: {where}")
     for name, used, why in kernels.report("cpu"):
         print(f"  {name:28} {used:13} {why}")

@@ -57,12 +57,12 @@ class TensorNamespace:
 
 
 _OTHER_NAMES = {
-    "power": "pow", "negative": "neg", "absolute": "abs", "fabs": "abs", "concatenate": "cat",
-    "matrix_transpose": "mT", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
-    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "take_along_axis": "take_along_dim",
-    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "equal": "eq",
-    "not_equal": "ne", "true_divide": "true_divide", "divide": "true_divide", "expand_dims": "unsqueeze",
-    "invert": "bitwise_not", "mod": "remainder",
+    "power": "pow", "multiply": "mul", "subtract": "sub", "negative": "neg", "absolute": "abs",
+    "fabs": "abs", "concatenate": "cat", "matrix_transpose": "mT", "arcsin": "asin", "arccos": "acos",
+    "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+    "take_along_axis": "take_along_dim", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le", "equal": "eq", "not_equal": "ne", "true_divide": "true_divide",
+    "divide": "true_divide", "expand_dims": "unsqueeze", "invert": "bitwise_not", "mod": "remainder",
 }  # fmt: skip
 """NumPy's name -> the operation's, where the arguments agree."""
 

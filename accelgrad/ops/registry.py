@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import graph
 from accelgrad.graph import state
 from accelgrad.primitive import Primitive, assign
 from accelgrad.tensor import Tensor
@@ -276,7 +277,8 @@ def _in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """``x.name_(...)``: the operation, written back into ``x``."""
 
     def in_place(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return assign(self, function(self, *args, **kwargs))
+        since = graph.now()
+        return assign(self, function(self, *args, **kwargs), since)
 
     in_place.__name__ = f"{name}_"
     in_place.__doc__ = f"In-place form of :func:`accelgrad.{name}`."
