@@ -3,9 +3,10 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "extrema", "product", "linalg", "shape", "index", "join", "gather", "fill",
-    "sorting", "activation", "loss", "conv", "pool", "norm", "embedding", "dropout", "attention",
-    "recurrent", "sampling", "reading",
+    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "extrema", "product",
+    "linalg", "shape", "index", "join", "gather", "fill", "sorting", "activation", "hard_activation",
+    "linear", "softmax", "loss", "pair_loss", "conv", "pool", "norm", "embedding", "dropout",
+    "attention", "recurrent", "sampling", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:
