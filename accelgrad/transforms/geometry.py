@@ -106,9 +106,8 @@ def rotated_size(matrix: Sequence[float], height: int, width: int) -> tuple[int,
     a, b, c, d, e, f = matrix
     corners = np.array([(x, y) for x in (-width / 2, width / 2) for y in (-height / 2, height / 2)])
     turned = corners @ np.array([[a, d], [b, e]]) + (c, f) + (width / 2, height / 2)
-    # Cut to four decimals first, so that 10.0000000001 does not become 11.
-    cut = np.trunc(turned / 1e-4) * 1e-4
-    extent = np.ceil(cut.max(axis=0)) - np.floor(cut.min(axis=0))
+    turned = turned.round(4)  # or 10.0000000001 would become 11
+    extent = np.ceil(turned.max(axis=0)) - np.floor(turned.min(axis=0))
     return int(extent[1]), int(extent[0])
 
 
