@@ -17,7 +17,7 @@ for _entry in _OPS.values():
             globals()[_name] = _entry.call
 
 _SHARED = (
-    "alpha_dropout", "celu", "dropout", "embedding", "feature_alpha_dropout", "feature_dropout", "hardshrink",
+    "alpha_dropout", "celu", "dropout", "feature_alpha_dropout", "feature_dropout", "hardshrink",
     "log_softmax", "prelu", "relu", "rrelu", "selu", "sigmoid", "softmax", "tanh", "threshold",
 )  # fmt: skip
 """Operations that PyTorch shows both here and at the top."""

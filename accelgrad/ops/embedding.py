@@ -101,8 +101,8 @@ def _embedding(
     samples=[
         sample(arg(4, dtype="int64", low=0, high=5), arg(5, 3)),
         sample(arg(2, 3, dtype="int64", low=0, high=5), arg(5, 3)),
-        sample(arg(values=[1, 1, 2, 0], dtype="int64"), arg(5, 3), padding_idx=1),
-        sample(arg(values=[1, 1, 2, 0], dtype="int64"), arg(5, 3), padding_idx=-4, scale_grad_by_freq=True),
+        sample(arg(values=[1, 1, 2, 0], dtype="int64"), arg(5, 3, requires_grad=False), padding_idx=1),
+        sample(arg(values=[1, 1, 2, 0], dtype="int64"), arg(5, 3, requires_grad=False), padding_idx=-4, scale_grad_by_freq=True),
         sample(arg(values=3, dtype="int64"), arg(5, 2)),
         sample(arg(0, dtype="int64"), arg(5, 2)),
         sample(arg(4, dtype="int32", low=0, high=5), arg(5, 3)),
@@ -112,9 +112,9 @@ def _embedding(
         (sample(arg(values=[-1], dtype="int64"), arg(5, 2)), IndexError, "index out of range in self"),
         (sample(arg(3), arg(5, 2)), RuntimeError, "Expected tensor for argument #1 'indices' to have one of"),
     ],
+    namespace="nn.functional",
     method=False,
     out=False,
-    torch="nn.functional.embedding",
 )
 def embedding(
     input: Tensor,
