@@ -22,6 +22,7 @@ import functools
 import importlib
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -79,10 +80,10 @@ def kernel(
     """Register the decorated function as an implementation of ``xp.<name>`` on ``device`` ("cpu" or "cuda").
 
     ``accepts(*args, **kwargs)`` is its whole contract: it is called with the arguments of the call, and only
-    where it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where the kernel
-    was measured to win.  Several kernels may share a name: the first that accepts is taken.  What only the
-    running kernel can see (a bad index, an odd list of arrays) it answers with ``NotImplemented``, before
-    anything was written; then the array module or the plain formula runs.
+    where it is true may the kernel run.  ``faster`` is asked only in the mode ``auto`` and says where the
+    kernel was measured to win.  Several kernels may share a name: the first that accepts is taken.  What
+    only the running kernel can see (a bad index, an odd list of arrays) it answers with ``NotImplemented``,
+    before anything was written; then the array module or the plain formula runs.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,13 +167,17 @@ def get_num_threads() -> int:
 
 # ------------------------------------------------------------------------------------------------- resolution
 
+PATIENCE = 50  # calls of an optimizer's step, say, after which the half second of Numba's import will pay
+
 
 def contents(device: str) -> dict[str, tuple[str, int | None]]:
     """The table of contents of ``kernels/<device>``: name -> (file, least size).
 
-    ``least size`` is the number of elements of the first argument (for a list of arrays: of all of them) below
-    which the mode ``auto`` does not even look at the kernels, so that small work never imports Numba; None says
-    that ``auto`` never takes them.
+    ``least size`` is the number of elements of the first argument (for a list of arrays: of all of them)
+    below which the mode ``auto`` does not even look at the kernels, so that small work never imports Numba;
+    None says that ``auto`` never takes them.  A name with the least size 0 pays at any size, once Numba is
+    there: in a process that has not imported it, ``auto`` waits for the call number ``PATIENCE``.  So that
+    nobody can tell when that was, such a kernel must give the plain formula's results to the last bit.
     """
     try:
         return importlib.import_module(f"{__name__}.{device}").CONTENTS
@@ -221,15 +226,19 @@ def _dispatcher(
     name: str, kind: str, base: Callable[..., Any], least: int, *, every: bool
 ) -> Callable[..., Any]:
     entries: list[Kernel] | None = None
+    waits = PATIENCE if least == 0 and not every else 0
 
     def dispatch(x: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal entries
+        nonlocal entries, waits
         try:
             size = x.size
         except AttributeError:  # the arrays of an optimizer's step; a Python number counts as nothing
             size = sum([y.size for y in x]) if type(x) is list else -1
         if size >= least:
             if entries is None:
+                if waits and "numba" not in sys.modules:
+                    waits -= 1
+                    return base(x, *args, **kwargs)
                 entries = load(name, kind)
             for entry in entries:
                 if entry.accepts(x, *args, **kwargs) and (every or entry.faster(x, *args, **kwargs)):

@@ -42,7 +42,7 @@ BREADTH = 2048  # of a block of B: 2 MiB in the level-3 cache
 TILE_BYTES = 4096
 A_BYTES = (HEIGHT * DEPTH * 8 // 64 + 1) * 64
 WORKSPACE_BYTES = TILE_BYTES + A_BYTES + (BREADTH * DEPTH + 64) * 8
-PARALLEL = 1 << 21  # multiplications from which a second thread pays: about 30 microseconds of one core
+PARALLEL = 1 << 23  # multiplications from which a second thread pays: some 80 microseconds of one core
 
 
 # Strides are in elements.  Every function ends with ``zero``, the 0 of the element type.
@@ -118,15 +118,15 @@ def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, workspace
                     for i in range(0, height, rows):
                         panel_a = packed_a + i * depth * size
                         target = c + ((i0 + i) * c_row + j0 + j) * size
-                        if i + rows <= height and j + columns <= breadth:
-                            micro_kernel(panel_a, panel_b, depth, target, c_row, p0, zero)
-                            continue
-                        micro_kernel(panel_a, panel_b, depth, tile, columns, 0, zero)
-                        for r in range(min(rows, height - i)):
-                            for s in range(min(columns, breadth - j)):
-                                place = target + (r * c_row + s) * size
-                                value = load(tile + (r * columns + s) * size, zero)
-                                store(place, load(place, zero) + value if p0 else value)
+                        whole = i + rows <= height and j + columns <= breadth
+                        place, length = (target, c_row) if whole else (tile, columns)
+                        micro_kernel(panel_a, panel_b, depth, place, length, p0 if whole else 0, zero)
+                        if not whole:
+                            for r in range(min(rows, height - i)):
+                                for s in range(min(columns, breadth - j)):
+                                    place = target + (r * c_row + s) * size
+                                    value = load(tile + (r * columns + s) * size, zero)
+                                    store(place, load(place, zero) + value if p0 else value)
 
 
 @jit(REASSOCIATE)
