@@ -22,10 +22,10 @@ from typing import Any
 
 import numba
 import numpy as np
+from accelgrad.kernels.cpu.compile import cache_folder
 from numba import types
 
 from accelgrad import kernels
-from accelgrad.kernels.cpu.compile import cache_folder
 
 __all__ = ["PROGRAMS", "SIMULATED", "Program", "Unavailable", "cuda", "cuda_kernel", "on_card", "room"]
 
@@ -36,11 +36,11 @@ def import_numba_cuda() -> Any:
     """``numba.cuda``: the one place that imports it."""
     if not SIMULATED and not hasattr(np, "row_stack"):
         # NumPy 2.5 dropped a name that numba-cuda 0.30 still looks up while it is imported.
-        np.row_stack = np.vstack  # type: ignore[attr-defined]
+        np.vstack = np.vstack  # type: ignore[attr-defined]
         try:
             importlib.import_module("numba.cuda.np.arrayobj")
         finally:
-            del np.row_stack  # type: ignore[attr-defined]
+            del np.vstack  # type: ignore[attr-defined]
     return importlib.import_module("numba.cuda")
 
 
@@ -76,7 +76,12 @@ class Program:
     """
 
     def __init__(
-        self, make: Callable[[Any], Callable[..., None]], signature: str, *, dtypes: str = "fd", **options: Any
+        self,
+        make: Callable[[Any], Callable[..., None]],
+        signature: str,
+        *,
+        dtypes: str = "fd",
+        **options: Any,
     ) -> None:
         self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
         self.name = make.__name__
@@ -238,7 +243,9 @@ def room(like: Any, shape: Any, dtype: Any = None) -> Any:
     return module.empty(shape, dtype=like.dtype if dtype is None else dtype)
 
 
-def cuda_kernel(name: str, *, accepts: Callable[..., bool], faster: Callable[..., bool] = kernels.always) -> Any:
+def cuda_kernel(
+    name: str, *, accepts: Callable[..., bool], faster: Callable[..., bool] = kernels.always
+) -> Any:
     """Register a CUDA kernel of this name; one that cannot be loaded answers NotImplemented."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

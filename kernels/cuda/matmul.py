@@ -6,7 +6,6 @@ import functools
 from typing import Any
 
 import numpy as np
-
 from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import load4, store4
 
@@ -131,7 +130,14 @@ def make(T: Any, a_rows: bool, b_rows: bool, sizes: tuple[int, int, int]) -> Any
                     s = n0 + g * APART + tx * 4
                     place = c_start + r * n + s
                     if vector and c_aligned and s + 3 < n:
-                        store4(c, place, sums[i, 4 * g], sums[i, 4 * g + 1], sums[i, 4 * g + 2], sums[i, 4 * g + 3])
+                        store4(
+                            c,
+                            place,
+                            sums[i, 4 * g],
+                            sums[i, 4 * g + 1],
+                            sums[i, 4 * g + 2],
+                            sums[i, 4 * g + 3],
+                        )
                     else:
                         for j in range(4):
                             if s + j < n:

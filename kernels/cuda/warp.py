@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from numba import types
-
 from accelgrad.kernels.cuda.launch import SIMULATED, cuda
+from numba import types
 
 __all__ = ["add", "block_reduce", "larger", "load4", "multiply", "smaller", "store4"]
 
