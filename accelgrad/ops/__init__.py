@@ -3,7 +3,8 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "elementwise", "compare", "reduce", "extrema", "product",
+    "convert", "create", "arithmetic", "elementwise", "trigonometry", "rounding", "bitwise",
+    "pairs", "compare", "reduce", "extrema", "product",
     "linalg", "shape", "index", "join", "gather", "fill", "sorting", "activation", "hard_activation",
     "linear", "softmax", "loss", "pair_loss", "conv", "pool", "norm", "embedding", "dropout",
     "attention", "recurrent", "sampling", "reading",
