@@ -1,9 +1,9 @@
 """How the CUDA kernels are compiled, kept on disk, and launched on CuPy's current stream.
 
-A kernel is a Python function over flat pointers and numbers.  Numba compiles it, nvJitLink makes the machine code
-of one architecture (a cubin, so no driver has to understand a newer PTX), the file is kept, and CuPy loads and
-launches it: at CuPy's launch cost, on CuPy's stream.  With NUMBA_ENABLE_CUDASIM=1 the same functions run in Numba's
-simulator on NumPy arrays, which is how they are tested where there is no card.
+A kernel is a Python function over flat pointers and numbers.  Numba compiles it, nvJitLink makes the
+machine code of one architecture (a cubin, so no driver has to understand a newer PTX), the file is kept,
+and CuPy loads and launches it: at CuPy's launch cost, on CuPy's stream.  With NUMBA_ENABLE_CUDASIM=1 the
+same functions run in Numba's simulator on NumPy arrays, which is how they are tested where there is no card.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from accelgrad import kernels
 
 __all__ = ["PROGRAMS", "SIMULATED", "Program", "Unavailable", "cuda", "cuda_kernel", "on_card", "room"]
 
-SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+SIMULATED = bool(getattr(numba.config, "ENABLE_CUDASIM", 0))
 
 
 def import_numba_cuda() -> Any:
     """``numba.cuda``: the one place that imports it."""
     if not SIMULATED and not hasattr(np, "row_stack"):
         # NumPy 2.5 dropped a name that numba-cuda 0.30 still looks up while it is imported.
-        np.vstack = np.vstack  # type: ignore[attr-defined]
+        np.vstack = np.vstack
         try:
             importlib.import_module("numba.cuda.np.arrayobj")
         finally:
-            del np.vstack  # type: ignore[attr-defined]
+            del np.vstack
     return importlib.import_module("numba.cuda")
 
 
@@ -71,8 +71,8 @@ PROGRAMS: list[Program] = []
 class Program:
     """One kernel function for every element type and card.
 
-    ``make(T)`` gives the function for the Numba type ``T``; ``signature`` has a letter an argument: P a pointer to
-    the element type, t a number of it, L and B pointers to int64 and uint8, i, q and d numbers.
+    ``make(T)`` gives the function for the Numba type ``T``; ``signature`` has a letter an argument: P a
+    pointer to the element type, t a number of it, L and B pointers to int64 and uint8, i, q and d numbers.
     """
 
     def __init__(
@@ -110,7 +110,9 @@ class Program:
         return cubin, entry, log
 
     def load(self, char: str) -> Callable[..., None]:
-        """The function that launches the kernel with elements of this type; Unavailable where that cannot be."""
+        """The function that launches the kernel with elements of this type; Unavailable where that cannot
+        be.
+        """
         if SIMULATED:
             function = cuda.jit(self.make(NUMBA_TYPES[char]))
             return lambda grid, block, args: function[grid, block](*args)
@@ -124,7 +126,9 @@ class Program:
             raise Unavailable(reason) from error
 
     def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
-        """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null pointer."""
+        """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null
+        pointer.
+        """
         function = self._loaded.get(char)
         if function is None:
             function = self._loaded[char] = self.load(char)
@@ -212,7 +216,7 @@ def load_cubin(cupy: Any, program: Program, char: str, arch: int) -> Callable[..
     return cupy.RawModule(path=str(file)).get_function(entry)
 
 
-# ---------------------------------------------------------------------------------------------- for the kernels
+# ------------------------------------------------------------------------------------------ for the kernels
 
 
 @functools.cache
@@ -222,7 +226,9 @@ def can_launch() -> bool:
 
 
 def on_card(*arrays: Any, contiguous: bool = True) -> bool:
-    """Whether these are float32 or float64 arrays of one type on the card, in index order, below 2^31 elements."""
+    """Whether these are float32 or float64 arrays of one type on the card, in index order, below 2^31
+    elements.
+    """
     char = arrays[0].dtype.char
     if char not in "fd":
         return False

@@ -11,9 +11,9 @@ from accelgrad.kernels.cuda.warp import load4, store4
 
 __all__ = ["matmul"]
 
-# A block of SIDE x SIDE threads makes a tile of SIDE * EACH rows and columns, EACH x EACH results a thread, and
-# takes DEPTH steps of the inner dimension at a time: EACH * DEPTH / SIDE = 4, one 128-bit load a thread and tile.
-# In float64 sixteen results a thread fill the registers that 64 fill in float32.
+# A block of SIDE x SIDE threads makes a tile of SIDE * EACH rows and columns, EACH x EACH results a
+# thread, and takes DEPTH steps of the inner dimension at a time: EACH * DEPTH / SIDE = 4, one 128-bit load
+# a thread and tile. In float64 sixteen results a thread fill the registers that 64 fill in float32.
 SIZES = {"f": (16, 8, 8), "d": (16, 4, 16)}
 SIMULATED_SIZES = {"f": (4, 4, 4), "d": (4, 4, 4)}
 
@@ -44,7 +44,9 @@ def fetcher(T: Any, vector: bool) -> Any:
 
 
 def make(T: Any, a_rows: bool, b_rows: bool, sizes: tuple[int, int, int]) -> Any:
-    """The kernel for matrices whose memory runs along their rows (or along their columns: the transposed ones)."""
+    """The kernel for matrices whose memory runs along their rows (or along their columns: the transposed
+    ones).
+    """
     SIDE, EACH, DEPTH = sizes
     TILE, GROUPS, APART, QUADS = SIDE * EACH, EACH // 4, SIDE * 4, DEPTH // 4
     vector = T.bitwidth == 32
@@ -83,8 +85,8 @@ def make(T: Any, a_rows: bool, b_rows: bool, sizes: tuple[int, int, int]) -> Any
             q = fetch(b, b_start, n0 + along, n, deep, k, b_step, b_aligned)
         here = 0
         for k0 in range(0, k, DEPTH):
-            # Each tile is kept with the depth as its rows, in one of two buffers: while some threads still read the
-            # last one, others already fill this one, and one barrier a step is enough.
+            # Each tile is kept with the depth as its rows, in one of two buffers: while some threads still
+            # read the last one, others already fill this one, and one barrier a step is enough.
             if a_rows:
                 left[here + deep * TILE + along] = p[0]
                 left[here + (deep + 1) * TILE + along] = p[1]
@@ -161,7 +163,9 @@ VARIANTS = {(a, b): variant(a, b) for a in (True, False) for b in (True, False)}
 
 
 def order(x: Any) -> tuple[bool, int] | None:
-    """(whether rows lie in one piece, elements from one to the next), or None where neither rows nor columns do."""
+    """(whether rows lie in one piece, elements from one to the next), or None where neither rows nor
+    columns do.
+    """
     row, column = (step // x.itemsize for step in x.strides[-2:])
     m, n = x.shape[-2:]
     if column == 1 or n == 1:

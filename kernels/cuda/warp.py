@@ -39,8 +39,8 @@ def smaller(x: Any, y: Any) -> Any:
 def block_reduce(combine: Any) -> Any:
     """The device function that combines one value of every thread; all threads get the result.
 
-    ``buffer`` is shared memory for one value a warp.  The order is fixed, so the result is the same every time.
-    The block must be a multiple of 32 threads along x, and every thread must come here.
+    ``buffer`` is shared memory for one value a warp.  The order is fixed, so the result is the same every
+    time. The block must be a multiple of 32 threads along x, and every thread must come here.
     """
 
     @cuda.jit(device=True)

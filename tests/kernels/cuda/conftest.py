@@ -1,4 +1,6 @@
-"""These tests run in a process with NUMBA_ENABLE_CUDASIM=1, which tests/kernels/test_cuda_simulator.py starts."""
+"""These tests run in a process with NUMBA_ENABLE_CUDASIM=1, which tests/kernels/test_cuda_simulator.py
+starts.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Numba's CUDA simulator, completed: shuffles and votes within a warp, and device functions in files of their own.
+"""Numba's CUDA simulator, completed: shuffles and votes within a warp, and device functions in files of
+their own.
 
-Import it with NUMBA_ENABLE_CUDASIM=1 in the environment.  A thread of the simulator is a thread of Python; the 32
-lanes of a warp meet at a barrier, so a shuffle that not every lane reaches is reported instead of giving some number.
+Import it with NUMBA_ENABLE_CUDASIM=1 in the environment.  A thread of the simulator is a thread of Python;
+the 32 lanes of a warp meet at a barrier, so a shuffle that not every lane reaches is reported instead of
+giving some number.
 """
 
 from __future__ import annotations
@@ -97,8 +99,8 @@ for _name, _call in vars(Shuffles).items():
         setattr(kernelapi.FakeCUDAModule, _name, _call)
 
 
-# A device function sees its own file's name ``cuda``, which the simulator replaces while the function runs, and puts
-# back when the first of many threads returns.  Here the last one puts it back.
+# A device function sees its own file's name ``cuda``, which the simulator replaces while the function
+# runs, and puts back when the first of many threads returns.  Here the last one puts it back.
 _users: dict[int, int] = {}
 
 
