@@ -406,6 +406,17 @@ def mul(input: Tensor, other: Tensor | Number) -> Tensor:
     return Mul.apply(input, other)
 
 
+def as_default(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A NumPy reference whose results from integers are rounded to float32, the default floating point type."""
+
+    def reference(*arrays: Any, **options: Any) -> Any:
+        result = function(*arrays, **options)
+        floats = [getattr(one, "dtype", np.dtype(type(one))).kind == "f" for one in arrays]
+        return result if floats[0] or result.dtype.kind != "f" else result.astype(np.float32)
+
+    return reference
+
+
 def _divided(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
     if rounding_mode is None:
         return np.divide(x, y)
@@ -423,7 +434,7 @@ QUOTIENTS = [
 
 @op(
     primitive=Div,
-    reference=_divided,
+    reference=as_default(_divided),
     samples=[
         *QUOTIENTS,
         *INTEGERS,
@@ -471,7 +482,13 @@ def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = No
     )
 
 
-@op(primitive=Div, reference=np.divide, samples=[*QUOTIENTS, *INTEGERS], errors=[UNEQUAL], inplace=True)
+@op(
+    primitive=Div,
+    reference=as_default(np.divide),
+    samples=[*QUOTIENTS, *INTEGERS],
+    errors=[UNEQUAL],
+    inplace=True,
+)
 def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input / other``; integers become the default floating point type.
 

@@ -55,7 +55,7 @@ def reducing(function: Any) -> Any:
 
     def reference(x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
         axis = tuple(dim) if isinstance(dim, list | tuple) else dim
-        return function(x, axis=None if axis == () else axis, keepdims=keepdim, **options)
+        return function(x, axis=None if axis == () or x.ndim == 0 else axis, keepdims=keepdim, **options)
 
     return reference
 

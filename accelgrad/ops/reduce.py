@@ -23,7 +23,11 @@ REDUCED = [
     sample(arg(), 0),
     sample(arg(3, 0), 1),
 ]
-OUT_OF_RANGE = (sample(arg(2, 3), 2), IndexError, r"Dimension out of range \(expected to be in range of \[-2, 1\]")
+OUT_OF_RANGE = (
+    sample(arg(2, 3), 2),
+    IndexError,
+    r"Dimension out of range \(expected to be in range of \[-2, 1\]",
+)
 TWICE = (sample(arg(2, 3), (0, -2)), RuntimeError, "dim 0 appears multiple times in the list of dims")
 
 
@@ -178,7 +182,10 @@ def needs_floats(name: str, input: Tensor, dtype: Dtype | None = None) -> None:
     primitive=Mean,
     reference=reducing(np.mean),
     samples=REDUCED[:-1],
-    errors=[OUT_OF_RANGE, (sample(arg(2, dtype="int64")), RuntimeError, r"mean\(\): could not infer output dtype")],
+    errors=[
+        OUT_OF_RANGE,
+        (sample(arg(2, dtype="int64")), RuntimeError, r"mean\(\): could not infer output dtype"),
+    ],
 )
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None) -> Tensor:
     """The arithmetic mean of all elements, or over the dimensions ``dim``; NaN over nothing.
@@ -211,7 +218,9 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
     ],
     errors=[OUT_OF_RANGE],
 )
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Dtype | None = None) -> Tensor:
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Dtype | None = None
+) -> Tensor:
     """The product of all elements, or along the dimension ``dim``; integers are multiplied as int64.
 
     The gradient is right where elements are 0.
@@ -225,3 +234,132 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
         dim = None
     result = Prod.apply(as_kind(input, dtype), axis=axes_of(dim, input), keepdims=keepdim)
     return as_kind(result, dtype)
+
+
+class LogSumExp(Primitive):
+    """y = log(sum of e^x),  dL/dx = dL/dy e^(x - y)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        ctx.axis = axis
+        y = ctx.xp.logsumexp(x, axis=axis, keepdims=keepdims)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        x, y = ctx.saved_tensors
+        share = x - spread(xp, y, x.shape, ctx.axis)
+        share = xp.exp(xp.where(share == share, share, -xp.inf))  # inf - inf: the others have no share
+        return spread(xp, grad, x.shape, ctx.axis) * share
+
+
+def _numpy_logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    x = x if x.dtype.kind == "f" else x.astype(np.float32)
+    return np.logaddexp.reduce(x, axis=tuple(range(x.ndim)) if axis is None else axis, keepdims=keepdims)
+
+
+@op(
+    primitive=LogSumExp,
+    reference=reducing(_numpy_logsumexp),
+    samples=[
+        sample(arg(2, 3), 1),
+        sample(arg(2, 3, 2), (0, -1), keepdim=True),
+        sample(arg(2, 3, low=900, high=1000), 0),
+        sample(arg(values=[float("-inf"), float("-inf")], requires_grad=False), 0),
+        sample(arg(values=[float("inf"), 1.0], requires_grad=False), 0),
+        sample(arg(), 0),
+        sample(arg(3, dtype="int64"), 0),
+    ],
+    errors=[OUT_OF_RANGE],
+)
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(input)))`` over the dimensions ``dim``, without overflow.
+
+    >>> import accelgrad
+    >>> accelgrad.logsumexp(accelgrad.tensor([1000.0, 1000.0]), 0)
+    tensor(1000.6931)
+    """
+    return LogSumExp.apply(input, axis=axes_of(dim, input), keepdims=keepdim)
+
+
+class CountNonzero(Primitive):
+    """y = how many x are not 0"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, axis: Any = None) -> Any:
+        return ctx.xp.sum(ctx.xp.not_equal(x, 0), axis=axis, dtype="int64")
+
+
+@op(
+    primitive=CountNonzero,
+    reference=lambda x, dim=None: np.count_nonzero(x, axis=dim),
+    samples=[
+        sample(arg(2, 3, dtype="int64")),
+        sample(arg(2, 3, dtype="bool"), 1),
+        sample(arg(2, 3, 2, dtype="int64", low=0), (0, 2)),
+        sample(arg(values=[0.0, 1.0, float("nan")], requires_grad=False)),
+        sample(arg(0, 2, dtype="int64"), 0),
+    ],
+    errors=[OUT_OF_RANGE],
+    differentiable=False,
+)
+def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
+    """How many elements are not 0 (NaN is not), over all or over ``dim``, as int64.
+
+    >>> import accelgrad
+    >>> accelgrad.count_nonzero(accelgrad.tensor([[0, 1], [2, 3]]), dim=0)
+    tensor([1, 2])
+    """
+    return CountNonzero.apply(input, axis=axes_of(dim, input))
+
+
+class WithoutNan(Primitive):
+    """y = x with 0 for NaN,  dL/dx = dL/dy, 0 for NaN"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.hole = x != x
+        return ctx.xp.where(ctx.hole, ctx.xp.zeros((), dtype=x.dtype), x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.where(ctx.hole, 0.0, grad)
+
+
+HOLES = [
+    sample(arg(2, 3)),
+    sample(arg(values=[[1.0, float("nan"), 2.0], [3.0, 4.0, 5.0]], requires_grad=False), 1),
+    sample(arg(values=[[1.0, float("nan"), 2.0], [3.0, 4.0, 5.0]], requires_grad=False)),
+    sample(arg(2, 3, 2), (0, -1), keepdim=True),
+]
+
+
+@op(
+    primitive=WithoutNan, reference=reducing(np.nansum), samples=[*HOLES, sample(arg(2, 3, dtype="int32"), 0)]
+)
+def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None) -> Tensor:
+    """The sum of all elements that are not NaN, over all or over ``dim``.
+
+    >>> import accelgrad
+    >>> accelgrad.nansum(accelgrad.tensor([1.0, float("nan"), 2.0]))
+    tensor(3.)
+    """
+    return sum(WithoutNan.apply(as_kind(input, dtype)), dim, keepdim)
+
+
+@op(primitive=WithoutNan, reference=reducing(np.nanmean), samples=HOLES)
+def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None) -> Tensor:
+    """The mean of all elements that are not NaN, over all or over ``dim``; NaN where there is none.
+
+    >>> import accelgrad
+    >>> accelgrad.nanmean(accelgrad.tensor([1.0, float("nan"), 2.0]))
+    tensor(1.5000)
+    """
+    needs_floats("nanmean", input, dtype)
+    input = as_kind(input, dtype)
+    count = (input == input).sum(dim, keepdim)  # type: ignore[attr-defined]  # NaN does not equal itself
+    return nansum(input, dim, keepdim) / count
