@@ -368,7 +368,10 @@ class WorkersIterator(LoaderIterator):
             if self.loader.iterable:
                 self.active[worker] = False
         self._leave(task, counted)
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # else its traceback, which holds this frame, would keep the iterator alive in a cycle
 
     def _leave(self, task: int, worker: int | None = None) -> None:
         """The task has been given out.  From the first ``del`` on there is no call, and so no room for an interrupt."""

@@ -11,7 +11,8 @@ from typing import Any
 from accelgrad.utils.data.collate import default_collate, default_convert
 from accelgrad.utils.data.dataset import IterableDataset
 from accelgrad.utils.data.iterator import LoaderIterator, SimpleIterator, WorkersIterator
-from accelgrad.utils.data.pool import Pool, nursery_user
+from accelgrad.utils.data.nursery import shared_nursery
+from accelgrad.utils.data.pool import Pool, close_pools
 from accelgrad.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from accelgrad.utils.data.timeline import BatchRecord, Timeline
 
@@ -37,7 +38,7 @@ class _Staff:
         self.persistent = False
         self.closed = False
         self.pid = os.getpid()
-        self.nursery = nursery_user()
+        self.nursery = shared_nursery()
         self.pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
     def take(self, loader: DataLoader) -> Pool:
@@ -78,10 +79,8 @@ class _Staff:
         self.closed = True
         if self.pid != os.getpid():
             return
+        close_pools(list(self.pools))
         self.idle = None
-        close = [pool for pool in list(self.pools) if not pool.closed]
-        if close:
-            type(close[0]).close_many(close)
         self.nursery.release()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import sys
 import tempfile
 import weakref
 from collections import deque
@@ -72,6 +73,29 @@ def _unlinked_shared_memory() -> int:
 def _unlinked_file() -> int:
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def map_shared(descriptor: int, size: int) -> mmap.mmap:
+    """Map a file for reading and writing, without keeping a descriptor open.
+
+    Before Python 3.13 (``trackfd``) an ``mmap`` object duplicates its descriptor and keeps it: a thousand retained batches
+    would hold hundreds.  There the object is made over nothing, and the file is mapped into its place.
+    """
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, size, trackfd=False)
+    if sys.platform != "linux":
+        return mmap.mmap(descriptor, size)
+    place = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
+    address = ctypes.addressof(ctypes.c_ubyte.from_buffer(place))
+    fixed = 0x10  # MAP_FIXED, on every Linux
+    protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | fixed
+    if libc.mmap(address, size, protection, flags, descriptor, 0) != address:
+        place.close()
+        return mmap.mmap(descriptor, size)
+    return place
 
 
 def round_up(value: int, unit: int) -> int:
@@ -174,7 +198,7 @@ class Arena:
         self.slot_size = slot_size
         self.slots = slots
         self.descriptor = anonymous_file(slot_size * slots)
-        self.map = mmap.mmap(self.descriptor, slot_size * slots)
+        self.map = map_shared(self.descriptor, slot_size * slots)
         self.free: list[int] = []  # taken from the end: the slot returned last is warm in the cache
         self.allocated: set[int] = set()  # slots whose pages exist
         self.type = ctypes.c_ubyte * slot_size
@@ -432,7 +456,7 @@ class MappedArena:
 
     def __init__(self, number: int, slot_size: int, slots: int, descriptor: int) -> None:
         self.number = number
-        self.map = mmap.mmap(descriptor, slot_size * slots)
+        self.map = map_shared(descriptor, slot_size * slots)
         self.slot_size = slot_size
         self.type = ctypes.c_ubyte * slot_size
         self.leases: dict[int, Lease] = {}

@@ -24,8 +24,6 @@ from accelgrad.utils.data.nursery import STATUS, Nursery, fork_nursery, shared_n
 from accelgrad.utils.data.transport import RESULT, Channel
 from accelgrad.utils.data.worker import STACK_SIGNAL
 
-nursery_user = shared_nursery
-
 __all__ = ["Batch", "Ended", "Failed", "Lost", "Pool", "close_pools"]
 
 GRACE = 0.25  # seconds in which a worker may finish what it does when the loader is closed
@@ -375,8 +373,6 @@ class Pool:
     def close(self) -> None:
         """End all workers, within a second whatever they do, and leave nothing."""
         close_pools([self])
-
-    close_many = staticmethod(lambda pools: close_pools(pools))
 
 
 class _Stale:
