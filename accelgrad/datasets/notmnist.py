@@ -163,9 +163,9 @@ def _decoded(
 
 
 def _font(stem: str) -> bytes:
-    """The font's file name, which is the PNG's name in base64."""
+    """The font's file name, which is the PNG's name in base64, in its usual or its file-name alphabet."""
     try:
-        return base64.b64decode(stem, validate=True)
+        return base64.b64decode(stem.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         return stem.encode()
 
@@ -196,4 +196,4 @@ def _with_bar(files: Iterable[tuple[str, bytes]], name: str) -> Iterable[tuple[s
         from tqdm.auto import tqdm
     except ImportError:
         return files
-    return tqdm(files, desc=f"reading {name}", unit="image")
+    return tqdm(files, desc=f"reading {name}", unit=" images")

@@ -60,7 +60,7 @@ def to_tensor(pic: Any) -> Tensor:
     """A PIL image or a NumPy array (H, W) or (H, W, C) as a Tensor (C, H, W); bytes become floats in 0 ... 1.
 
     uint8 is divided by 255 and has the default dtype, float32; other dtypes are kept as they are, unscaled.
-    PIL's mode "1" counts as bytes 0 and 255.  A copy.
+    PIL's mode "1" counts as bytes 0 and 255.  A copy, on the CPU.
 
     Errors: TypeError for another type, ValueError for another number of dimensions.
 
@@ -116,7 +116,7 @@ _MODES = {
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:
     """A Tensor (C, H, W) or (H, W), or a NumPy array (H, W, C) or (H, W), as a PIL image.
 
-    A floating point tensor is multiplied by 255 and cut to bytes, unless ``mode`` is "F".  Without
+    A floating point tensor is multiplied by 255 and cut to bytes 0 ... 255, unless ``mode`` is "F".  Without
     ``mode``: 1 channel becomes L, I;16, I or F by its dtype, 2 become LA, 3 RGB, 4 RGBA.
 
     Errors: TypeError for another type or dtype, ValueError for other shapes and for a mode that does not fit.
@@ -127,7 +127,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
         array = pic.xp.to_host(pic.array)
         array = array[:, :, None] if array.ndim == 2 else array.transpose(1, 2, 0)
         if array.dtype.kind == "f" and mode != "F":
-            array = (array * 255).astype(np.uint8)
+            array = np.clip(array * 255, 0, 255).astype(np.uint8)
     elif isinstance(pic, np.ndarray):
         if pic.ndim not in (2, 3):
             raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
@@ -151,11 +151,14 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
 def convert_image_dtype(image: Any, dtype: DType = dtypes.float32) -> Any:
     """The image in another dtype, its values scaled between the dtypes' black and white.
 
-    Errors: RuntimeError where the integers of ``dtype`` are not all floats of the image's dtype.
+    Errors: TypeError for a PIL image; RuntimeError where the integers of ``dtype`` are not all floats of
+    the image's dtype.
 
     >>> convert_image_dtype(np.array([[0, 255]], dtype=np.uint8))
     array([[0., 1.]], dtype=float32)
     """
+    if is_pillow(image):
+        raise TypeError("Input img should be a Tensor or an array, got a PIL Image; apply ToTensor first")
     target = getattr(dtype, "numpy", dtype)
     return apply("convert_image_dtype", image, lambda x, xp: color.convert_dtype(x, xp, target))
 

@@ -9,6 +9,7 @@ import pytest
 
 import accelgrad
 from accelgrad import transforms
+from accelgrad.utils.data import DataLoader
 
 
 def add(n):
@@ -149,3 +150,25 @@ def test_a_pickled_pipeline_draws_from_the_generator_of_its_process():
     expected = AUGMENT(img).numpy()
     accelgrad.manual_seed(3)
     np.testing.assert_array_equal(copy(img).numpy(), expected)
+
+
+class SameImage:
+    """Sixteen times the same image, each augmented on its own."""
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, index):
+        return AUGMENT(np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+
+
+def test_workers_draw_differently_and_the_seed_repeats_them_all():
+    def epoch():
+        accelgrad.manual_seed(11)
+        return np.concatenate(
+            [batch.numpy() for batch in DataLoader(SameImage(), batch_size=4, num_workers=2)]
+        )
+
+    first = epoch()
+    assert len({image.tobytes() for image in first}) == 16
+    np.testing.assert_array_equal(epoch(), first)

@@ -149,6 +149,11 @@ def test_other_dtypes_have_their_modes(dtype, mode):
     np.testing.assert_array_equal(np.asarray(image), source)
 
 
+def test_floats_beyond_black_and_white_stop_there():
+    image = F.to_pil_image(accelgrad.tensor([[-0.5, 0.5, 1.5]]))
+    assert np.asarray(image).tolist() == [[0, 127, 255]]
+
+
 def test_the_mode_can_be_chosen():
     assert F.to_pil_image(pixels(2, 2, 3), "HSV").mode == "HSV"
     assert F.to_pil_image(accelgrad.tensor([[0.5]]), "F").getpixel((0, 0)) == 0.5
@@ -162,6 +167,7 @@ def test_the_mode_can_be_chosen():
         (lambda: F.to_tensor([1, 2]), TypeError, "pic should be PIL Image or ndarray. Got <class 'list'>"),
         (lambda: F.to_tensor(np.zeros(3)), ValueError, "2/3 dimensional. Got 1 dim"),
         (lambda: F.pil_to_tensor(np.zeros((2, 2))), TypeError, "pic should be PIL Image"),
+        (lambda: F.convert_image_dtype(Image.new("L", (2, 2))), TypeError, "got a PIL Image"),
         (lambda: F.to_pil_image("x"), TypeError, "pic should be Tensor or ndarray"),
         (lambda: F.to_pil_image(np.zeros((2, 2, 5), np.uint8)), ValueError, "> 4 channels. Got 5"),
         (lambda: F.to_pil_image(np.zeros((1, 2, 3, 4))), ValueError, "2/3 dimensional"),
@@ -186,6 +192,8 @@ def test_what_is_no_image_is_refused(call, error, message):
         (1.0, "float32", "uint8", 255),
         (0.5, "float32", "uint8", 127),  # floor(0.5 * 255.999)
         (0.999, "float64", "uint8", 255),
+        (1.5, "float32", "uint8", 255),
+        (-0.5, "float32", "uint8", 0),
         (255, "uint8", "int16", 255 * 128),
         (32767, "int16", "uint8", 255),
         (3, "uint8", "uint8", 3),
