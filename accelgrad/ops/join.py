@@ -490,7 +490,7 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
 
 @op(
     primitive=Select,
-    samples=[sample(arg(3, 2)), sample(arg(2, 3), -1), sample(arg(0, 2))],
+    samples=[sample(arg(3, 2)), sample(arg(2, 3), -1), sample(arg(2, 0))],
     errors=[(sample(arg()), RuntimeError, "Dimension specified as 0 but tensor has no dimensions")],
     out=False,
 )

@@ -1,0 +1,1 @@
+"""Picking elements by value or by flat index."""

@@ -1,0 +1,1 @@
+"""Placing elements by index tensors."""
