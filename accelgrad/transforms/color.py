@@ -56,7 +56,7 @@ def convert_dtype(x: Any, xp: Namespace, dtype: Any) -> Any:
             source == np.float64 and target == np.int64
         ):
             raise RuntimeError(f"The cast from {source} to {target} cannot be performed safely.")
-        # Beyond black and white torchvision leaves the result to the processor's cast; here it stops at the limits.
+        # Beyond black and white torchvision leaves the result to the processor; here it stops at the limits.
         limits = np.iinfo(target)
         scaled = x * source.type(max_value(target) + 1 - 1e-3)
         return xp.astype(xp.clip(scaled, limits.min, limits.max), target)
