@@ -1,1 +1,620 @@
-"""Convolutions."""
+"""Convolutions: conv1d, conv2d, conv3d and their transposes.
+
+A convolution is linear in the input x and in the weight w, so it comes with two more maps of the same kind: given the
+gradient g of the result, one finds that of x, the other that of w.  The three primitives below are each other's
+derivatives, which closes the circle: every derivative of every order is one of them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.ops.checks import one_type, tuple_of
+from accelgrad.ops.pad import pad
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.windows import Geometry, fold_columns, product, unfold_columns
+from accelgrad.primitive import Primitive
+from accelgrad.tensor import Tensor
+
+__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+
+KEPT = 1 << 23
+"""Columns of at most so many elements (32 MB of float32) wait for the walk back; larger ones are made again."""
+
+
+class Convolution(Primitive):
+    """y = w * x (+ b for each output channel): x (n, c, ...), w (o, c / groups, ...), y (n, o, ...)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any = None, *, geometry: Geometry) -> Any:
+        xp = ctx.xp
+        kernel = weight.shape[2:]
+        columns = unfold_columns(xp, x, kernel, geometry)  # (n, c * taps, places)
+        n, groups = x.shape[0], geometry.groups
+        if groups == 1:
+            y = xp.matmul(xp.reshape(weight, (weight.shape[0], -1)), columns)
+        else:
+            parts = xp.reshape(columns, (n, groups, columns.shape[1] // groups, columns.shape[2]))
+            y = xp.matmul(xp.reshape(weight, (groups, weight.shape[0] // groups, -1)), parts)
+        y = xp.reshape(y, (n, weight.shape[0], *geometry.places(x.shape[2:], kernel)))
+        if bias is not None:
+            y += xp.reshape(bias, (-1,) + (1,) * len(kernel))
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = geometry
+        ctx.keep(columns if ctx.needs_input_grad[1] and columns.size <= KEPT else None)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, *need_bias = ctx.needs_input_grad
+        grad_x = grad_weight = None
+        if need_weight:
+            (columns,) = ctx.kept(lambda xp, x: (None,), x)
+            grad_weight = xp.run(
+                WeightOfConvolution, x, grad, kernel=weight.shape[2:], geometry=ctx.geometry, columns=columns
+            )
+        if need_x:
+            grad_x = xp.run(InputOfConvolution, grad, weight, space=x.shape[2:], geometry=ctx.geometry)
+        if not (need_bias and need_bias[0]):
+            return grad_x, grad_weight
+        return grad_x, grad_weight, xp.sum(grad, axis=(0, *range(2, grad.ndim)))
+
+
+class InputOfConvolution(Primitive):
+    """x = the sum of w[o] spread around g[o]: the adjoint of the convolution in x, also called transposed convolution"""
+
+    @staticmethod
+    def forward(ctx: Any, grad: Any, weight: Any, *, space: tuple[int, ...], geometry: Geometry) -> Any:
+        xp = ctx.xp
+        n, groups, kernel, places = grad.shape[0], geometry.groups, weight.shape[2:], product(grad.shape[2:])
+        ctx.save_for_backward(grad, weight)
+        ctx.geometry = geometry
+        if groups == 1:
+            flat = xp.reshape(weight, (weight.shape[0], -1))
+            columns = xp.matmul(xp.swapaxes(flat, 0, 1), xp.reshape(grad, (n, weight.shape[0], places)))
+        else:
+            flat = xp.reshape(weight, (groups, weight.shape[0] // groups, -1))
+            parts = xp.reshape(grad, (n, groups, flat.shape[1], places))
+            columns = xp.matmul(xp.swapaxes(flat, 1, 2), parts)
+            columns = xp.reshape(columns, (n, groups * flat.shape[2], places))
+        return fold_columns(xp, columns, (n, weight.shape[1] * groups, *space), kernel, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        g, weight = ctx.saved_tensors
+        need_g, need_weight = ctx.needs_input_grad
+        kernel, geometry = weight.shape[2:], ctx.geometry
+        return (
+            xp.run(Convolution, grad, weight, geometry=geometry) if need_g else None,
+            xp.run(WeightOfConvolution, grad, g, kernel=kernel, geometry=geometry) if need_weight else None,
+        )
+
+
+class WeightOfConvolution(Primitive):
+    """w[o] = the sum over all places of g[o] times the window of x there: the adjoint of the convolution in w"""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Any, grad: Any, *, kernel: tuple[int, ...], geometry: Geometry, columns: Any = None
+    ) -> Any:
+        xp = ctx.xp
+        ctx.save_for_backward(x, grad)
+        ctx.geometry = geometry
+        if columns is None:
+            columns = unfold_columns(xp, x, kernel, geometry)
+        n, c, o, groups = x.shape[0], x.shape[1], grad.shape[1], geometry.groups
+        g = xp.reshape(grad, (n, groups, o // groups, columns.shape[2]))
+        parts = xp.reshape(columns, (n, groups, columns.shape[1] // groups, columns.shape[2]))
+        rows, width, places = g.shape[2], parts.shape[2], g.shape[3]
+        if rows * width <= (rows + width) * places:
+            weight = xp.sum(xp.matmul(g, xp.swapaxes(parts, 2, 3)), axis=0)
+        else:  # one product over all places of all samples, which first brings them side by side
+            g = xp.reshape(xp.transpose(g, (1, 2, 0, 3)), (groups, rows, n * places))
+            parts = xp.reshape(xp.transpose(parts, (1, 0, 3, 2)), (groups, n * places, width))
+            weight = xp.matmul(g, parts)
+        return xp.reshape(weight, (o, c // groups, *kernel))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        x, g = ctx.saved_tensors
+        need_x, need_g = ctx.needs_input_grad
+        return (
+            xp.run(InputOfConvolution, g, grad, space=x.shape[2:], geometry=ctx.geometry) if need_x else None,
+            xp.run(Convolution, x, grad, geometry=ctx.geometry) if need_g else None,
+        )
+
+
+# ------------------------------------------------------------------------------------------------ what comes in
+
+
+def _convolution(
+    name: str,
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Tensor:
+    batched = _check(name, dims, input, weight, bias, groups, weight.array.shape[0])
+    steps, spacing = _positive(name, dims, stride=stride, dilation=dilation)
+    kernel = weight.array.shape[2:]
+    if input.array.shape[1 if batched else 0] != weight.array.shape[1] * groups:
+        raise _channels(name, input, weight, groups, 1 if batched else 0)
+    if isinstance(padding, str):
+        input, around = _named_padding(input, padding, kernel, steps, spacing)
+    else:
+        around = tuple_of(padding, dims, "padding", name)
+        if min(around) < 0:
+            raise RuntimeError(f"negative padding is not supported: {name} got padding={list(around)}")
+    geometry = Geometry(steps, around, spacing, groups)
+    if not batched:
+        input = input.unsqueeze(0)  # type: ignore[attr-defined]
+    space = input.array.shape[2:]
+    if min(geometry.places(space, kernel)) <= 0:
+        padded = " x ".join(str(extent + 2 * p) for extent, p in zip(space, around, strict=True))
+        window = " x ".join(str(d * (k - 1) + 1) for k, d in zip(kernel, spacing, strict=True))
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({padded}). Kernel size: ({window}). Kernel size can't be greater"
+            f" than actual input size: {name} got an input of shape {tuple(input.shape)} and a weight of shape"
+            f" {tuple(weight.shape)}"
+        )
+    if bias is None:
+        result = Convolution.apply(input, weight, geometry=geometry)
+    else:
+        result = Convolution.apply(input, weight, bias, geometry=geometry)
+    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+
+
+def _check(
+    name: str, dims: int, input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, outputs: int
+) -> bool:
+    """Whether the input has a batch dimension; errors for what cannot be convolved."""
+    x, w = input.array, weight.array
+    if w.ndim != dims + 2:
+        raise RuntimeError(
+            f"weight should have at least {dims + 2} dimensions: {name} expects a weight (out, in / groups, "
+            f"{', '.join(['kernel'] * dims)}), got shape {tuple(w.shape)}"
+        )
+    if x.ndim not in (dims + 1, dims + 2):
+        raise RuntimeError(
+            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {name}, but got input of size:"
+            f" {list(x.shape)}"
+        )
+    if x.dtype is not w.dtype or (bias is not None and bias.array.dtype is not x.dtype):
+        one_type(name, input=x, weight=w, bias=None if bias is None else bias.array)
+    if groups <= 0:
+        raise RuntimeError(f"non-positive groups is not supported: {name} got groups={groups}")
+    if bias is not None and bias.array.shape != (outputs,):
+        raise RuntimeError(
+            f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outputs} elements, but got"
+            f" bias of size {list(bias.shape)} instead"
+        )
+    if w.shape[0] % groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size"
+            f" {list(w.shape)} instead"
+        )
+    return x.ndim == dims + 2
+
+
+def _channels(name: str, input: Tensor, weight: Tensor, groups: int, where: int) -> RuntimeError:
+    shape, wanted = input.array.shape, weight.array.shape[1] * groups
+    hint = ""
+    if where and shape[-1] == wanted:
+        axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
+        hint = f" The last dimension has {wanted}: if the channels come last, x.permute{axes} brings them to the front."
+    return RuntimeError(
+        f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(shape)} to have {wanted}"
+        f" channels, but got {shape[where]} channels instead: {name} takes (n, channels, ...).{hint}"
+    )
+
+
+def _positive(name: str, dims: int, **values: Any) -> list[tuple[int, ...]]:
+    result = []
+    for label, value in values.items():
+        numbers = (value,) * dims if type(value) is int else tuple_of(value, dims, label, name)
+        if min(numbers) <= 0:
+            raise RuntimeError(f"non-positive {label} is not supported: {name} got {label}={list(numbers)}")
+        result.append(numbers)
+    return result
+
+
+def _named_padding(
+    input: Tensor, padding: str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[Tensor, tuple[int, ...]]:
+    """``valid`` pads nothing; ``same`` so that the extents stay: where that is odd, one more at the end."""
+    if padding == "valid":
+        return input, (0,) * len(kernel)
+    if padding != "same":
+        raise RuntimeError(f"Invalid padding string: '{padding}'; it may be 'valid' or 'same'")
+    if any(step != 1 for step in stride):
+        raise RuntimeError("padding='same' is not supported for strided convolutions")
+    total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if any(one % 2 for one in total):
+        ends: list[int] = []
+        for one in reversed(total):
+            ends += [0, one % 2]
+        input = pad(input, ends)
+    return input, tuple(one // 2 for one in total)
+
+
+# ------------------------------------------------------------------------------------------------ forwards
+
+
+def _correlate(
+    x: np.ndarray, w: np.ndarray, b: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> np.ndarray:
+    """The definition, tap by tap, on NumPy arrays: what the tests compare with."""
+    dims = w.ndim - 2
+    if x.ndim == dims + 1:
+        return _correlate(x[None], w, b, stride, padding, dilation, groups)[0]
+    stride, dilation = (np.broadcast_to(one, dims) for one in (stride, dilation))
+    if isinstance(padding, str):
+        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, w.shape[2:], strict=True)]
+        around = [(one // 2, one - one // 2) for one in total]
+    else:
+        around = [(one, one) for one in np.broadcast_to(padding, dims)]
+    x = np.pad(x, [(0, 0), (0, 0), *around])
+    spans = [d * (k - 1) for d, k in zip(dilation, w.shape[2:], strict=True)]
+    places = [(e - span - 1) // s + 1 for e, span, s in zip(x.shape[2:], spans, stride, strict=True)]
+    y = np.zeros((x.shape[0], w.shape[0], *places), x.dtype)
+    each, out = w.shape[1], w.shape[0] // groups
+    for group in range(groups):
+        for tap in np.ndindex(*w.shape[2:]):
+            seen = tuple(
+                slice(t * d, t * d + (p - 1) * s + 1, s)
+                for t, d, p, s in zip(tap, dilation, places, stride, strict=True)
+            )
+            part = x[(slice(None), slice(group * each, (group + 1) * each), *seen)]
+            weights = w[(slice(group * out, (group + 1) * out), slice(None), *tap)]
+            y[:, group * out : (group + 1) * out] += np.einsum("nc...,oc->no...", part, weights)
+    return y if b is None else y + b.reshape(-1, *(1,) * dims)
+
+
+def _reference(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):  # type: ignore[no-untyped-def]
+    return _correlate(x, w, b, stride, padding, dilation, groups)
+
+
+CONV: dict[str, Any] = {"primitive": Convolution, "namespace": "nn.functional", "method": False, "out": False}
+
+
+@op(
+    reference=_reference,
+    samples=[
+        sample(arg(2, 3, 7), arg(4, 3, 3), arg(4)),
+        sample(arg(2, 3, 7), arg(4, 3, 2), None, 2, 1),
+        sample(arg(3, 7), arg(2, 3, 3), arg(2), padding="same"),
+        sample(arg(2, 3, 6), arg(2, 3, 4), padding="same", dilation=1),
+        sample(arg(1, 4, 6), arg(2, 2, 2), stride=2, groups=2, dilation=2, padding=1),
+        sample(arg(2, 3, 5), arg(2, 3, 1), arg(2)),
+    ],
+    errors=[(sample(arg(3, 5), arg(4, 2, 3)), RuntimeError, "to have 2 channels, but got 3 channels instead")],
+    **CONV,
+)  # fmt: skip
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of sequences: input (n, c, length) or (c, length), weight (out, c / groups, k), bias (out,).
+
+    See :func:`conv2d` for the arguments.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.conv1d(accelgrad.tensor([[[1.0, 2.0, 4.0]]]), accelgrad.tensor([[[-1.0, 1.0]]]))
+    tensor([[[1., 2.]]])
+    """
+    return _convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+@op(
+    reference=_reference,
+    samples=[
+        sample(arg(2, 3, 5, 6), arg(4, 3, 3, 2), arg(4)),
+        sample(arg(2, 3, 5, 6), arg(4, 3, 3, 3), None, (2, 1), (1, 0)),
+        sample(arg(3, 5, 5), arg(2, 3, 3, 3), arg(2), padding="same"),
+        sample(arg(1, 2, 4, 5), arg(2, 2, 2, 3), padding="same", dilation=(1, 2)),
+        sample(arg(2, 2, 5, 5), arg(2, 2, 3, 3), padding="valid"),
+        sample(arg(1, 4, 6, 6), arg(6, 2, 2, 2), arg(6), stride=2, groups=2, dilation=2, padding=1),
+        sample(arg(2, 3, 4, 4), arg(3, 1, 3, 3), groups=3, padding=1),
+        sample(arg(2, 3, 4, 3), arg(2, 3, 1, 1), arg(2)),
+        sample(arg(2, 3, 4, 3), arg(2, 3, 1, 1), stride=2),
+        sample(arg(0, 3, 4, 4), arg(2, 3, 3, 3), arg(2)),
+        sample(arg(1, 1, 4, 4), arg(5, 1, 3, 3), arg(5), padding=1),
+    ],
+    errors=[
+        (sample(arg(1, 1, 5, 5), arg(2, 3, 3, 3)), RuntimeError, r"expected input\[1, 1, 5, 5\] to have 3 channels, but got 1"),
+        (sample(arg(1, 5, 5, 3), arg(2, 3, 3, 3)), RuntimeError, r"x.permute\(0, 3, 1, 2\)"),
+        (sample(arg(5, 5), arg(2, 3, 3, 3)), RuntimeError, r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d"),
+        (sample(arg(1, 3, 2, 2), arg(2, 3, 3, 3)), RuntimeError, r"Calculated padded input size per channel: \(2 x 2\)"),
+        (
+            sample(arg(1, 3, 5, 5, dtype="float64"), arg(2, 3, 3, 3, dtype="float32")),
+            RuntimeError,
+            "expected scalar type Double but found Float",
+        ),
+        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), arg(4)), RuntimeError, "expected bias to be 1-dimensional with 2"),
+        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), stride=0), RuntimeError, "non-positive stride is not supported"),
+        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding=-1), RuntimeError, "negative padding is not supported"),
+        (
+            sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding="same", stride=2),
+            RuntimeError,
+            "padding='same' is not supported for strided convolutions",
+        ),
+        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding="full"), RuntimeError, "Invalid padding string: 'full'"),
+        (sample(arg(1, 3, 5, 5), arg(3, 1, 3, 3), groups=2), RuntimeError, "Given groups=2, expected weight to be divis"),
+    ],
+    **CONV,
+)  # fmt: skip
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of images: input (n, c, h, w) or (c, h, w), weight (out, c / groups, kh, kw), bias (out,).
+
+    ``y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j] x[n, c, p stride + i dilation, q stride + j dilation]``,
+    where x has ``padding`` zeros around it; "same" keeps h and w, "valid" pads nothing.  With ``groups`` each group of
+    channels is convolved by itself.  The result is (n, out, oh, ow), oh = (h + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+
+    RuntimeError where channels, types or sizes do not fit, with a hint where the channels seem to come last.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.conv2d(accelgrad.ones(1, 1, 3, 3), accelgrad.ones(1, 1, 2, 2))
+    tensor([[[[4., 4.],
+              [4., 4.]]]])
+    """
+    return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+@op(
+    reference=_reference,
+    samples=[
+        sample(arg(2, 2, 3, 4, 3), arg(3, 2, 2, 2, 2), arg(3)),
+        sample(arg(1, 2, 4, 3, 4), arg(2, 1, 2, 3, 1), stride=(2, 1, 1), padding=(1, 1, 0), groups=2),
+        sample(arg(2, 3, 4, 3), arg(1, 2, 2, 2, 2), dilation=(2, 1, 1)),
+    ],
+    errors=[(sample(arg(2, 2, 2), arg(1, 2, 2, 2, 2)), RuntimeError, r"Expected 4D \(unbatched\) or 5D")],
+    **CONV,
+)
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution of volumes: input (n, c, d, h, w) or (c, d, h, w), weight (out, c / groups, kd, kh, kw), bias (out,).
+
+    See :func:`conv2d` for the arguments.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.conv3d(accelgrad.ones(1, 1, 2, 2, 2), accelgrad.ones(1, 1, 2, 2, 2))
+    tensor([[[[[8.]]]]])
+    """
+    return _convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+# ------------------------------------------------------------------------------------------------ transposed
+
+
+def _transposed(
+    name: str,
+    dims: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Tensor:
+    outputs = weight.array.shape[1] * groups if weight.ndim > 1 else 0
+    batched = _check(name, dims, input, weight, bias, groups, outputs)
+    steps, spacing = _positive(name, dims, stride=stride, dilation=dilation)
+    around = tuple_of(padding, dims, "padding", name)
+    extra = tuple_of(output_padding, dims, "output_padding", name)
+    if min(around) < 0:
+        raise RuntimeError(f"negative padding is not supported: {name} got padding={list(around)}")
+    if input.array.shape[1 if batched else 0] != weight.array.shape[0]:
+        shape = list(input.shape)
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{shape} to have"
+            f" {weight.array.shape[0]} channels, but got {shape[1 if batched else 0]} channels instead"
+        )
+    for one, s, d in zip(extra, steps, spacing, strict=True):
+        if not 0 <= one < max(s, d):
+            raise RuntimeError(
+                f"output padding must be smaller than either stride or dilation, but got output_padding={list(extra)},"
+                f" stride={list(steps)}, dilation={list(spacing)}"
+            )
+    if not batched:
+        input = input.unsqueeze(0)  # type: ignore[attr-defined]
+    kernel = weight.array.shape[2:]
+    space = tuple(
+        (extent - 1) * s - 2 * p + d * (k - 1) + e + 1
+        for extent, s, p, d, k, e in zip(
+            input.array.shape[2:], steps, around, spacing, kernel, extra, strict=True
+        )
+    )
+    if min(space) <= 0:
+        raise RuntimeError(
+            f"Given input size per channel: {list(input.shape[2:])}. Calculated output size per channel: {list(space)}."
+            " Output size is too small"
+        )
+    geometry = Geometry(steps, around, spacing, groups)
+    missing = [a - b for a, b in zip(geometry.places(space, kernel), input.array.shape[2:], strict=True)]
+    if any(missing):  # output_padding of a stride or more: further windows, over zeros
+        ends: list[int] = []
+        for one in reversed(missing):
+            ends += [0, one]
+        input = pad(input, ends)
+    result = InputOfConvolution.apply(input, weight, space=space, geometry=geometry)
+    if bias is not None:
+        result = result + bias.reshape((-1,) + (1,) * dims)  # type: ignore[attr-defined]
+    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+
+
+def _spread(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):  # type: ignore[no-untyped-def]
+    """The definition: every input element adds its multiple of the weights to the output."""
+    dims = w.ndim - 2
+    if x.ndim == dims + 1:
+        return _spread(x[None], w, b, stride, padding, output_padding, groups, dilation)[0]
+    stride, padding, extra, dilation = (
+        np.broadcast_to(one, dims) for one in (stride, padding, output_padding, dilation)
+    )
+    size = [
+        (e - 1) * s + d * (k - 1) + 1 + o
+        for e, s, d, k, o in zip(x.shape[2:], stride, dilation, w.shape[2:], extra, strict=True)
+    ]
+    y = np.zeros((x.shape[0], w.shape[1] * groups, *(s + 0 for s in size)), x.dtype)
+    each, out = w.shape[0] // groups, w.shape[1]
+    for group in range(groups):
+        part = x[:, group * each : (group + 1) * each]
+        for place in np.ndindex(*x.shape[2:]):
+            for tap in np.ndindex(*w.shape[2:]):
+                where = tuple(p * s + t * d for p, s, t, d in zip(place, stride, tap, dilation, strict=True))
+                weights = w[(slice(group * each, (group + 1) * each), slice(None), *tap)]
+                y[(slice(None), slice(group * out, (group + 1) * out), *where)] += (
+                    part[(..., *place)] @ weights
+                )
+    inside = tuple(slice(p, s - p) for p, s in zip(padding, size, strict=True))
+    y = y[(slice(None), slice(None), *inside)]
+    return y if b is None else y + b.reshape(-1, *(1,) * dims)
+
+
+TRANSPOSED: dict[str, Any] = {**CONV, "primitive": InputOfConvolution}
+
+
+@op(
+    reference=_spread,
+    samples=[
+        sample(arg(2, 3, 4), arg(3, 2, 3), arg(2)),
+        sample(arg(2, 4, 4), arg(4, 1, 3), None, 2, 1, 1, 2),
+        sample(arg(3, 4), arg(3, 2, 2), arg(2), stride=3, dilation=2),
+        sample(arg(1, 2, 3), arg(2, 1, 2), output_padding=1, dilation=2),
+    ],
+    **TRANSPOSED,
+)
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """Transposed convolution of sequences: input (n, c, length) or (c, length), weight (c, out / groups, k), bias (out,).
+
+    See :func:`conv_transpose2d` for the arguments.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.conv_transpose1d(accelgrad.tensor([[[1.0, 2.0]]]), accelgrad.tensor([[[1.0, 10.0]]]))
+    tensor([[[ 1., 12., 20.]]])
+    """
+    return _transposed(
+        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+@op(
+    reference=_spread,
+    samples=[
+        sample(arg(2, 3, 4, 3), arg(3, 2, 3, 2), arg(2)),
+        sample(arg(1, 4, 3, 3), arg(4, 2, 3, 3), arg(4), 2, 1, 1, 2),
+        sample(arg(3, 3, 3), arg(3, 2, 2, 2), stride=(2, 1), padding=(0, 1), dilation=(1, 2)),
+        sample(arg(2, 3, 2, 2), arg(3, 2, 1, 1), arg(2)),
+    ],
+    errors=[
+        (sample(arg(1, 2, 3, 3), arg(3, 1, 2, 2)), RuntimeError, "Given transposed=1, weight of size"),
+        (
+            sample(arg(1, 2, 3, 3), arg(2, 1, 2, 2), output_padding=1),
+            RuntimeError,
+            "output padding must be smaller than either stride or dilation",
+        ),
+        (sample(arg(1, 2, 1, 1), arg(2, 1, 2, 2), padding=1), RuntimeError, "Output size is too small"),
+    ],
+    **TRANSPOSED,
+)
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """What :func:`conv2d` does to gradients: input (n, c, h, w) or (c, h, w), weight (c, out / groups, kh, kw), bias (out,).
+
+    Every input element adds its multiple of the weights to a window of the output; the windows lie ``stride`` apart.
+    The result is (n, out, oh, ow) with oh = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1:
+    ``output_padding`` chooses among the sizes that a convolution of this stride would have reduced to h.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.conv_transpose2d(accelgrad.tensor([[[[1.0, 2.0]]]]), accelgrad.ones(1, 1, 1, 2), stride=2)
+    tensor([[[[1., 1., 2., 2.]]]])
+    """
+    return _transposed(
+        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+@op(
+    reference=_spread,
+    samples=[
+        sample(arg(1, 2, 2, 3, 2), arg(2, 2, 2, 2, 2), arg(2)),
+        sample(arg(2, 2, 2, 2), arg(2, 1, 2, 1, 2), stride=2, output_padding=(1, 0, 1), padding=(1, 0, 0)),
+    ],
+    **TRANSPOSED,
+)
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """Transposed convolution of volumes: input (n, c, d, h, w), weight (c, out / groups, kd, kh, kw), bias (out,).
+
+    See :func:`conv_transpose2d` for the arguments.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.conv_transpose3d(accelgrad.ones(1, 1, 1, 1, 1), accelgrad.ones(1, 1, 2, 1, 1)).shape
+    accelgrad.Size([1, 1, 2, 1, 1])
+    """
+    return _transposed(
+        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
