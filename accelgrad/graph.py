@@ -21,7 +21,7 @@ import inspect
 import itertools
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 __all__ = [
@@ -37,10 +37,21 @@ def now() -> int:
     return next(_numbers)
 
 
+class _Extras:
+    """What few nodes have: hooks of their own, and in anomaly mode the place where they were made."""
+
+    __slots__ = ("made_at", "post_hooks", "pre_hooks")
+
+    def __init__(self) -> None:
+        self.pre_hooks: dict[int, Callable[..., Any]] = {}
+        self.post_hooks: dict[int, Callable[..., Any]] = {}
+        self.made_at: list[str] = []
+
+
 class Node:
     """One recorded operation: the edges to its inputs' makers, and how gradients pass through it."""
 
-    __slots__ = ("__weakref__", "edges", "hooks", "made_at", "number", "post_hooks", "pre_hooks")
+    __slots__ = ("__weakref__", "_extras", "edges", "hooks", "number")
 
     is_leaf = False
     outputs = 1
@@ -50,16 +61,23 @@ class Node:
         self.edges = edges
         self.number = next(_numbers)  # creation order: every node is younger than the makers of its inputs
         self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None
-        self.pre_hooks: dict[int, Callable[..., Any]] | None = None
-        self.post_hooks: dict[int, Callable[..., Any]] | None = None
-        self.made_at = traceback.format_stack()[:-2] if state.anomaly else None
+        self._extras: _Extras | None = None
+        if state.anomaly:
+            self.extras.made_at = traceback.format_stack()[:-3]
 
-    def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
+    @property
+    def extras(self) -> _Extras:
+        """What few nodes have."""
+        if self._extras is None:
+            self._extras = _Extras()
+        return self._extras
+
+    def propagate(self, gradients: list[Any], differentiable: bool) -> Sequence[Any]:
         """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived
         there)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how gradients pass through it")
 
-    def owns(self, gradient: Any, arrived: list[Any], results: tuple[Any, ...]) -> bool:
+    def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
         """Whether ``gradient``, one of the ``results`` of :meth:`propagate`, is a fresh array that nobody
         else refers to."""
         return False
@@ -79,15 +97,11 @@ class Node:
     def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:
         """Call ``fn(grad_inputs, grad_outputs)`` after this node; what it returns replaces
         ``grad_inputs``."""
-        if self.post_hooks is None:
-            self.post_hooks = {}
-        return RemovableHandle(self.post_hooks, fn)
+        return RemovableHandle(self.extras.post_hooks, fn)
 
     def register_prehook(self, fn: Callable[[tuple[Any, ...]], Any]) -> RemovableHandle:
         """Call ``fn(grad_outputs)`` before this node; what it returns replaces ``grad_outputs``."""
-        if self.pre_hooks is None:
-            self.pre_hooks = {}
-        return RemovableHandle(self.pre_hooks, fn)
+        return RemovableHandle(self.extras.pre_hooks, fn)
 
     def hooks_of(self, slot: int) -> dict[int, Callable[[Any], Any]]:
         """The hooks on the gradient of output ``slot``: number -> function."""
@@ -143,22 +157,13 @@ def walk(
     waiting: dict[Node, list[Any]] = {}  # node -> [gradient, owned] for each output, flat
     heap: list[tuple[int, Node]] = []
 
-    def deliver(node: Node, slot: int, gradient: Any, owned: bool) -> None:
+    for (node, slot), gradient in roots:
         arrived = waiting.get(node)
         if arrived is None:
             arrived = waiting[node] = [None, False] * node.outputs
             heapq.heappush(heap, (-node.number, node))
-        place = 2 * slot
-        if arrived[place] is None:
-            arrived[place], arrived[place + 1] = gradient, owned
-        elif arrived[place + 1]:
-            arrived[place] += gradient  # a sum of our own making: add in place
-        else:
-            arrived[place] = arrived[place] + gradient
-            arrived[place + 1] = not differentiable
-
-    for (node, slot), gradient in roots:
-        deliver(node, slot, gradient, False)
+        held = arrived[2 * slot]
+        arrived[2 * slot] = gradient if held is None else held + gradient
 
     while heap:
         node = heapq.heappop(heap)[1]
@@ -184,40 +189,53 @@ def walk(
             continue
         if leading is not None and node not in leading:
             continue
-        results = _through(node, gradients, differentiable)
+        if node._extras is None:
+            results = node.propagate(gradients, differentiable)
+        else:
+            results = _through(node, gradients, differentiable)
         for edge, gradient in zip(node.edges, results, strict=True):
             if edge is None or gradient is None:
                 continue
             parent, slot = edge
             if leading is not None and parent not in leading and edge not in wanted:  # type: ignore[operator]
                 continue
-            owned = parent.is_leaf and not differentiable and node.owns(gradient, gradients, results)
-            deliver(parent, slot, gradient, owned)
+            arrived = waiting.get(parent)
+            if arrived is None:
+                arrived = waiting[parent] = [None, False] * parent.outputs
+                heapq.heappush(heap, (-parent.number, parent))
+            place = 2 * slot
+            if arrived[place] is None:
+                arrived[place] = gradient
+                if parent.is_leaf and not differentiable:
+                    arrived[place + 1] = node.owns(gradient, gradients, results)
+            elif arrived[place + 1]:
+                arrived[place] += gradient  # a sum of our own making: add in place
+            else:
+                arrived[place] = arrived[place] + gradient
+                arrived[place + 1] = not differentiable
         if not keep_graph:
             node.release()
     return found
 
 
-def _through(node: Node, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
-    """One node's own step, with the hooks that were put on the node itself."""
-    if node.pre_hooks:
-        for hook in list(node.pre_hooks.values()):
-            changed = hook(tuple(gradients))
-            if changed is not None:
-                gradients[:] = changed if isinstance(changed, tuple | list) else [changed]
+def _through(node: Node, gradients: list[Any], differentiable: bool) -> Sequence[Any]:
+    """The step of a node that has hooks of its own, or knows where it was made."""
+    extras = node.extras
+    for hook in list(extras.pre_hooks.values()):
+        changed = hook(tuple(gradients))
+        if changed is not None:
+            gradients[:] = changed if isinstance(changed, tuple | list) else [changed]
     try:
         results = node.propagate(gradients, differentiable)
     except Exception as error:
-        if node.made_at:
-            error.add_note(
-                f"in the backward of {node.name()}; its forward was called here:\n{''.join(node.made_at)}"
-            )
+        if extras.made_at:
+            where = "".join(extras.made_at)
+            error.add_note(f"in the backward of {node.name()}; its forward was called here:\n{where}")
         raise
-    if node.post_hooks:
-        for hook in list(node.post_hooks.values()):
-            changed = hook(results, tuple(gradients))
-            if changed is not None:
-                results = changed if isinstance(changed, tuple) else (changed,)
+    for hook in list(extras.post_hooks.values()):
+        changed = hook(tuple(results), tuple(gradients))
+        if changed is not None:
+            results = changed if isinstance(changed, tuple) else (changed,)
     return results
 
 

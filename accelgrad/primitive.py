@@ -34,7 +34,7 @@ which
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,13 +68,12 @@ class Context(graph.Node):
         self._kept: tuple[Any, ...] = ()
         self._released = False
 
-    # ------------------------------------------------------------------------------------------- for the
-    # formulas
+    # --------------------------------------------------------------------------------------- for the formulas
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
         """For each positional argument, whether its gradient will be asked for."""
-        return tuple(edge is not None for edge in self.edges)
+        return tuple([edge is not None for edge in self.edges])
 
     def save_for_backward(self, *arrays: Any) -> None:
         """Keep inputs and outputs for the walk back; a later change in place is noticed."""
@@ -94,42 +93,49 @@ class Context(graph.Node):
         """What :meth:`keep` kept; in the differentiable reading ``formula(xp, *saved)`` instead."""
         return self._kept
 
-    # ------------------------------------------------------------------------------------------- for the
-    # graph
+    # ------------------------------------------------------------------------------------------ for the graph
 
     def finish(self, inputs: tuple[Any, ...], arrays: list[Any], results: tuple[Tensor, ...]) -> None:
-        """Take a place in the graph: called once, when the forward formula has run and a gradient may be
-        asked for."""
+        """Take a place in the graph, when the forward formula has run and a gradient may be asked for."""
         self.record(self.edges)
-        self.outputs = len(results)
-        self._shapes = tuple(
+        self._shapes = [
             None if edge is None else (array.shape, array.dtype)
             for edge, array in zip(self.edges, arrays, strict=True)
-        )
-        self._outputs_meta = (
-            tuple((one.array.shape, one.array.dtype) for one in results) if self.outputs > 1 else ()
-        )
+        ]
+        if len(results) > 1:
+            self.outputs = len(results)
+            self._outputs_meta = tuple([(one.array.shape, one.array.dtype) for one in results])
         sources: list[int | None] = []
         versions: list[tuple[list[int], int] | None] = []
         for array in self._saved:
-            source, holder = None, None
+            source: int | None = None
+            version = None
             if array is not None:
-                for place, one in enumerate(results):
-                    if one.array is array:
-                        source, holder = -1 - place, one
                 for place, other in enumerate(arrays):
                     if other is array:
                         source, holder = place, inputs[place]
-                if source is None and type(array) not in NUMBERS:
-                    raise RuntimeError(
-                        f"{self.primitive.__name__}.forward saved an array that is neither an input nor an"
-                        " output; its"
-                        " gradient would be lost in a second derivative: use ctx.keep, or an attribute for a"
-                        " constant"
-                    )
+                        break
+                else:
+                    for place, one in enumerate(results):
+                        if one.array is array:
+                            source, holder = -1 - place, one
+                            break
+                    else:
+                        holder = None
+                        self._must_be_known(array)
+                if isinstance(holder, Tensor):
+                    version = (holder._version, holder._version[0])
             sources.append(source)
-            versions.append((holder._version, holder._version[0]) if isinstance(holder, Tensor) else None)
+            versions.append(version)
         self._sources, self._versions = sources, versions
+
+    def _must_be_known(self, array: Any) -> None:
+        if type(array) not in NUMBERS:
+            raise RuntimeError(
+                f"{self.primitive.__name__}.forward saved an array that is neither an input nor an output;"
+                " its"
+                " gradient would be lost in a second derivative: use ctx.keep, or an attribute for a constant"
+            )
 
     def _check_versions(self) -> None:
         if self._released:
@@ -152,10 +158,9 @@ class Context(graph.Node):
                     " backward; use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
                 )
 
-    def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...]:
+    def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...] | list[Any]:
         if self._released:
             raise RuntimeError(SECOND_TIME)
-        xp = reading if differentiable else self.xp
         if isinstance(gradients[0], np.generic):  # NumPy's sum of two 0-d arrays is a scalar
             gradients[0] = np.asarray(gradients[0])
         if self.outputs > 1:
@@ -168,40 +173,58 @@ class Context(graph.Node):
             results = (results,)
         edges = self.edges
         if len(results) != len(edges):
-            if len(results) > len(edges) and any(extra is not None for extra in results[len(edges) :]):
-                raise RuntimeError(
-                    f"function {self.name()} returned an incorrect number of gradients (expected"
-                    f" {len(edges)}, got"
-                    f" {len(results)})"
-                )
-            results = (results + (None,) * len(edges))[: len(edges)]
+            results = self._padded(results)
         checked: list[Any] = []
-        for place, (edge, result) in enumerate(zip(edges, results, strict=True)):
+        for edge, result, meta in zip(edges, results, self._shapes, strict=True):
             if edge is None or result is None:
                 checked.append(None)
                 continue
-            shape, kind = self._shapes[place]  # type: ignore[misc]
+            shape, kind = meta  # type: ignore[misc]
             if result.shape != shape:
-                result = unbroadcast(xp, result, shape, self)
-            if not differentiable:
+                result = unbroadcast(reading if differentiable else self.xp, result, shape, self)
+            if differentiable:
+                if result.array.dtype is not kind:
+                    result = result.to(dtypes.of(kind))
+            else:
                 if result.dtype is not kind:
                     result = result.astype(kind, copy=False)
-                if isinstance(result, np.generic):
+                if not shape and isinstance(result, np.generic):
                     result = np.asarray(result)
-            elif result.array.dtype is not kind:
-                result = result.to(dtypes.of(kind))
-            if state.check_nan and _any_nan(result):
-                raise RuntimeError(f"Function '{self.name()}' returned nan values in its {place}th output.")
             checked.append(result)
-        return tuple(checked)
+        if state.check_nan:
+            self._refuse_nan(checked)
+        return checked
 
-    def owns(self, gradient: Any, arrived: list[Any], results: tuple[Any, ...]) -> bool:
-        if not isinstance(gradient, np.ndarray) or gradient.base is not None or not gradient.flags.owndata:
+    def _padded(self, results: tuple[Any, ...]) -> tuple[Any, ...]:
+        """As many gradients as inputs: those that backward left out are None."""
+        expected = len(self.edges)
+        if any(extra is not None for extra in results[expected:]):
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected {expected}, got"
+                f" {len(results)})"
+            )
+        return (results + (None,) * expected)[:expected]
+
+    def _refuse_nan(self, gradients: list[Any]) -> None:
+        for place, gradient in enumerate(gradients):
+            array = gradient.array if isinstance(gradient, Tensor) else gradient
+            if array is not None and bool((array != array).any()):
+                raise RuntimeError(f"Function '{self.name()}' returned nan values in its {place}th output.")
+
+    def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
+        if type(gradient) is not np.ndarray or gradient.base is not None:
             return False
-        if any(gradient is other for other in (*arrived, *self._saved, *self._kept, *self.__dict__.values())):
-            return False
-        shared = sum(other is gradient or getattr(other, "base", None) is gradient for other in results)
-        return shared == 1  # add returns one array for both inputs
+        for known in (arrived, self._saved, self._kept, self.__dict__.values()):
+            for other in known:
+                if other is gradient:
+                    return False
+        times = 0
+        for other in results:
+            if other is gradient:
+                times += 1
+            elif other is not None and other.base is gradient:
+                return False
+        return times == 1  # add returns one array for both inputs
 
     def release(self) -> None:
         if self._saved or self._kept or self.__dict__:
@@ -243,8 +266,7 @@ SECOND_TIME = (
 
 
 class Reading:
-    """A context as ``backward`` sees it when the gradient itself shall be differentiated: everything is a
-    Tensor."""
+    """A context as ``backward`` sees it when the gradient itself is differentiated: all is Tensors."""
 
     __slots__ = ("context", "saved_tensors")
 
@@ -295,8 +317,8 @@ class Primitive:
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
-        """Unwrap the inputs, run ``forward``, wrap the results, and record the call if a gradient may be
-        asked for."""
+        """Unwrap the inputs, run ``forward``, wrap the results; record the call if a gradient may be asked
+        for."""
         if cls.promotion is not None:
             inputs = promote(inputs, cls)
         arrays: list[Any] = []
@@ -374,11 +396,6 @@ def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | 
     if axes:
         gradient = xp.sum(gradient, axis=axes, keepdims=True)
     return xp.reshape(gradient, shape) if extra else gradient
-
-
-def _any_nan(gradient: Any) -> bool:
-    array = gradient.array if isinstance(gradient, Tensor) else gradient
-    return bool((array != array).any())
 
 
 # ------------------------------------------------------------------------------------------------ views and

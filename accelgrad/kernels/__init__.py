@@ -203,7 +203,7 @@ def load(name: str, device: str) -> list[Kernel]:
 
 def resolve(name: str, xp: Any) -> Any:
     """What ``xp.<name>`` stands for in the present mode; AttributeError where nobody has that name."""
-    base = getattr(xp.module, name, None)
+    base = xp.base(name) if hasattr(xp, "base") else getattr(xp.module, name, None)
     if base is None:
         plain = importlib.import_module(f"{__name__}.plain")
         formula = getattr(plain, name, None)

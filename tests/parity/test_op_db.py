@@ -52,7 +52,10 @@ def ours(name: str) -> Any:
     """Our function (or method) of a dotted PyTorch name; None where there is none."""
     place: Any = accelgrad
     for part in name.split("."):
-        place = getattr(place, part, None)
+        try:
+            place = getattr(place, part, None)
+        except ImportError:
+            return None
     return place if callable(place) else getattr(Tensor, name, None)
 
 
