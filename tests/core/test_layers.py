@@ -125,8 +125,8 @@ def test_no_file_refers_to_a_folder_of_one_machine() -> None:
 def test_formulas_name_no_array_module() -> None:
     """No ``np.<function>`` in forward or backward: they speak to ctx.xp.  Types and constants are allowed."""
     allowed = {
-        "np.bool", "np.dtype", "np.float16", "np.float32", "np.float64", "np.int64", "np.int32", "np.uint8", "np.inf",
-        "np.nan", "np.ndarray", "np.pi", "np.newaxis", "np.integer", "np.e",
+        "np.bool", "np.dtype", "np.float16", "np.float32", "np.float64", "np.int64", "np.int32", "np.uint8",
+        "np.inf", "np.nan", "np.ndarray", "np.pi", "np.newaxis", "np.integer", "np.e",
     }  # fmt: skip
     wrong = []
     for path in sorted((PACKAGE / "ops").glob("*.py")):
