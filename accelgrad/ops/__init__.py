@@ -4,7 +4,7 @@ import importlib
 
 FAMILIES = (
     "convert", "create", "arithmetic", "elementwise", "trigonometry", "rounding", "bitwise",
-    "pairs", "compare", "reduce", "extrema", "scan", "product",
+    "pairs", "special", "compare", "reduce", "extrema", "scan", "product",
     "linalg", "shape", "index", "join", "gather", "fill", "diagonal", "arrange",
     "pad", "combine", "scatter", "pick", "count", "sorting", "activation", "hard_activation",
     "linear", "softmax", "loss", "pair_loss", "conv", "pool", "norm", "embedding", "dropout",

@@ -62,7 +62,9 @@ _OTHER_NAMES = {
     "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
     "take_along_axis": "take_along_dim", "greater": "gt", "greater_equal": "ge", "less": "lt",
     "less_equal": "le", "equal": "eq", "not_equal": "ne", "true_divide": "true_divide",
-    "divide": "true_divide", "expand_dims": "unsqueeze", "invert": "bitwise_not", "mod": "remainder",
+    "divide": "true_divide", "expand_dims": "unsqueeze", "invert": "bitwise_not",
+    "clip": "clamp", "multiply": "mul", "subtract": "sub",
+    "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "mod": "remainder",
 }  # fmt: skip
 """NumPy's name -> the operation's, where the arguments agree."""
 
@@ -157,6 +159,11 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 @_adapt
 def take_along_axis(x: Tensor, indices: Any, axis: int) -> Tensor:
     return _call("gather", _tensor(x), axis, _tensor(indices))
+
+
+@_adapt
+def scatter_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    return _call("scatter_add", _tensor(x), dim, _tensor(index), _tensor(source))
 
 
 @_adapt

@@ -124,7 +124,7 @@ def trunc(input: Tensor) -> Tensor:
     reference=lambda x, *, decimals=0: np.round(x, decimals),
     samples=[
         *STEPS,
-        sample(arg(values=[0.5, 1.5, 2.5, -0.5])),
+        sample(arg(values=[0.5, 1.5, 2.5, -0.5], requires_grad=False)),
         sample(arg(3, values=[1.234, 5.678, 9.0]), decimals=1),
         sample(arg(3, values=[123.0, 567.0]), decimals=-2),
     ],

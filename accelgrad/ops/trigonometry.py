@@ -366,7 +366,7 @@ class Scaled(Primitive):
         return grad * ctx.factor
 
 
-@op(primitive=Scaled, reference=floating(np.deg2rad), samples=unary(-180, 180), inplace=True)
+@op(primitive=Scaled, reference=floating(np.deg2rad), samples=unary(-180, 180, integers=False), inplace=True)
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees as radians: ``x pi / 180``.  Integers become floats.
 
@@ -377,7 +377,7 @@ def deg2rad(input: Tensor) -> Tensor:
     return Scaled.apply(input, factor=math.pi / 180)
 
 
-@op(primitive=Scaled, reference=floating(np.rad2deg), samples=unary(), inplace=True)
+@op(primitive=Scaled, reference=floating(np.rad2deg), samples=unary(integers=False), inplace=True)
 def rad2deg(input: Tensor) -> Tensor:
     """Radians as degrees: ``x 180 / pi``.  Integers become floats.
 
