@@ -28,6 +28,7 @@ from accelgrad.transforms.interpolation import InterpolationMode
 from accelgrad.transforms.randomised import (
     ColorJitter,
     GaussianBlur,
+    RandomAffine,
     RandomCrop,
     RandomErasing,
     RandomGrayscale,
@@ -63,6 +64,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomVerticalFlip",
     "RandomRotation",
+    "RandomAffine",
     "RandomGrayscale",
     "ColorJitter",
     "RandomErasing",

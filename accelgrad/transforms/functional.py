@@ -38,6 +38,7 @@ __all__ = [
     "pad",
     "resize",
     "rotate",
+    "affine",
     "erase",
     "gaussian_blur",
     # what colour they have
@@ -382,6 +383,42 @@ def rotate(
         return geometry.rotate(x, xp, angle, mode, expand, point, _fill(fill, x))
 
     return apply("rotate", img, on_array, lambda pic: pil.rotate(pic, angle, mode, expand, point, fill))
+
+
+def affine(
+    img: Any,
+    angle: float,
+    translate: Sequence[float],
+    scale: float,
+    shear: float | Sequence[float],
+    interpolation: InterpolationMode | int = InterpolationMode.NEAREST,
+    fill: Fill = None,
+    center: Sequence[float] | None = None,
+) -> Any:
+    """Sheared, scaled, turned by ``angle`` degrees *clockwise* about ``center``, and moved by
+    ``translate`` pixels.
+
+    ``shear``: the angle along x, or along x and y, in degrees.  The image keeps its size.
+
+    >>> affine(np.array([[1, 2, 3]]), 0, (1, 0), 1.0, 0)
+    array([[0, 1, 2]])
+    """
+    if len(translate) != 2:
+        raise ValueError(f"translate should be a list or tuple of length 2, got {translate!r}")
+    if scale <= 0:
+        raise ValueError(f"Argument scale should be positive, got {scale}")
+    shears = [*_listed(shear), 0.0][:2]
+    mode = as_mode(interpolation)
+    _, h, w = dimensions(img)
+    offset = (0.0, 0.0) if center is None else (center[0] - w / 2, center[1] - h / 2)
+    matrix = geometry.affine_matrix(
+        angle, offset, (translate[0], translate[1]), scale, (shears[0], shears[1])
+    )
+
+    def on_array(x: Any, xp: Namespace) -> Any:
+        return geometry.warp(x, xp, matrix, (h, w), mode, _fill(fill, x))
+
+    return apply("affine", img, on_array, lambda pic: pil.affine(pic, matrix, mode, fill))
 
 
 def _fill(fill: Fill, x: Any) -> Fill:

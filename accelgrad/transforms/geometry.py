@@ -87,18 +87,32 @@ def resize(x: Any, xp: Namespace, size: tuple[int, int], mode: InterpolationMode
     return cast_back(y, x, xp)
 
 
-def affine_matrix(angle: float, centre: tuple[float, float]) -> list[float]:
-    """The six numbers a b c d e f of a turn by ``angle`` degrees counter-clockwise, output to input.
+def affine_matrix(
+    angle: float,
+    centre: tuple[float, float],
+    translate: tuple[float, float] = (0.0, 0.0),
+    scale: float = 1.0,
+    shear: tuple[float, float] = (0.0, 0.0),
+) -> list[float]:
+    """The six numbers a b c d e f that lead from a pixel of the result back to its place in the image.
 
-    ``x_in = a x + b y + c``, ``y_in = d x + e y + f``, both counted from the image's centre; ``centre`` is
-    the point that stays in place, counted from there too.  The y axis points downwards, hence the signs.
+    ``x_in = a x + b y + c``, ``y_in = d x + e y + f``, both counted from the image's centre, y downwards.
+    The way forth shears by two angles, scales, turns clockwise by ``angle`` (all in degrees) about
+    ``centre`` (counted from the image's centre too) and moves by ``translate``; this is its inverse.
 
-    >>> [round(value, 6) + 0.0 for value in affine_matrix(90, (0, 0))]
+    >>> [round(value, 6) + 0.0 for value in affine_matrix(-90, (0, 0))]
     [0.0, -1.0, 0.0, 1.0, 0.0, 0.0]
     """
-    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    cx, cy = centre
-    return [cos, -sin, cx - cos * cx + sin * cy, sin, cos, cy - sin * cx - cos * cy]
+    turn, sx, sy = math.radians(angle), math.radians(shear[0]), math.radians(shear[1])
+    # Forth: rotation(turn) @ shear in y @ shear in x, as torchvision composes them.
+    a = math.cos(turn - sy) / math.cos(sy)
+    b = -a * math.tan(sx) - math.sin(turn)
+    c = math.sin(turn - sy) / math.cos(sy)
+    d = -c * math.tan(sx) + math.cos(turn)
+    # Back: the determinant of the four is 1, so the inverse is the adjugate.
+    a, b, c, d = d / scale, -b / scale, -c / scale, a / scale
+    x, y = centre[0] + translate[0], centre[1] + translate[1]
+    return [a, b, centre[0] - a * x - b * y, c, d, centre[1] - c * x - d * y]
 
 
 def rotated_size(matrix: Sequence[float], height: int, width: int) -> tuple[int, int]:
@@ -178,7 +192,7 @@ def rotate(
     """Turned ``angle`` degrees counter-clockwise about ``centre`` (x, y in pixels; None: the image's own)."""
     h, w = x.shape[-2:]
     offset = (0.0, 0.0) if centre is None else (centre[0] - w / 2, centre[1] - h / 2)
-    matrix = affine_matrix(angle, offset)
+    matrix = affine_matrix(-angle, offset)
     return warp(x, xp, matrix, rotated_size(matrix, h, w) if expand else (h, w), mode, fill)
 
 

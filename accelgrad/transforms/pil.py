@@ -13,6 +13,7 @@ from accelgrad.transforms.images import pillow, to_pillow_array
 from accelgrad.transforms.interpolation import InterpolationMode
 
 __all__ = [
+    "affine",
     "brightness",
     "contrast",
     "crop",
@@ -102,6 +103,19 @@ def rotate(
 ) -> Any:
     """Turned by ``angle`` degrees counter-clockwise."""
     return img.rotate(angle, resampling(mode), expand, centre, fillcolor=colour(fill, img))
+
+
+def affine(img: Any, matrix: Sequence[float], mode: InterpolationMode, fill: Any) -> Any:
+    """The image seen through an affine map (as :func:`geometry.affine_matrix` makes it)."""
+    width, height = img.size
+    a, b, c, d, e, f = matrix
+    # Pillow counts from the upper left corner instead of the centre.
+    from_corner = (
+        *(a, b, c + width / 2 - a * width / 2 - b * height / 2),
+        *(d, e, f + height / 2 - d * width / 2 - e * height / 2),
+    )
+    method = pillow().Transform.AFFINE
+    return img.transform(img.size, method, from_corner, resampling(mode), fillcolor=colour(fill, img))
 
 
 def brightness(img: Any, factor: float) -> Any:

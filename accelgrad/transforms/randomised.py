@@ -19,6 +19,7 @@ from accelgrad.transforms.interpolation import InterpolationMode, as_mode
 __all__ = [
     "ColorJitter",
     "GaussianBlur",
+    "RandomAffine",
     "RandomCrop",
     "RandomErasing",
     "RandomGrayscale",
@@ -181,14 +182,7 @@ class RandomRotation(Transform):
         center: Sequence[float] | None = None,
         fill: Fill = 0,
     ) -> None:
-        if isinstance(degrees, numbers.Real):
-            if degrees < 0:
-                raise ValueError(f"If degrees is a single number, it must be positive, got {degrees}")
-            degrees = (-float(degrees), float(degrees))
-        if len(degrees) != 2:  # type: ignore[arg-type]
-            raise ValueError(f"degrees should be a number or a sequence of 2, got {degrees!r}")
-        low, high = degrees  # type: ignore[misc]
-        self.degrees = (float(low), float(high))
+        self.degrees = _angle_range("degrees", degrees, (2,))
         self.interpolation = as_mode(interpolation)
         self.expand = expand
         self.center = center
@@ -209,6 +203,71 @@ class RandomRotation(Transform):
             f"degrees={self.degrees}, interpolation={self.interpolation.value}, expand={self.expand}{center}"
             f", fill={self.fill}"
         )
+
+
+class RandomAffine(Transform):
+    """Turned, moved, scaled and sheared by amounts drawn from their ranges; the image keeps its size.
+
+    ``degrees``: the angle, as in :class:`RandomRotation`; ``translate``: the greatest shift as shares of
+    width and height; ``scale``: (low, high); ``shear``: one number for (-shear, shear) along x, a range
+    along x, or two ranges, along x and y, as four numbers.
+    """
+
+    def __init__(
+        self,
+        degrees: float | Sequence[float],
+        translate: Sequence[float] | None = None,
+        scale: Sequence[float] | None = None,
+        shear: float | Sequence[float] | None = None,
+        interpolation: InterpolationMode | int = InterpolationMode.NEAREST,
+        fill: Fill = 0,
+        center: Sequence[float] | None = None,
+    ) -> None:
+        self.degrees = _angle_range("degrees", degrees, (2,))
+        if translate is not None and (len(translate) != 2 or not all(0 <= share <= 1 for share in translate)):
+            raise ValueError(f"translation values should be two numbers between 0 and 1, got {translate!r}")
+        self.translate = translate
+        self.scale = None if scale is None else _ordered("scale", scale)
+        if self.scale is not None and self.scale[0] <= 0:
+            raise ValueError(f"scale values should be positive, got {scale!r}")
+        self.shear = None if shear is None else _angle_range("shear", shear, (2, 4))
+        self.interpolation = as_mode(interpolation)
+        self.fill = 0 if fill is None else fill
+        self.center = center
+
+    @staticmethod
+    def get_params(
+        degrees: Sequence[float],
+        translate: Sequence[float] | None,
+        scale_ranges: Sequence[float] | None,
+        shears: Sequence[float] | None,
+        img_size: Sequence[int],
+    ) -> tuple[float, tuple[int, int], float, tuple[float, float]]:
+        """Draw (angle, shift in pixels, scale, shear) for an image of ``img_size`` = (width, height)."""
+        uniform = generator().uniform
+        angle = float(uniform(degrees[0], degrees[1]))
+        shift = (0, 0)
+        if translate is not None:
+            furthest = (translate[0] * img_size[0], translate[1] * img_size[1])
+            shift = (round(uniform(-furthest[0], furthest[0])), round(uniform(-furthest[1], furthest[1])))
+        scale = 1.0 if scale_ranges is None else float(uniform(scale_ranges[0], scale_ranges[1]))
+        shear = (0.0, 0.0)
+        if shears is not None:
+            along_y = float(uniform(shears[2], shears[3])) if len(shears) == 4 else 0.0
+            shear = (float(uniform(shears[0], shears[1])), along_y)
+        return angle, shift, scale, shear
+
+    def forward(self, img: Any) -> Any:
+        size = F.get_image_size(img)
+        drawn = self.get_params(self.degrees, self.translate, self.scale, self.shear, size)
+        return F.affine(img, *drawn, self.interpolation, self.fill, self.center)
+
+    def extra_repr(self) -> str:
+        parts = [f"degrees={self.degrees}"]
+        for name in ("translate", "scale", "shear", "center"):
+            if getattr(self, name) is not None:
+                parts.append(f"{name}={getattr(self, name)}")
+        return ", ".join([*parts, f"interpolation={self.interpolation.value}", f"fill={self.fill}"])
 
 
 class ColorJitter(Transform):
@@ -356,6 +415,18 @@ class GaussianBlur(Transform):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, sigma={self.sigma}"
+
+
+def _angle_range(name: str, value: float | Sequence[float], lengths: tuple[int, ...]) -> tuple[float, ...]:
+    """(-value, value) of one number, or the numbers themselves if there are as many as there may be."""
+    if isinstance(value, numbers.Real):
+        if value < 0:
+            raise ValueError(f"If {name} is a single number, it must be positive, got {value}")
+        return -float(value), float(value)
+    if not isinstance(value, Sequence) or len(value) not in lengths:
+        wanted = " or ".join(str(n) for n in lengths)
+        raise ValueError(f"{name} should be a number or a sequence of {wanted}, got {value!r}")
+    return tuple(float(number) for number in value)
 
 
 def _ordered(name: str, bounds: Sequence[float]) -> tuple[float, float]:

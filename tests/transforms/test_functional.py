@@ -11,6 +11,7 @@ import pytest
 import accelgrad
 from accelgrad.transforms import InterpolationMode
 from accelgrad.transforms import functional as F
+from accelgrad.transforms.geometry import affine_matrix
 
 from .helpers import KINDS, Image, back, pixels, smooth, tensor
 
@@ -38,6 +39,7 @@ MOVES = {
     "rotate 90": lambda img: F.rotate(img, 90, expand=True),
     "rotate 180": lambda img: F.rotate(img, 180),
     "rotate -90": lambda img: F.rotate(img, -90, expand=True),
+    "move": lambda img: F.affine(img, 0, (3, -2), 1.0, 0),
     "same size": lambda img: F.resize(img, (13, 17)),
 }
 
@@ -405,6 +407,35 @@ def test_a_soft_image_turns_as_in_pillow(mode):
     assert inside.mean() > 0.6 and np.abs(ours - theirs)[inside].max() <= 12
 
 
+def test_an_affine_map_that_only_turns_is_a_rotation_the_other_way():
+    source = pixels(12, 15, 3)
+    for make in KINDS.values():
+        turned = F.affine(make(source), 35, (0, 0), 1.0, 0, center=(4, 5), fill=7)
+        rotated = F.rotate(make(source), -35, center=(4, 5), fill=7)
+        # Pillow's own rotation and ours of its matrix may round a place to either side.
+        assert (back(turned) == back(rotated)).mean() > 0.97
+
+
+def test_an_affine_map_leads_a_point_where_its_definition_does():
+    angle, translate, scale, shear = 25, (2.0, -3.0), 1.2, (12, -7)
+    turn, sx, sy = (math.radians(value) for value in (angle, *shear))
+    rotation = [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
+    linear = scale * np.array(rotation) @ [[1, 0], [-math.tan(sy), 1]] @ [[1, -math.tan(sx)], [0, 1]]
+    point = np.array([5.0, -4.0])  # from the centre
+    there = linear @ point + translate
+    a, b, c, d, e, f = affine_matrix(angle, (0, 0), translate, scale, shear)
+    np.testing.assert_allclose([a * there[0] + b * there[1] + c, d * there[0] + e * there[1] + f], point)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_an_affine_map_of_a_soft_image_is_pillows(mode):
+    options = (15, (2, -1), 1.4, (8, 3), InterpolationMode(mode), 0)
+    theirs = back(F.affine(Image.fromarray(smooth()), *options)).astype(int)
+    ours = back(F.affine(smooth(), *options)).astype(int)
+    inside = F.affine(np.full((24, 31), 255, np.uint8), *options[:4], InterpolationMode.BILINEAR, 0) == 255
+    assert inside.mean() > 0.6 and np.abs(ours - theirs)[inside].max() <= 12
+
+
 def test_fill_colours_the_corners_of_all_kinds():
     for make in KINDS.values():
         turned = back(F.rotate(make(pixels(11, 11, 3)), 45, fill=[1, 2, 3]))
@@ -419,6 +450,8 @@ def test_fill_colours_the_corners_of_all_kinds():
         (lambda: F.rotate(pixels(4, 4), 9, InterpolationMode.BICUBIC), ValueError, "'bicubic' is"),
         (lambda: F.rotate(pixels(4, 4, 3), 9, fill=[1, 2]), ValueError, r"channels of the image \(2 != 3\)"),
         (lambda: F.rotate(Image.new("RGB", (4, 4)), 9, fill=[1, 2]), ValueError, r"\(2 != 3\)"),
+        (lambda: F.affine(pixels(4, 4), 0, (1, 2, 3), 1, 0), ValueError, "length 2"),
+        (lambda: F.affine(pixels(4, 4), 0, (1, 2), 0, 0), ValueError, "scale should be positive"),
         (lambda: F.pad(pixels(4, 4), "1"), TypeError, "inappropriate padding arg"),
         (lambda: F.pad(pixels(4, 4), (1, 2, 3)), ValueError, "not a 3 element tuple"),
         (lambda: F.pad(pixels(4, 4), 1, padding_mode="wrap"), ValueError, "either constant, edge, reflect"),
@@ -506,6 +539,7 @@ def test_without_pillow_only_images_of_pillow_are_refused(monkeypatch):
 
 ON_A_DEVICE = {
     **MOVES,
+    "affine": lambda img: F.affine(img, 20, (1, 2), 1.3, (10, 5), InterpolationMode.BILINEAR, 0.5, (3, 4)),
     "blur": lambda img: F.gaussian_blur(img, 5),
     "resize bicubic": lambda img: F.resize(img, (9, 30), InterpolationMode.BICUBIC),
     "rotate bilinear": lambda img: F.rotate(img, 30, InterpolationMode.BILINEAR, fill=[1, 2, 3]),

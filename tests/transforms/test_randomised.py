@@ -198,6 +198,23 @@ def test_blur_with_a_fixed_sigma_is_the_functions():
     )
 
 
+def test_affine_draws_keep_to_their_ranges():
+    draws = [
+        transforms.RandomAffine.get_params((-10, 20), (0.1, 0.5), (0.5, 2), (1, 2, 3, 4), (100, 40))
+        for _ in range(300)
+    ]
+    angles, shifts, scales, shears = (np.array(column) for column in zip(*draws, strict=True))
+    assert -10 <= angles.min() < -8 and 18 < angles.max() <= 20
+    assert np.abs(shifts[:, 0]).max() == 10 and 18 <= np.abs(shifts[:, 1]).max() <= 20
+    assert 0.5 <= scales.min() < 0.6 and 1.9 < scales.max() <= 2
+    assert (shears.min(axis=0) >= [1, 3]).all() and (shears.max(axis=0) <= [2, 4]).all()
+
+
+def test_affine_of_fixed_amounts_is_the_functions():
+    fixed = transforms.RandomAffine((30, 30), scale=(1.5, 1.5), shear=(5, 5), fill=9)
+    np.testing.assert_array_equal(fixed(COLOURED), F.affine(COLOURED, 30, (0, 0), 1.5, 5, fill=9))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -207,6 +224,9 @@ def test_blur_with_a_fixed_sigma_is_the_functions():
         (lambda: transforms.RandomResizedCrop(4, ratio=3), TypeError, "Ratio should be a sequence"),
         (lambda: transforms.RandomRotation(-5), ValueError, "must be positive"),
         (lambda: transforms.RandomRotation((1, 2, 3)), ValueError, "sequence of 2"),
+        (lambda: transforms.RandomAffine(5, translate=(2, 0)), ValueError, "two numbers between 0 and 1"),
+        (lambda: transforms.RandomAffine(5, scale=(0, 1)), ValueError, "scale values should be positive"),
+        (lambda: transforms.RandomAffine(5, shear=(1, 2, 3)), ValueError, "shear should be .* 2 or 4"),
         (lambda: transforms.ColorJitter(brightness=-1), ValueError, "brightness is a single number"),
         (lambda: transforms.ColorJitter(hue=0.7), ValueError, "hue values should be between"),
         (lambda: transforms.ColorJitter(contrast=(2, 1)), ValueError, "contrast values should be between"),
@@ -227,6 +247,10 @@ def test_wrong_arguments_are_refused_at_once(make, error, message):
     ("transform", "text"),
     [
         (transforms.RandomCrop(4, padding=1), "RandomCrop(size=(4, 4), padding=1)"),
+        (
+            transforms.RandomAffine(5, scale=(1, 2)),
+            "RandomAffine(degrees=(-5.0, 5.0), scale=(1.0, 2.0), interpolation=nearest, fill=0)",
+        ),
         (transforms.RandomHorizontalFlip(), "RandomHorizontalFlip(p=0.5)"),
         (transforms.RandomGrayscale(), "RandomGrayscale(p=0.1)"),
         (
