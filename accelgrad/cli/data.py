@@ -70,7 +70,7 @@ def _open(name: str, root: str | None) -> Any:
     if name == "glyphs":
         return datasets.Glyphs(**folder)
     if name == "text":
-        return datasets.Text()
+        return datasets.PythonManual()
     if name.startswith("notmnist"):
         return datasets.NotMNIST(size="large" if name.endswith("large") else "small", download=True, **folder)
     return {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}[name](download=True, **folder)
