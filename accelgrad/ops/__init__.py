@@ -3,12 +3,12 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "elementwise", "trigonometry", "rounding", "bitwise",
-    "pairs", "special", "compare", "reduce", "extrema", "scan", "product",
-    "linalg", "shape", "index", "join", "gather", "fill", "diagonal", "arrange",
-    "pad", "combine", "scatter", "pick", "count", "sorting", "activation", "hard_activation",
-    "linear", "softmax", "loss", "pair_loss", "conv", "pool", "norm", "embedding", "dropout",
-    "attention", "recurrent", "sampling", "reading",
+    "convert", "create", "arithmetic", "elementwise", "trigonometry", "rounding", "bitwise", "pairs",
+    "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "linalg", "shape",
+    "index", "join", "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "pick",
+    "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss",
+    "conv", "pool", "avg_pool", "norm", "embedding", "dropout", "attention", "recurrent", "sampling",
+    "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -149,7 +149,7 @@ def hurwitz(xp: Any, s: float, x: Any) -> Any:
         total = total + (x + step) ** (-s)
     far = x + 10
     total = total + far ** (1 - s) / (s - 1) + 0.5 * far ** (-s)
-    factor, power = float(s), far ** (-s - 1)
+    factor, power = s * 1.0, far ** (-s - 1)
     for k, coefficient in enumerate(_EULER_MACLAURIN):
         total = total + coefficient * factor * power
         factor *= (s + 2 * k + 1) * (s + 2 * k + 2)
