@@ -1,4 +1,4 @@
-"""Maximum pools: max_pool1d to 3d, adaptive ones, and max_unpool."""
+"""Maximum pools, max_pool1d to max_pool3d, and the way back, max_unpool1d and 2d."""
 
 from __future__ import annotations
 
@@ -368,3 +368,97 @@ def max_pool3d(
     """
     result = _max_pool("max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode)
     return result if return_indices else result[0]
+
+
+# ------------------------------------------------------------------------------------------------ unpooling
+
+
+def _unpool(
+    name: str, dims: int, input: Tensor, indices: Tensor, kernel: Any, stride: Any, padding: Any, size: Any
+) -> Tensor:
+    batched = _batched(name, dims, input)
+    sides, steps, around, _ = _window(name, dims, kernel, stride, padding)
+    if indices.array.shape != input.array.shape:
+        raise RuntimeError(
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices"
+            f" tensor with shape: {list(indices.shape)}"
+        )
+    if indices.array.dtype != np.int64:
+        raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
+    space = tuple(
+        (extent - 1) * s - 2 * p + k
+        for extent, s, p, k in zip(input.array.shape[-dims:], steps, around, sides, strict=True)
+    )
+    if size is not None:
+        wanted = tuple(size)[-dims:]
+        if len(wanted) != dims or any(abs(w - e) >= s for w, e, s in zip(wanted, space, steps, strict=False)):
+            raise ValueError(
+                f"invalid output_size {list(size)} (dim sizes must be within one stride of {list(space)})"
+            )
+        space = wanted
+    if not batched:
+        input, indices = input.unsqueeze(0), indices.unsqueeze(0)  # type: ignore[attr-defined]
+    places = indices.array
+    if (
+        not input.xp.asynchronous
+        and places.size
+        and not 0 <= int(places.min()) <= int(places.max()) < product(space)
+    ):
+        raise RuntimeError(
+            f"Found an invalid max index: {int(places.max())} (output volumes are of size {'x'.join(map(str, space))})"
+        )
+    result = AddAtPlaces.apply(input, indices=places, shape=(*input.array.shape[:2], *space))
+    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+
+
+@op(
+    primitive=AddAtPlaces,
+    samples=[sample(arg(1, 2, 3), arg(values=[[[0, 3, 4], [1, 2, 5]]], dtype="int64"), 2)],
+    errors=[(sample(arg(1, 3), arg(values=[[0, 3, 9]], dtype="int64"), 2), RuntimeError, "Found an invalid max index: 9")],
+    **POOL,
+)  # fmt: skip
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Puts the maxima of :func:`max_pool1d` back to where its ``indices`` say they were, with zeros elsewhere.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.max_unpool1d(*F.max_pool1d(accelgrad.tensor([[1.0, 3.0, 5.0, 2.0]]), 2, return_indices=True), 2)
+    tensor([[0., 3., 5., 0.]])
+    """
+    return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
+
+
+@op(
+    primitive=AddAtPlaces,
+    samples=[
+        sample(arg(1, 1, 2, 2), arg(values=[[[[0, 3], [9, 14]]]], dtype="int64"), 2),
+        sample(arg(1, 2, 2), arg(values=[[[0, 3], [10, 17]]], dtype="int64"), 2, output_size=(5, 5)),
+    ],
+    **POOL,
+)
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """Puts the maxima of :func:`max_pool2d` back to where its ``indices`` say they were, with zeros elsewhere.
+
+    ``output_size`` chooses among the sizes that the pool would have reduced to this one.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.max_unpool2d(*F.max_pool2d(accelgrad.tensor([[[1.0, 3.0], [5.0, 2.0]]]), 2, return_indices=True), 2)
+    tensor([[[0., 0.],
+             [5., 0.]]])
+    """
+    return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)

@@ -89,7 +89,7 @@ def agree(ours: Any, others: Any, dtype: str, what: str) -> None:
         assert str(mine.dtype).removeprefix("accelgrad.") == str(other.dtype).removeprefix("torch."), what
         assert tuple(mine.shape) == tuple(other.shape), what
         np.testing.assert_allclose(
-            mine.detach().numpy(), other.detach().resolve_neg().numpy(),
+            mine.detach().numpy(), other.detach().resolve_neg().numpy(force=True),
             rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], equal_nan=True, err_msg=what,
         )  # fmt: skip
 
