@@ -154,6 +154,8 @@ class Pool:
 
     def _spawn(self, number: int) -> Handle:
         """Start worker ``number``, anew if the one before died."""
+        if self.closed:
+            self._closed_by_another_thread()
         ours, theirs = socket.socketpair()
         our_line, their_line = socket.socketpair()
         try:
@@ -235,6 +237,8 @@ class Pool:
     def poll(self, seconds: float | None) -> bool:
         """Wait for any worker, at most so long; True if something happened."""
         ready = self.poller.poll(None if seconds is None else max(0.0, seconds) * 1000)
+        if self.closed:
+            self._closed_by_another_thread()
         for descriptor, event in ready:
             handle = self.by_descriptor.get(descriptor)
             if handle is None:
@@ -250,6 +254,11 @@ class Pool:
             if handle.channel.ended:
                 self._bury(handle)
         return bool(ready)
+
+    def _closed_by_another_thread(self) -> None:
+        while _exiting:  # a daemon thread waits for a batch while the interpreter goes down: let it, silently
+            time.sleep(1)
+        raise RuntimeError("this DataLoader iterator was closed by another thread while it waited")
 
     def _handle_frames(self, handle: Handle) -> None:
         frames = handle.channel.frames
@@ -453,8 +462,13 @@ def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
 _live: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
+_exiting = False
+
+
 @atexit.register
 def _close_all() -> None:
+    global _exiting
+    _exiting = True
     close_pools(list(_live))
 
 
