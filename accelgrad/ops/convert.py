@@ -65,9 +65,9 @@ def move(input: Tensor, where: Any) -> Tensor:
 @op(
     primitive=Cast,
     samples=[
-        sample(arg(2, 3), dtypes.float32),
+        sample(arg(2, 3, requires_grad=False), dtypes.float32),
         sample(arg(3), dtypes.float64),
-        sample(arg(), dtypes.float16),
+        sample(arg(requires_grad=False), dtypes.float16),
     ],
     out=False,
     torch="Tensor.to",
