@@ -68,6 +68,8 @@ def _type_and_device(module: Any, input: Tensor) -> str:
             )
         if input.dtype.is_floating_point and input.dtype is not parameter.dtype:
             kind = {"float16": "half", "float32": "float", "float64": "double"}[parameter.dtype.name]
-            numpy = " NumPy arrays are float64 by default:" if input.dtype.name == "float64" else " Convert it:"
+            numpy = (
+                " NumPy arrays are float64 by default:" if input.dtype.name == "float64" else " Convert it:"
+            )
             return f"the input is {input.dtype.name} but {name} is {parameter.dtype.name}.{numpy} x.{kind}()"
     return ""

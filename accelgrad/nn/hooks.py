@@ -215,9 +215,7 @@ class _Passage:
                     )
         if changed is None:
             return None
-        return tuple(
-            _like(gradients[slot], changed[place]) for slot, place in enumerate(self.output_places)
-        )
+        return tuple(_like(gradients[slot], changed[place]) for slot, place in enumerate(self.output_places))
 
     def _inputs_done(self, results: tuple[Any, ...], gradients: tuple[Any, ...]) -> Any:
         if self.grad_outputs is None:  # the inputs reached the loss by another way only

@@ -77,7 +77,9 @@ class Module:
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; every subclass writes its own."""
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
 
     def _expects(self, input: Tensor) -> str:
         """In words, what is wrong with ``input`` for this layer; asked only after an exception."""
@@ -425,7 +427,9 @@ class Module:
             elif one is not None and not isinstance(one, bool):
                 raise TypeError(f"to() takes a device, a dtype or a tensor, got {one!r}")
         if kind is not None and not kind.is_floating_point:
-            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}")
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}"
+            )
 
         def convert(tensor: Any) -> Any:
             return tensor.to(device=device, dtype=kind if tensor.is_floating_point() else None)
@@ -473,7 +477,9 @@ class Module:
         if self._has_extra_state():
             destination[prefix + state.EXTRA_STATE] = self.get_extra_state()
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         """Copy the values of ``state_dict`` (Tensors or NumPy arrays) into the parameters and buffers.
 
         Returns the missing and the unexpected names; with ``strict`` they are an error.  ``assign`` takes the tensors

@@ -149,7 +149,9 @@ def load_own(
                 if rest:
                     if first not in module._modules:
                         unexpected.append(key)
-                elif first not in module._parameters and first not in dict(module.named_buffers(recurse=False)):
+                elif first not in module._parameters and first not in dict(
+                    module.named_buffers(recurse=False)
+                ):
                     unexpected.append(key)
 
 
@@ -175,15 +177,21 @@ def _quoted(names: list[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _rename_hints(module: Any, values: Mapping[str, Any], missing: list[str], unexpected: list[str]) -> list[str]:
+def _rename_hints(
+    module: Any, values: Mapping[str, Any], missing: list[str], unexpected: list[str]
+) -> list[str]:
     """Which unexpected entry might be meant by which missing one: the only one of its shape and last name."""
     shapes = {key: tuple(np.shape(values[key])) for key in unexpected if hasattr(values[key], "shape")}
-    held = {name: tuple(tensor.shape) for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    held = {
+        name: tuple(tensor.shape) for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    }
     found = []
     for name in missing:
         ending = name.rpartition(".")[2]
         fitting = [
-            key for key, shape in shapes.items() if shape == held.get(name) and key.rpartition(".")[2] == ending
+            key
+            for key, shape in shapes.items()
+            if shape == held.get(name) and key.rpartition(".")[2] == ending
         ]
         if len(fitting) == 1:
             found.append(f'"{fitting[0]}" -> "{name}"')

@@ -6,7 +6,16 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad.optim.optimizer import Group, Optimizer, State, check_betas, check_positive, number, refuse, zeros_like
+from accelgrad.optim.optimizer import (
+    Group,
+    Optimizer,
+    State,
+    check_betas,
+    check_positive,
+    number,
+    refuse,
+    zeros_like,
+)
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop"]
@@ -289,7 +298,12 @@ class NAdam(_Moments):
     def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
         """One step on one raw array."""
         g, m, v = self._moments(x, grad, state, group)
-        (beta1, beta2), lr, psi, t = group["betas"], number(group["lr"]), group["momentum_decay"], state["step"]
+        (beta1, beta2), lr, psi, t = (
+            group["betas"],
+            number(group["lr"]),
+            group["momentum_decay"],
+            state["step"],
+        )
         mu = beta1 * (1 - 0.5 * 0.96 ** (t * psi))
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * psi))
         state["mu_product"] *= mu
@@ -331,7 +345,9 @@ class RAdam(_Moments):
         (beta1, beta2), lr, t = group["betas"], number(group["lr"]), state["step"]
         direction = m / (1 - beta1**t)
         rho_inf = 2 / (1 - beta2) - 1
-        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)  # length of the simple moving average this amounts to
+        rho = rho_inf - 2 * t * beta2**t / (
+            1 - beta2**t
+        )  # length of the simple moving average this amounts to
         if rho > 5:
             r = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
             direction = direction * (r * math.sqrt(1 - beta2**t)) / (xp.sqrt(v) + group["eps"])

@@ -146,7 +146,9 @@ class Optimizer:
         param_group["params"] = params
         for one in params:
             if not isinstance(one, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(one).__name__}")
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {type(one).__name__}"
+                )
             if not one.is_leaf and not one.retains_grad:
                 raise ValueError(
                     "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost; give the parameter"
@@ -239,11 +241,15 @@ class Optimizer:
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
         return self._add_hook(self._optimizer_step_post_hooks, hook)
 
-    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+    def register_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
         """Call ``hook(optimizer)`` before ``state_dict``."""
         return self._add_hook(self._state_dict_pre_hooks, hook, prepend)
 
-    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+    def register_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
         """Call ``hook(optimizer, state_dict)`` after ``state_dict``; what it returns replaces it."""
         return self._add_hook(self._state_dict_post_hooks, hook, prepend)
 

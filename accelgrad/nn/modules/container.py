@@ -328,7 +328,9 @@ class ParameterDict(Module):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
-            raise TypeError(f"Index given to ParameterDict cannot be used as a key as it is not a string ({key!r})")
+            raise TypeError(
+                f"Index given to ParameterDict cannot be used as a key as it is not a string ({key!r})"
+            )
         self._keys[key] = None
         setattr(self, key, _learned(value))
 

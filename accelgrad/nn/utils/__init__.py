@@ -1,0 +1,26 @@
+"""Helpers around modules: gradient clipping, parameters as a vector, sequences of different lengths."""
+
+from accelgrad.nn.utils import rnn as rnn
+from accelgrad.nn.utils.clip import (
+    clip_grad_norm as clip_grad_norm,
+)
+from accelgrad.nn.utils.clip import (
+    clip_grad_norm_ as clip_grad_norm_,
+)
+from accelgrad.nn.utils.clip import (
+    clip_grad_value_ as clip_grad_value_,
+)
+from accelgrad.nn.utils.clip import (
+    clip_grads_with_norm_ as clip_grads_with_norm_,
+)
+from accelgrad.nn.utils.clip import (
+    get_total_norm as get_total_norm,
+)
+from accelgrad.nn.utils.convert import (
+    parameters_to_vector as parameters_to_vector,
+)
+from accelgrad.nn.utils.convert import (
+    vector_to_parameters as vector_to_parameters,
+)
+from accelgrad.nn.utils.fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
+from accelgrad.nn.utils.fusion import fuse_linear_bn_eval as fuse_linear_bn_eval

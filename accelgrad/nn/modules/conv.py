@@ -1,0 +1,359 @@
+"""Convolutions and transposed convolutions in one, two and three dimensions, with weights laid out as PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from accelgrad.nn import functional as F
+from accelgrad.nn import init
+from accelgrad.nn.module import Module
+from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
+from accelgrad.tensor import Tensor
+
+__all__ = [
+    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+    "LazyConv1d", "LazyConv2d", "LazyConv3d", "LazyConvTranspose1d", "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+]  # fmt: skip
+
+Extents = int | Sequence[int]
+
+
+def repeated(value: Any, count: int) -> tuple[int, ...]:
+    """One number for each of ``count`` dimensions, from a number or a sequence."""
+    return tuple(value) if isinstance(value, Sequence) else (value,) * count
+
+
+class _ConvNd(Module):
+    """What all convolutions share: their settings, weight (out, in / groups, *kernel) and bias (out,)."""
+
+    dims = 0
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Extents,
+        stride: Extents,
+        padding: Extents | str,
+        dilation: Extents,
+        output_padding: Extents,
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        device: Any,
+        dtype: Any,
+    ) -> None:
+        super().__init__()
+        if groups <= 0:
+            raise ValueError("groups must be a positive integer")
+        if in_channels % groups:
+            raise ValueError(f"in_channels must be divisible by groups, got {in_channels} and {groups}")
+        if out_channels % groups:
+            raise ValueError(f"out_channels must be divisible by groups, got {out_channels} and {groups}")
+        if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
+            raise ValueError(
+                "padding_mode must be one of {'zeros', 'reflect', 'replicate', 'circular'}, but got"
+                f" padding_mode='{padding_mode}'"
+            )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = repeated(kernel_size, self.dims)
+        self.stride = repeated(stride, self.dims)
+        self.dilation = repeated(dilation, self.dims)
+        self.output_padding = repeated(output_padding, self.dims)
+        self.padding_mode = padding_mode
+        self.padding: Any = padding if isinstance(padding, str) else repeated(padding, self.dims)
+        self._around = self._padding_around()
+        first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        shape = (first, second // groups, *self.kernel_size)
+        self.weight = Parameter(empty(shape, device=device, dtype=dtype))
+        self.register_parameter(
+            "bias", Parameter(empty((out_channels,), device=device, dtype=dtype)) if bias else None
+        )
+        self.reset_parameters()
+
+    def _padding_around(self) -> tuple[int, ...]:
+        """What ``F.pad`` takes for this padding: before and after each dimension, the last one first."""
+        if not isinstance(self.padding, str):
+            return tuple(extent for extent in reversed(self.padding) for _ in range(2))
+        if self.padding not in ("same", "valid"):
+            raise ValueError(
+                f"Invalid padding string '{self.padding}', should be one of {{'same', 'valid'}}"
+            )
+        if self.padding == "valid":
+            return (0,) * 2 * self.dims
+        if any(step != 1 for step in self.stride):
+            raise ValueError("padding='same' is not supported for strided convolutions")
+        totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return tuple(part for total in reversed(totals) for part in (total // 2, total - total // 2))
+
+    def reset_parameters(self) -> None:
+        """Draw new first values: uniform in +-1 / sqrt(fan_in)."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
+            if fan_in:
+                init.uniform_(self.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
+
+    def _expects(self, input: Tensor) -> str:
+        shape = tuple(input.array.shape)
+        names = ("n, c, l", "n, c, h, w", "n, c, d, h, w")[self.dims - 1]
+        if len(shape) not in (self.dims + 1, self.dims + 2):
+            return f"the layer expects an input ({names}), got one of shape {shape}."
+        channels = shape[-self.dims - 1]
+        if channels == self.in_channels:
+            return ""
+        order = (0, self.dims + 1, *range(1, self.dims + 1))
+        hint = ""
+        if len(shape) == self.dims + 2 and shape[-1] == self.in_channels:
+            hint = f" The channels seem to come last: x.permute{order}"
+        return f"the layer expects {self.in_channels} channels ({names}), got {channels}. Input shape {shape}.{hint}"
+
+    def extra_repr(self) -> str:
+        """The settings that differ from their defaults."""
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        ]
+        if self.padding != (0,) * self.dims:
+            parts.append(f"padding={self.padding}")
+        if self.dilation != (1,) * self.dims:
+            parts.append(f"dilation={self.dilation}")
+        if self.output_padding != (0,) * self.dims:
+            parts.append(f"output_padding={self.output_padding}")
+        if self.groups != 1:
+            parts.append(f"groups={self.groups}")
+        if self.bias is None:
+            parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode}")
+        return ", ".join(parts)
+
+
+class _Conv(_ConvNd):
+    """The constructor of the forward convolutions."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Extents,
+        stride: Extents = 1,
+        padding: Extents | str = 0,
+        dilation: Extents = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias, padding_mode,
+            device, dtype,
+        )  # fmt: skip
+
+    def _run(self, function: Any, input: Tensor) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            input = F.pad(input, self._around, mode=self.padding_mode)
+            padding = (0,) * self.dims
+        return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+
+class Conv1d(_Conv):
+    """y[n, o, p] = b[o] + sum over i, k of W[o, i, k] x[n, i, p stride + k dilation - padding].
+
+    ``padding`` "same" keeps the length, "valid" is none; ``groups`` splits the channels; ``padding_mode`` says
+    what the border is filled with.  First values: uniform in +-1 / sqrt(in_channels kernel_size / groups).
+    """
+
+    dims = 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, in_channels, l) or (in_channels, l) to (n, out_channels, l')."""
+        return self._run(F.conv1d, input)
+
+
+class Conv2d(_Conv):
+    """The convolution of images; see :class:`Conv1d`.
+
+    >>> Conv2d(3, 8, kernel_size=3, padding=1)
+    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    """
+
+    dims = 2
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, in_channels, h, w) or (in_channels, h, w) to (n, out_channels, h', w')."""
+        return self._run(F.conv2d, input)
+
+
+class Conv3d(_Conv):
+    """The convolution of volumes; see :class:`Conv1d`."""
+
+    dims = 3
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, in_channels, d, h, w) to (n, out_channels, d', h', w')."""
+        return self._run(F.conv3d, input)
+
+
+class _ConvTranspose(_ConvNd):
+    """The adjoint of a convolution, with weight (in, out / groups, *kernel): it makes images larger."""
+
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Extents,
+        stride: Extents = 1,
+        padding: Extents = 0,
+        output_padding: Extents = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Extents = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, output_padding, groups, bias,
+            padding_mode, device, dtype,
+        )  # fmt: skip
+
+    def _run(self, function: Any, input: Tensor, output_size: Sequence[int] | None) -> Tensor:
+        extra = self.output_padding if output_size is None else self._output_padding(input, output_size)
+        return function(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
+    def _output_padding(self, input: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
+        """The output padding that leads to ``output_size``; ValueError where none does."""
+        wanted = tuple(output_size)[-self.dims :]
+        if len(output_size) not in (self.dims, input.ndim):
+            raise ValueError(
+                f"{type(self).__name__}: for {input.ndim}D input, output_size must have {self.dims} or"
+                f" {input.ndim} elements (got {len(output_size)})"
+            )
+        least = [
+            (extent - 1) * s - 2 * p + d * (k - 1) + 1
+            for extent, s, p, d, k in zip(
+                input.array.shape[-self.dims :], self.stride, self.padding, self.dilation, self.kernel_size,
+                strict=True,
+            )
+        ]  # fmt: skip
+        most = [low + s - 1 for low, s in zip(least, self.stride, strict=True)]
+        if any(not low <= size <= high for size, low, high in zip(wanted, least, most, strict=True)):
+            raise ValueError(
+                f"requested an output size of {list(wanted)}, but valid sizes range from {least} to {most} (for an"
+                f" input of {list(input.array.shape[-self.dims :])})"
+            )
+        return tuple(size - low for size, low in zip(wanted, least, strict=True))
+
+
+class ConvTranspose1d(_ConvTranspose):
+    """The transposed convolution of sequences; ``output_padding`` adds to one side of the result."""
+
+    dims = 1
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """(n, in_channels, l) to (n, out_channels, l')."""
+        return self._run(F.conv_transpose1d, input, output_size)
+
+
+class ConvTranspose2d(_ConvTranspose):
+    """The transposed convolution of images."""
+
+    dims = 2
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """(n, in_channels, h, w) to (n, out_channels, h', w')."""
+        return self._run(F.conv_transpose2d, input, output_size)
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """The transposed convolution of volumes."""
+
+    dims = 3
+
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        """(n, in_channels, d, h, w) to (n, out_channels, d', h', w')."""
+        return self._run(F.conv_transpose3d, input, output_size)
+
+
+class _LazyConv(LazyModule, _ConvNd):
+    """A convolution that learns ``in_channels`` from its first input."""
+
+    def __init__(self, out_channels: int, *args: Any, bias: bool = True, **kwargs: Any) -> None:
+        device, dtype = kwargs.get("device"), kwargs.get("dtype")
+        super().__init__(0, 0, *args, bias=False, **kwargs)  # type: ignore[misc]
+        self.out_channels = out_channels
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw new first values, once there is a shape."""
+        if not self.has_uninitialized_params() and self.in_channels != 0:
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Take the number of channels from the first input."""
+        if input.ndim not in (self.dims + 1, self.dims + 2):
+            raise RuntimeError(
+                f"Expected {self.dims + 1}D (unbatched) or {self.dims + 2}D (batched) input to"
+                f" {type(self).__name__}, but got input of size: {tuple(input.shape)}"
+            )
+        self.in_channels = input.array.shape[-self.dims - 1]
+        for name in ("in_channels", "out_channels"):
+            if getattr(self, name) % self.groups:
+                raise ValueError(f"{name} must be divisible by groups")
+        pair = (self.in_channels, self.out_channels)
+        first, second = pair if self.transposed else pair[::-1]
+        self.weight.materialize((first, second // self.groups, *self.kernel_size))
+        if self.bias is not None:
+            self.bias.materialize((self.out_channels,))
+        self.reset_parameters()
+
+
+class LazyConv1d(_LazyConv, Conv1d):
+    """:class:`Conv1d` without ``in_channels``."""
+
+    becomes = Conv1d
+
+
+class LazyConv2d(_LazyConv, Conv2d):
+    """:class:`Conv2d` without ``in_channels``."""
+
+    becomes = Conv2d
+
+
+class LazyConv3d(_LazyConv, Conv3d):
+    """:class:`Conv3d` without ``in_channels``."""
+
+    becomes = Conv3d
+
+
+class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
+    """:class:`ConvTranspose1d` without ``in_channels``."""
+
+    becomes = ConvTranspose1d
+
+
+class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
+    """:class:`ConvTranspose2d` without ``in_channels``."""
+
+    becomes = ConvTranspose2d
+
+
+class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
+    """:class:`ConvTranspose3d` without ``in_channels``."""
+
+    becomes = ConvTranspose3d

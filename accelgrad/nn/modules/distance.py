@@ -1,0 +1,33 @@
+"""Distances between vectors: CosineSimilarity and PairwiseDistance."""
+
+from __future__ import annotations
+
+from accelgrad.nn import functional as F
+from accelgrad.nn.module import Module
+from accelgrad.tensor import Tensor
+
+__all__ = ["CosineSimilarity", "PairwiseDistance"]
+
+
+class CosineSimilarity(Module):
+    """x1 · x2 / max(|x1| |x2|, eps) along ``dim``."""
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Two tensors whose shapes broadcast; the result lacks ``dim``."""
+        return F.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+class PairwiseDistance(Module):
+    """The p-norm of x1 - x2 + eps along the last dimension."""
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        super().__init__()
+        self.norm, self.eps, self.keepdim = p, eps, keepdim
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """(n, d) and (n, d) to (n,)."""
+        return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

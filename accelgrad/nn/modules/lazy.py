@@ -1,0 +1,40 @@
+"""LazyModule: layers that take their input's size from the first input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelgrad.nn.module import Module
+from accelgrad.nn.parameter import UninitializedParameter
+
+__all__ = ["LazyModule"]
+
+
+class LazyModule(Module):
+    """Mixed into a layer: its parameters get their shape in ``initialize_parameters``, before the first forward.
+
+    Afterwards the module is an ordinary one, of the class ``becomes``.
+    """
+
+    becomes: type[Module] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._first_call = self.register_forward_pre_hook(_initialize, with_kwargs=True)
+
+    def has_uninitialized_params(self) -> bool:
+        """Whether a parameter has no shape yet."""
+        return any(isinstance(one, UninitializedParameter) for one in self._parameters.values())
+
+    def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """Give the parameters their shape; written by each lazy layer."""
+        raise NotImplementedError(f"initialize_parameters is not implemented for {type(self).__name__}")
+
+
+def _initialize(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if module.has_uninitialized_params():
+        module.initialize_parameters(*args, **kwargs)
+    module._first_call.remove()
+    del module._first_call
+    if module.becomes is not None:
+        module.__class__ = module.becomes

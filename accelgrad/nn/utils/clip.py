@@ -1,0 +1,95 @@
+"""Gradients kept within bounds: clip_grad_norm_, clip_grad_value_ and their parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from accelgrad import backend, dtypes
+from accelgrad.graph import no_grad
+from accelgrad.tensor import Tensor, wrap
+
+__all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [one._grad for one in parameters if one._grad is not None]
+
+
+@no_grad()
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The ``norm_type`` norm of all tensors together, as if they were one vector.
+
+    RuntimeError where it is not finite and ``error_if_nonfinite`` is set.
+    """
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    norm_type = float(norm_type)
+    if not tensors:
+        return wrap(backend.namespace().zeros((), dtype=dtypes.get_default_dtype().numpy))
+    xp = tensors[0].xp
+    norms = [one.xp.vector_norm(one.array, norm_type) for one in tensors]
+    home = [
+        one if tensor.xp is xp else xp.from_host(tensor.xp.to_host(one))
+        for tensor, one in zip(tensors, norms, strict=True)
+    ]
+    total = wrap(xp.asarray(xp.vector_norm(xp.stack(home), norm_type)), xp)
+    if error_if_nonfinite and not math.isfinite(float(total.item())):
+        raise RuntimeError(
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be clipped."
+            " To disable this error and scale the gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
+        )
+    return total
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale the gradients by ``max_norm / total_norm`` where that is less than 1."""
+    scale = float(max_norm) / (float(total_norm.item()) + 1e-6)
+    if not scale >= 1:  # also where the norm is nan
+        for one in _gradients(parameters):
+            one.array[...] = one.array * scale
+            one._version[0] += 1
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale all gradients together so that their norm is at most ``max_norm``; returns the norm before.
+
+    Pascanu, Mikolov & Bengio 2013.
+
+    >>> from accelgrad import Tensor, nn
+    >>> x = nn.Parameter(Tensor([0.0, 0.0])); x.grad = Tensor([3.0, 4.0])
+    >>> clip_grad_norm_([x], max_norm=1.0)
+    tensor(5.)
+    >>> x.grad
+    tensor([0.6000, 0.8000])
+    """
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    total = get_total_norm(_gradients(parameters), norm_type, error_if_nonfinite)
+    clip_grads_with_norm_(parameters, max_norm, total)
+    return total
+
+
+clip_grad_norm = clip_grad_norm_
+
+
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
+    """Cut every gradient off at +-``clip_value``."""
+    clip_value = float(clip_value)
+    for one in _gradients(parameters):
+        one.array[...] = one.xp.clip(one.array, -clip_value, clip_value)
+        one._version[0] += 1

@@ -1,0 +1,31 @@
+"""Parameters as one vector, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from accelgrad.ops.join import cat
+from accelgrad.tensor import Tensor
+
+__all__ = ["parameters_to_vector", "vector_to_parameters"]
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters, flattened and joined: for line searches, averages, distances.
+
+    >>> from accelgrad import nn
+    >>> parameters_to_vector(nn.Linear(3, 2).parameters()).shape
+    accelgrad.Size([8])
+    """
+    return cat([one.reshape(-1) for one in parameters])  # type: ignore[attr-defined]
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Cut ``vec`` into the shapes of ``parameters`` and let them share its memory."""
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
+    start = 0
+    for one in parameters:
+        part = vec.array[start : start + one.array.size]
+        one.data = vec.detach()[start : start + one.array.size].reshape(one.array.shape)  # type: ignore[index]
+        start += part.size
