@@ -77,6 +77,10 @@ _LAZY = (
     "amp", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special", "transforms",
     "utils", "viz",
 )  # fmt: skip
+_LAZY_FUNCTIONS = {
+    "check": "accelgrad.checks",
+    "load": "accelgrad.serialization", "save": "accelgrad.serialization",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:
@@ -84,10 +88,10 @@ def __getattr__(name: str) -> _Any:
     ``accelgrad.utils`` ..."""
     if name in _LAZY:
         return _importlib.import_module(f"accelgrad.{name}")
-    if name in ("load", "save"):
-        return getattr(_importlib.import_module("accelgrad.serialization"), name)
+    if name in _LAZY_FUNCTIONS:
+        return getattr(_importlib.import_module(_LAZY_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'accelgrad' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "load", "save"})
+    return sorted({*globals(), *_LAZY, *_LAZY_FUNCTIONS})
