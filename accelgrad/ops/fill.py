@@ -80,7 +80,7 @@ class Copy(Primitive):
         return grad * 0.0, grad
 
 
-def _mask(name: str, input: Any, mask: Any, what: str) -> Any:
+def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
     """The raw array of a boolean tensor (backward passes a raw one)."""
     if not isinstance(mask, Tensor):
         if backend.is_array(mask):
@@ -139,7 +139,7 @@ def where(
     given = [one for one in (input, other) if isinstance(one, Tensor)]
     for one in given:
         if one.xp is not xp and one.array.ndim:
-            _mask("where", one, condition, "condition")
+            boolean("where", one, condition, "condition")
     if not given or (len(given) == 1 and not given[0].array.ndim):
         kind = result_dtype((input, other)).numpy
         input, other = (
@@ -149,10 +149,10 @@ def where(
     try:
         return Where.apply(input, other, condition=array)
     except ValueError:
-        raise _no_broadcast(array, input, other) from None
+        raise no_broadcast(array, input, other) from None
 
 
-def _no_broadcast(*operands: Any) -> RuntimeError:
+def no_broadcast(*operands: Any) -> RuntimeError:
     """PyTorch's words for shapes that do not meet, with the pair and the dimension that differ."""
     shapes = [tuple(one.shape) for one in operands if hasattr(one, "shape")]
     for first in shapes:
@@ -205,7 +205,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     >>> x.masked_fill(x > 1, float("-inf"))
     tensor([1., -inf])
     """
-    array = _mask("masked_fill", input, mask, "mask")
+    array = boolean("masked_fill", input, mask, "mask")
     if array.dtype.kind != "b":
         raise RuntimeError(
             f"masked_fill_ only supports boolean masks, but got mask with dtype {dtypes.of(array.dtype).name}"
@@ -222,7 +222,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     try:
         return MaskedFill.apply(input, value, mask=array)
     except ValueError:
-        raise _no_broadcast(input, array) from None
+        raise no_broadcast(input, array) from None
 
 
 # ------------------------------------------------------------------------------------------------ overwriting

@@ -356,20 +356,21 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------ by slices
 
 
-def slices(name: str, input: Tensor, dim: int, index: Any, error: type[Exception]) -> tuple[int, Any]:
+def slices(
+    name: str, input: Tensor, dim: int, index: Any, error: type[Exception], negative: bool = False
+) -> tuple[int, Any]:
     """``dim`` and ``index`` of index_select, index_add and their kin, checked."""
     array, shape = along(name, input, index), input.array.shape
     dim = wrap_dim(dim, len(shape))
     if array.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, but has shape {list(array.shape)}")
     size = shape[dim] if shape else 1
-    if error is IndexError and array.size and (int(array.min()) < 0 or int(array.max()) >= size):
-        raise IndexError(
-            f"index out of range in self: {name}() got {int(array.min())} to {int(array.max())} for dimension {dim} with"
-            f" size {size}"
-        )
-    if error is not IndexError:
-        check_range(array, dim, size, error=error)
+    try:
+        check_range(array, dim, size, -size if negative else 0, error)
+    except IndexError as problem:
+        if name == "index_select":
+            raise IndexError(f"index out of range in self: index_select() got {problem}") from None
+        raise IndexError(f"{name}(): {problem}") from None
     return dim, array.reshape(-1)
 
 
@@ -440,15 +441,18 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """
     same_type("index_add", input, source)
     dim, array = slices("index_add", input, dim, index, RuntimeError)
-    _check_source("index_add_", input, dim, array, source)
+    check_source("index_add_", input, dim, array, source)
     return IndexAdd.apply(input, source if alpha == 1 else source * alpha, dim=dim, index=array)  # type: ignore[operator]
 
 
-def _check_source(name: str, input: Tensor, dim: int, array: Any, source: Tensor) -> None:
+def check_source(
+    name: str, input: Tensor, dim: int, array: Any, source: Tensor, error: type[Exception] = RuntimeError
+) -> None:
+    """As many slices as indices, and the other extents equal."""
     ours, theirs = input.array.shape, source.array.shape
     extent = theirs[dim] if theirs else 1
     if array.size != extent:
-        raise RuntimeError(
+        raise error(
             f"{name}(): Number of indices ({array.size}) should be equal to source.size(dim): ({extent}), for dim: {dim}"
         )
     if ours[:dim] != theirs[:dim] or ours[dim + 1 :] != theirs[dim + 1 :]:
