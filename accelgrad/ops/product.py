@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.ops.arithmetic import Number, hang_operators, unequal_shapes
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.arithmetic import Add, Mul, Number, hang_operators, unequal_shapes
+from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
@@ -28,7 +28,9 @@ class Matmul(Primitive):
         ctx.save_for_backward(x, y)
         if x.dtype == "float16":  # NumPy would add up in float16
             return ctx.xp.matmul(x.astype("float32"), y.astype("float32")).astype("float16")
-        if y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous:  # one large product, not many small ones
+        if (
+            y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous
+        ):  # one large product, not many small ones
             z = ctx.xp.matmul(ctx.xp.reshape(x, (-1, x.shape[-1])), y)
             return ctx.xp.reshape(z, (*x.shape[:-1], y.shape[1]))
         return ctx.xp.matmul(x, y)
@@ -135,13 +137,25 @@ del Tensor.__imatmul__  # type: ignore[attr-defined]  # x @= y makes a new tenso
         sample(arg(2, 3, dtype="int64"), arg(3, 2, dtype="int64")),
     ],
     errors=[
-        (sample(arg(2, 8), arg(10, 3)), RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)"),
+        (
+            sample(arg(2, 8), arg(10, 3)),
+            RuntimeError,
+            r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)",
+        ),
         (sample(arg(2), arg(3)), RuntimeError, "inconsistent tensor size"),
         (sample(arg(2, 3), arg(2)), RuntimeError, "size mismatch, got input"),
-        (sample(arg(2, 3, 4), arg(2, 3, 4)), RuntimeError, "Expected size for first two dimensions of batch2"),
+        (
+            sample(arg(2, 3, 4), arg(2, 3, 4)),
+            RuntimeError,
+            "Expected size for first two dimensions of batch2",
+        ),
         (sample(arg(2, 3, 4), arg(3, 4, 4)), RuntimeError, r"The size of tensor a \(2\) must match"),
         (sample(arg(), arg(3)), RuntimeError, "both arguments to matmul need to be at least 1D"),
-        (sample(arg(2, 2), arg(2, 2, dtype="int64")), RuntimeError, "expected m1 and m2 to have the same dtype"),
+        (
+            sample(arg(2, 2), arg(2, 2, dtype="int64")),
+            RuntimeError,
+            "expected m1 and m2 to have the same dtype",
+        ),
     ],
 )
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -158,22 +172,16 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return Matmul.apply(input, other)
 
 
-def needs_dims(name: str, which: str, tensor: Tensor, ndim: int) -> None:
-    """RuntimeError where a tensor has another number of dimensions than ``name`` expects."""
-    if tensor.array.ndim != ndim:
-        what = {1: "1D", 2: "2D", 3: "3D"}[ndim]
-        raise RuntimeError(
-            f"{name}: {which} must be a {'matrix' if ndim == 2 else f'{what} tensor'}, got {tensor.array.ndim}-D tensor of"
-            f" shape {tuple(tensor.shape)}"
-        )
-
-
 @op(
     primitive=Matmul,
     reference=np.matmul,
     samples=[sample(arg(2, 3), arg(3, 4)), sample(arg(2, 0), arg(0, 3)), sample(arg(1, 2), arg(2, 1))],
     errors=[
-        (sample(arg(2, 3), arg(2, 3)), RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 2x3\)"),
+        (
+            sample(arg(2, 3), arg(2, 3)),
+            RuntimeError,
+            r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 2x3\)",
+        ),
         (sample(arg(2), arg(2, 3)), RuntimeError, "self must be a matrix"),
     ],
 )
@@ -186,7 +194,270 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
             [3., 3.]])
     """
     if input.array.ndim != 2:
-        raise RuntimeError(f"self must be a matrix, but mm got a tensor of shape {tuple(input.shape)}; use matmul")
+        raise RuntimeError(
+            f"self must be a matrix, but mm got a tensor of shape {tuple(input.shape)}; use matmul"
+        )
     if mat2.array.ndim != 2:
-        raise RuntimeError(f"mat2 must be a matrix, but mm got a tensor of shape {tuple(mat2.shape)}; use matmul")
+        raise RuntimeError(
+            f"mat2 must be a matrix, but mm got a tensor of shape {tuple(mat2.shape)}; use matmul"
+        )
     return Matmul.apply(input, mat2)
+
+
+@op(
+    primitive=Matmul,
+    reference=np.matmul,
+    samples=[sample(arg(2, 2, 3), arg(2, 3, 4)), sample(arg(0, 2, 3), arg(0, 3, 2))],
+    errors=[
+        (sample(arg(2, 3), arg(2, 3, 4)), RuntimeError, "batch1 must be a 3D tensor"),
+        (
+            sample(arg(2, 2, 3), arg(3, 3, 4)),
+            RuntimeError,
+            "Expected size for first two dimensions of batch2 tensor",
+        ),
+        (
+            sample(arg(2, 2, 3), arg(2, 4, 4)),
+            RuntimeError,
+            "Expected size for first two dimensions of batch2 tensor",
+        ),
+    ],
+)
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The products of two batches of matrices: (b, n, k) and (b, k, m) give (b, n, m); nothing broadcasts.
+
+    >>> import accelgrad
+    >>> accelgrad.bmm(accelgrad.ones(2, 1, 3), accelgrad.ones(2, 3, 1))
+    tensor([[[3.]],
+    <BLANKLINE>
+            [[3.]]])
+    """
+    for name, one in (("batch1", input), ("batch2", mat2)):
+        if one.array.ndim != 3:
+            raise RuntimeError(
+                f"{name} must be a 3D tensor, but bmm got one of shape {tuple(one.shape)}; use matmul"
+            )
+    a, b = input.array.shape, mat2.array.shape
+    if a[0] != b[0] or a[2] != b[1]:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}]."
+        )
+    return Matmul.apply(input, mat2)
+
+
+@op(
+    primitive=Matmul,
+    reference=np.matmul,
+    samples=[sample(arg(2, 3), arg(3)), sample(arg(2, 0), arg(0))],
+    errors=[(sample(arg(2, 3), arg(2)), RuntimeError, "size mismatch, got input"),
+            (sample(arg(2), arg(2)), RuntimeError, r"vector \+ matrix @ vector expected")],
+)  # fmt: skip
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """The product of a matrix and a vector: (n, k) and (k) give (n).
+
+    >>> import accelgrad
+    >>> accelgrad.mv(accelgrad.ones(2, 3), accelgrad.ones(3))
+    tensor([3., 3.])
+    """
+    if input.array.ndim != 2 or vec.array.ndim != 1:
+        raise RuntimeError(
+            f"vector + matrix @ vector expected, got 1, {input.array.ndim}, {vec.array.ndim}: mv takes a matrix and a vector"
+        )
+    return Matmul.apply(input, vec)
+
+
+def _vectors(name: str, input: Tensor, other: Tensor) -> None:
+    if input.array.ndim != 1 or other.array.ndim != 1:
+        raise RuntimeError(
+            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors: {name} takes two vectors;"
+            " use matmul for matrices"
+        )
+
+
+@op(
+    primitive=Matmul,
+    reference=np.dot,
+    samples=[
+        sample(arg(3), arg(3)),
+        sample(arg(0), arg(0)),
+        sample(arg(3, dtype="int64"), arg(3, dtype="int64")),
+    ],
+    errors=[
+        (sample(arg(2, 3), arg(3)), RuntimeError, "1D tensors expected, but got 2D and 1D tensors"),
+        (sample(arg(2), arg(3)), RuntimeError, "inconsistent tensor size"),
+    ],
+)
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The inner product of two vectors, as a 0-d tensor.
+
+    >>> import accelgrad
+    >>> accelgrad.dot(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    _vectors("dot", input, tensor)
+    return Matmul.apply(input, tensor)
+
+
+@op(primitive=Matmul, reference=np.vdot, samples=[sample(arg(3), arg(3))])
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """The inner product of two vectors: the same as :func:`dot`, as there are no complex tensors here.
+
+    >>> import accelgrad
+    >>> accelgrad.vdot(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    _vectors("vdot", input, other)
+    return Matmul.apply(input, other)
+
+
+@op(
+    primitive=Matmul,
+    reference=np.inner,
+    samples=[
+        sample(arg(3), arg(3)),
+        sample(arg(2, 3), arg(4, 3)),
+        sample(arg(), arg(2)),
+        sample(arg(2, 2, 3), arg(3)),
+    ],
+    errors=[(sample(arg(2, 3), arg(4)), RuntimeError, r"inner\(\) the last dimension must match")],
+)
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---); a 0-d one scales.
+
+    >>> import accelgrad
+    >>> accelgrad.inner(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
+    tensor([3., 7.])
+    """
+    if not input.array.ndim or not other.array.ndim:
+        return input * other  # type: ignore[operator]
+    if input.array.shape[-1] != other.array.shape[-1]:
+        raise RuntimeError(
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and"
+            f" {list(other.shape)}"
+        )
+    return OPS["tensordot"].call(input, other, ((-1,), (-1,)))
+
+
+@op(
+    primitive=Mul,
+    reference=np.outer,
+    samples=[sample(arg(3), arg(2)), sample(arg(0), arg(2)), sample(arg(2, dtype="int64"), arg(2))],
+    errors=[(sample(arg(2, 3), arg(3)), RuntimeError, "outer: Expected 1-D argument self, but got 2-D")],
+    aliases=("ger",),
+)
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """All products of two vectors: (n) and (m) give (n, m).
+
+    >>> import accelgrad
+    >>> accelgrad.outer(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    for name, one in (("self", input), ("vec2", vec2)):
+        if one.array.ndim != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {one.array.ndim}-D")
+    return Mul.apply(OPS["unsqueeze"].call(input, 1), vec2)
+
+
+# ------------------------------------------------------------------------------------------------ added to something
+
+
+def _added(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:
+    """``beta input + alpha product``; with beta = 0 the input is not looked at, so that its NaN do not spread."""
+    if alpha != 1:
+        product = Mul.apply(product, alpha)
+    if beta == 0:
+        return OPS["broadcast_to"].call(
+            product, tuple(np.broadcast_shapes(input.array.shape, product.array.shape))
+        )
+    return Add.apply(input if beta == 1 else Mul.apply(input, beta), product)
+
+
+def _add_reference(product: Any) -> Any:
+    return lambda x, a, b, *, beta=1, alpha=1: beta * x + alpha * product(a, b)
+
+
+@op(
+    primitive=Matmul,
+    reference=_add_reference(np.matmul),
+    samples=[
+        sample(arg(4), arg(2, 3), arg(3, 4)),
+        sample(arg(2, 4), arg(2, 3), arg(3, 4), beta=0.5, alpha=2),
+        sample(arg(2, 1), arg(2, 0), arg(0, 4)),
+    ],
+    errors=[(sample(arg(3), arg(2, 8), arg(10, 3)), RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)")],
+    inplace=True,
+)  # fmt: skip
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * (mat1 @ mat2)``; ``input`` broadcasts to the product.
+
+    >>> import accelgrad
+    >>> accelgrad.addmm(accelgrad.ones(2), accelgrad.ones(2, 3), accelgrad.ones(3, 2))
+    tensor([[4., 4.],
+            [4., 4.]])
+    """
+    return _added(input, mm(mat1, mat2), beta, alpha)
+
+
+@op(
+    primitive=Matmul,
+    reference=_add_reference(np.matmul),
+    samples=[sample(arg(2), arg(2, 3), arg(3)), sample(arg(2), arg(2, 3), arg(3), beta=0, alpha=2)],
+    inplace=True,
+)
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * (mat @ vec)``; ``input`` broadcasts to the product.
+
+    >>> import accelgrad
+    >>> accelgrad.addmv(accelgrad.ones(2), accelgrad.ones(2, 3), accelgrad.ones(3))
+    tensor([4., 4.])
+    """
+    return _added(input, mv(mat, vec), beta, alpha)
+
+
+@op(
+    primitive=Mul,
+    reference=_add_reference(np.outer),
+    samples=[sample(arg(2, 3), arg(2), arg(3)), sample(arg(3), arg(2), arg(3), beta=2, alpha=0.5)],
+    inplace=True,
+)
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * outer(vec1, vec2)``; ``input`` broadcasts to the product.
+
+    >>> import accelgrad
+    >>> accelgrad.addr(accelgrad.ones(2, 2), accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([3.0, 4.0]))
+    tensor([[4., 5.],
+            [7., 9.]])
+    """
+    return _added(input, outer(vec1, vec2), beta, alpha)
+
+
+@op(
+    primitive=Matmul,
+    reference=_add_reference(np.matmul),
+    samples=[sample(arg(2, 2, 4), arg(2, 2, 3), arg(2, 3, 4)), sample(arg(4), arg(2, 2, 3), arg(2, 3, 4), beta=2, alpha=0.5)],
+    inplace=True,
+)  # fmt: skip
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * bmm(batch1, batch2)``; ``input`` broadcasts to the product.
+
+    >>> import accelgrad
+    >>> accelgrad.baddbmm(accelgrad.ones(1), accelgrad.ones(1, 1, 3), accelgrad.ones(1, 3, 1))
+    tensor([[[4.]]])
+    """
+    return _added(input, bmm(batch1, batch2), beta, alpha)
+
+
+@op(
+    primitive=Matmul,
+    reference=_add_reference(lambda a, b: np.matmul(a, b).sum(0)),
+    samples=[sample(arg(2, 4), arg(3, 2, 3), arg(3, 3, 4)), sample(arg(4), arg(3, 2, 3), arg(3, 3, 4), beta=2, alpha=0.5)],
+    inplace=True,
+)  # fmt: skip
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """``beta * input + alpha * bmm(batch1, batch2).sum(0)``; ``input`` broadcasts to the sum.
+
+    >>> import accelgrad
+    >>> accelgrad.addbmm(accelgrad.ones(1, 1), accelgrad.ones(2, 1, 3), accelgrad.ones(2, 3, 1))
+    tensor([[7.]])
+    """
+    return _added(input, OPS["sum"].call(bmm(batch1, batch2), 0), beta, alpha)
