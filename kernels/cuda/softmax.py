@@ -12,8 +12,8 @@ from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, r
 from accelgrad.kernels.cuda.warp import add, block_reduce, larger
 
 __all__ = [
-    "log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward", "softmax_cross_entropy",
-    "softmax_cross_entropy_backward",
+    "log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward",
+    "softmax_cross_entropy", "softmax_cross_entropy_backward",
 ]  # fmt: skip
 
 sum_of_block, max_of_block = block_reduce(add), block_reduce(larger)
