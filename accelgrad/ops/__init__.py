@@ -4,8 +4,8 @@ import importlib
 
 FAMILIES = (
     "convert", "create", "arithmetic", "elementwise", "trigonometry", "rounding", "bitwise", "pairs",
-    "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction", "einsum", "linalg", "shape",
-    "index", "join", "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "pick",
+    "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction",
+    "einsum", "linalg", "decomposition", "shape", "index", "join", "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
     "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss",
     "conv", "pool", "avg_pool", "norm", "embedding", "dropout", "attention", "recurrent", "sampling",
     "reading",

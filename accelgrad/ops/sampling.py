@@ -16,7 +16,7 @@ import numpy as np
 from accelgrad import backend, dtypes, random
 from accelgrad.dtypes import dtype as DType
 from accelgrad.ops.create import extents, kind_of, made
-from accelgrad.ops.registry import op
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive, assign
 from accelgrad.random import Generator
 from accelgrad.tensor import Tensor, wrap
@@ -231,6 +231,205 @@ def randint_like(
     )
 
 
+# ------------------------------------------------------------------------------------------------ by parameters
+
+
+class Bernoulli(Primitive):
+    """y = 1 with probability p, else 0;  dL/dp = 0, as PyTorch has it."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Any, *, chance: Any) -> Any:
+        return (chance < p).astype(p.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * 0.0
+
+
+@op(primitive=Bernoulli, samples=[sample(arg(2, 3, low=0, high=1))], random=True, differentiable=False)
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that ``input`` gives (or with ``p`` everywhere), else 0.
+
+    RuntimeError where a probability is not in [0, 1].
+
+    >>> import accelgrad
+    >>> accelgrad.bernoulli(accelgrad.tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
+    array, xp = input.array, input.xp
+    if p is not None:
+        if not 0 <= p <= 1:
+            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+        hits = draws(generator).random(array.shape, dtype=np.float32) < p
+        return wrap(xp.from_host(np.asarray(hits).astype(array.dtype)), xp)
+    _floating("bernoulli_tensor_cpu_p_", array.dtype)
+    if array.size and not (float(array.min()) >= 0 and float(array.max()) <= 1):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true: probabilities lie in [0, 1]")
+    chance = draws(generator).random(array.shape)
+    return Bernoulli.apply(input, chance=xp.from_host(np.asarray(chance)))
+
+
+@op(
+    method=False,
+    samples=[sample(arg(4, requires_grad=False), arg(4, low=0.1, requires_grad=False))],
+    random=True,
+    differentiable=False,
+)
+def normal(
+    mean: Tensor | Number,
+    std: Tensor | Number = 1.0,
+    size: Sequence[int] | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal random numbers with the given means and deviations (tensors, which broadcast, or numbers with ``size``).
+
+    >>> import accelgrad
+    >>> accelgrad.normal(0.0, 1.0, (2, 3)).shape
+    accelgrad.Size([2, 3])
+    """
+    given = [one for one in (mean, std) if isinstance(one, Tensor)]
+    lowest = std.array.min() if isinstance(std, Tensor) and std.array.size else std
+    if not isinstance(lowest, Tensor) and float(lowest) < 0:
+        raise RuntimeError(f"normal expects all elements of std >= 0.0, but found std {float(lowest)}")
+    if not given:
+        if size is None:
+            raise TypeError("normal() of two numbers needs a size")
+        xp, kind = backend.namespace(device), kind_of(dtype)
+        values = gaussian(draws(generator), extents((size,)), _floating("normal_kernel_cpu", kind))
+        return made(xp.from_host(np.asarray(values * std + mean, dtype=kind)), xp, requires_grad)
+    xp = given[0].xp
+    shape = np.broadcast_shapes(*[one.array.shape for one in given])
+    values = xp.from_host(gaussian(draws(generator), shape, given[0].array.dtype))
+    scale, shift = (one.array if isinstance(one, Tensor) else one for one in (std, mean))
+    return made(xp.asarray(values * scale + shift), xp, requires_grad)
+
+
+@op(
+    samples=[sample(arg(2, 3, low=0, high=9, requires_grad=False))],
+    random=True,
+    differentiable=False,
+    out=False,
+)
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts of the Poisson distribution whose rates ``input`` gives.
+
+    >>> import accelgrad
+    >>> accelgrad.poisson(accelgrad.zeros(2))
+    tensor([0., 0.])
+    """
+    rates = input.xp.to_host(input.array)
+    if rates.size and not rates.min() >= 0:
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+    counts = np.asarray(draws(generator).poisson(rates)).astype(input.array.dtype)
+    return wrap(input.xp.from_host(counts), input.xp)
+
+
+@op(
+    samples=[
+        sample(arg(4, low=0.1, requires_grad=False), 2),
+        sample(arg(2, 3, low=0.1, requires_grad=False), 5, True),
+    ],
+    errors=[
+        (sample(arg(3, low=0), 4), RuntimeError, "cannot sample n_sample > prob_dist.size"),
+        (sample(arg(3, low=0), 0), RuntimeError, "cannot sample n_sample <= 0 samples"),
+        (
+            sample(arg(2, values=[-1, 1]), 1),
+            RuntimeError,
+            r"probability tensor contains either `inf`, `nan` or element < 0",
+        ),
+        (sample(arg(2, values=[0, 0]), 1), RuntimeError, "invalid multinomial distribution"),
+        (sample(arg(1, 1, 2, low=0), 1), RuntimeError, "prob_dist must be 1 or 2 dim"),
+    ],
+    random=True,
+    differentiable=False,
+)
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Indices drawn with probabilities proportional to each row of ``input``: (samples,) or (rows, samples), int64.
+
+    Without ``replacement`` an index comes once a row: the largest of ``p / e``, e exponential random numbers, are taken.
+    Source: Efraimidis & Spirakis 2006, algorithm A.
+
+    >>> import accelgrad
+    >>> accelgrad.multinomial(accelgrad.tensor([0.0, 3.0]), 2, replacement=True)
+    tensor([1, 1])
+    """
+    weights = np.asarray(input.xp.to_host(input.array), dtype=np.float64)
+    if weights.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > weights.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    rows = np.atleast_2d(weights)
+    totals = rows.sum(axis=1, keepdims=True)
+    if not (totals > 0).all():
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    if not replacement and ((rows > 0).sum(axis=1) < num_samples).any():
+        raise RuntimeError(
+            "invalid multinomial distribution (with replacement=False, not enough non-negative category to sample)"
+        )
+    rng = draws(generator)
+    if replacement:
+        bounds = np.cumsum(rows / totals, axis=1)
+        bounds /= bounds[:, -1:]
+        chance = rng.random((rows.shape[0], num_samples))
+        found = [np.searchsorted(bound, c, side="right") for bound, c in zip(bounds, chance, strict=True)]
+        index = np.stack(found) if found else np.zeros((0, num_samples), np.int64)
+    else:
+        scores = rows / rng.standard_exponential(rows.shape)
+        index = np.argsort(-scores, axis=1, kind="stable")[:, :num_samples]
+    index = index.astype(np.int64).reshape((*weights.shape[:-1], num_samples))
+    return wrap(input.xp.from_host(np.ascontiguousarray(index)), input.xp)
+
+
+# ------------------------------------------------------------------------------------------------ states
+
+
+@op(method=False, out=False, differentiable=False)
+def get_rng_state() -> Tensor:
+    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`.
+
+    >>> import accelgrad
+    >>> state = accelgrad.get_rng_state()
+    >>> a = accelgrad.rand(2)
+    >>> accelgrad.set_rng_state(state)
+    >>> bool((accelgrad.rand(2) == a).all())
+    True
+    """
+    return wrap(random.default_generator.get_state(), backend.CPU)
+
+
+@op(method=False, out=False, differentiable=False)
+def set_rng_state(new_state: Tensor) -> None:
+    """Return the default generator to a state taken by :func:`get_rng_state`."""
+    random.default_generator.set_state(new_state)
+
+
+@op(method=False, out=False, differentiable=False)
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+    """A ``with`` block after which the default generator is as it was before.
+
+    >>> import accelgrad
+    >>> with accelgrad.fork_rng():
+    ...     _ = accelgrad.manual_seed(1)
+    """
+    before = random.default_generator.get_state()
+    try:
+        yield
+    finally:
+        if enabled:
+            random.default_generator.set_state(before)
+
+
 # ------------------------------------------------------------------------------------------------ in place
 
 
@@ -280,3 +479,108 @@ def normal_(
     if mean:
         values += mean
     return _overwrite(input, values)
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.bernoulli_")
+def bernoulli_(input: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Filled with 1 with probability ``p`` (a number, or a tensor that broadcasts), else 0, in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).bernoulli_(1.0)
+    tensor([1., 1.])
+    """
+    if isinstance(p, Tensor):
+        wanted = np.broadcast_to(p.xp.to_host(p.array), input.array.shape)
+        return _overwrite(input, np.asarray(draws(generator).random(input.array.shape) < wanted))
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    return _overwrite(input, np.asarray(draws(generator).random(input.array.shape, dtype=np.float32) < p))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.exponential_")
+def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
+    """Filled with random numbers of the exponential distribution with rate ``lambd``, in place.
+
+    >>> import accelgrad
+    >>> float(accelgrad.zeros(9).exponential_().array.min()) >= 0
+    True
+    """
+    kind = _floating("exponential", input.array.dtype)
+    if lambd <= 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    drawn = np.float32 if kind == np.float16 else kind
+    values = np.asarray(draws(generator).standard_exponential(input.array.shape, dtype=drawn))
+    return _overwrite(input, values / lambd)
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.random_")
+def random_(
+    input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with random integers in [``from_``, ``to``), or [0, ``from_``), or the whole range of the type, in place.
+
+    >>> import accelgrad
+    >>> int(accelgrad.zeros(9).random_(3).array.max()) < 3
+    True
+    """
+    kind = input.array.dtype
+    if to is None and from_:
+        from_, to = 0, from_
+    if to is None:
+        digits = {2: 11, 4: 24, 8: 53}
+        to = (
+            2 ** digits[kind.itemsize] + 1
+            if kind.kind == "f"
+            else 2
+            if kind.kind == "b"
+            else np.iinfo(kind).max
+        )
+    if from_ >= to:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={from_} >= to={to}")
+    return _overwrite(input, np.asarray(draws(generator).integers(from_, to, input.array.shape)))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.log_normal_")
+def log_normal_(
+    input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with exponentials of normal random numbers, in place.
+
+    >>> import accelgrad
+    >>> float(accelgrad.zeros(9).log_normal_().array.min()) > 0
+    True
+    """
+    _floating("log_normal", input.array.dtype)
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    return _overwrite(input, np.exp(draws(generator).standard_normal(input.array.shape) * std + mean))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.cauchy_")
+def cauchy_(
+    input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with random numbers of the Cauchy distribution, in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).cauchy_().shape
+    accelgrad.Size([2])
+    """
+    _floating("cauchy", input.array.dtype)
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    return _overwrite(input, np.asarray(draws(generator).standard_cauchy(input.array.shape) * sigma + median))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.geometric_")
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Filled with the number of throws until the first success of probability ``p``: 1, 2, ..., in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).geometric_(0.999999999).shape
+    accelgrad.Size([2])
+    """
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    chance = draws(generator).random(input.array.shape)
+    return _overwrite(input, np.asarray(np.ceil(np.log1p(-chance) / math.log1p(-p)).clip(min=1)))
