@@ -62,7 +62,8 @@ class Kernel:
 
 _kernels: dict[tuple[str, str], list[Kernel]] = {}
 missing: dict[tuple[str, str], str] = {}
-"""Why the kernels of a (device, file) cannot be used here: ``{("cpu", "reduce"): "ImportError: ..."}``."""
+"""Why the kernels of a (device, file) or (device, name) cannot be used: ``{("cpu", "reduce"): "ImportError:
+..."}``."""
 
 
 def always(*args: Any, **kwargs: Any) -> bool:
@@ -232,8 +233,8 @@ def _dispatcher(
         nonlocal entries, waits
         try:
             size = x.size
-        except AttributeError:  # the arrays of an optimizer's step; a Python number counts as nothing
-            size = sum([y.size for y in x]) if type(x) is list else -1
+        except AttributeError:  # the arrays of an optimizer's step; Python numbers are no matter for a kernel
+            size = sum([y.size for y in x]) if type(x) is list and x and hasattr(x[0], "size") else -1
         if size >= least:
             if entries is None:
                 if waits and "numba" not in sys.modules:
@@ -242,7 +243,15 @@ def _dispatcher(
                 entries = load(name, kind)
             for entry in entries:
                 if entry.accepts(x, *args, **kwargs) and (every or entry.faster(x, *args, **kwargs)):
-                    result = entry.call(x, *args, **kwargs)
+                    try:
+                        result = entry.call(x, *args, **kwargs)
+                    except Exception as error:
+                        if not type(error).__module__.startswith("numba."):
+                            raise
+                        # It could not be compiled here, so nothing was written yet, and never will be.
+                        missing[(kind, name)] = f"{type(error).__name__}: {error}"
+                        entries = []
+                        break
                     if result is not NotImplemented:
                         return result
         return base(x, *args, **kwargs)
@@ -257,8 +266,8 @@ def report(device: str = "cpu") -> Iterator[tuple[str, str, str]]:
         entries = [] if _mode == "off" else load(name, device)
         if _mode == "off":
             yield name, "array module", "kernels are off"
-        elif (device, file) in missing:
-            yield name, "array module", missing[(device, file)]
+        elif reason := missing.get((device, file)) or missing.get((device, name)):
+            yield name, "array module", reason
         elif _mode == "numba":
             yield name, "numba", f"{len(entries)} kernel(s), wherever they accept"
         elif least is None:

@@ -144,8 +144,8 @@ def erfinv(xp: Any, y: Any) -> Any:
 
 
 def _zeta_minus_one(s: int) -> float:
-    """zeta(s) - 1 for an integer s >= 2, by Euler-Maclaurin from 20 on."""
-    n = 20
+    """zeta(s) - 1 for an integer s >= 2, by Euler-Maclaurin from 60 on."""
+    n = 60
     head = math.fsum(k**-s for k in range(2, n))
     tail = (
         n ** (1 - s) / (s - 1)

@@ -127,15 +127,18 @@ def accepts(x: Any, axis: Any = None, keepdims: bool = False) -> bool:
     )
 
 
+def across_rows(x: np.ndarray, axis: int | None = None, **options: Any) -> bool:
+    """NumPy searches a contiguous run with vectors, but anything else one number at a time."""
+    return axis is not None and axis % x.ndim != x.ndim - 1
+
+
 def _kernel(name: str, largest: bool) -> Callable[..., Any]:
     def argument(x: np.ndarray, axis: int | None = None, *, keepdims: bool = False) -> Any:
         return search(x, axis, keepdims, largest)
 
     argument.__name__ = argument.__qualname__ = name
     argument.__doc__ = f"``numpy.{name}``; the loop nest stands at the top of this file."
-    return kernel(
-        name, "cpu", accepts=only_these(accepts), faster=lambda x, *args, **options: x.size >= 1 << 14
-    )(argument)
+    return kernel(name, "cpu", accepts=only_these(accepts), faster=across_rows)(argument)
 
 
 argmax = _kernel("argmax", True)

@@ -29,6 +29,8 @@ __all__ = ["cache_folder", "jit"]
 CONTRACT = {"contract"}
 REASSOCIATE = {"contract", "reassoc", "nsz"}
 
+config: Any = numba.config
+
 _KEEP_SECONDS = 30 * 24 * 3600
 
 
@@ -61,8 +63,8 @@ def _fingerprint() -> str:
 
 def _find_cache_folder() -> str | None:
     roots: list[pathlib.Path] = []
-    if numba.config.CACHE_DIR:  # the user's NUMBA_CACHE_DIR
-        roots.append(pathlib.Path(numba.config.CACHE_DIR))
+    if config.CACHE_DIR:  # the user's NUMBA_CACHE_DIR
+        roots.append(pathlib.Path(config.CACHE_DIR))
     else:
         with contextlib.suppress(RuntimeError):  # no home folder
             roots.append(user_cache())
@@ -105,13 +107,13 @@ def jit(fastmath: set[str] | bool = False, **options: Any) -> Callable[[Callable
         folder = cache_folder()
         if folder is None:
             return numba.njit(**settings)(function)
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = folder  # read while the decorator runs
+        before = config.CACHE_DIR
+        config.CACHE_DIR = folder  # read while the decorator runs
         try:
             return numba.njit(cache=True, **settings)(function)
         except RuntimeError:  # the folder went away since it was checked
             return numba.njit(**settings)(function)
         finally:
-            numba.config.CACHE_DIR = before
+            config.CACHE_DIR = before
 
     return decorate

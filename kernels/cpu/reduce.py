@@ -1,16 +1,15 @@
 """Reductions over any axes of arrays of any strides: sum, mean, prod, max, min, var, logsumexp, norms.
 
 Every array is seen as three nested groups of dimensions: what is kept outside, what is reduced outside, and
-    the
-innermost run, which is either reduced (each run gives one number) or kept (each run is added to a row of
+the innermost run, which is either reduced (each run gives one number) or kept (each run is added to a row of
 numbers).
 
     for o in kept:                             # cut into pieces for the threads
         for r in reduced:
             for i in run:  total[o] op= x[o, r, i]        or        for i in run:  total[o, i] op= x[o, r, i]
 
-A float32 sum is taken in float32 only over short blocks; the sums of the blocks are added in float64, so
-its error does not grow with the length.
+Every total is a float64, whatever the array: the error of a float32 sum does not grow with its length.  Long
+float64 runs are summed in blocks, and the sums of the blocks are added with compensation.
 """
 
 from __future__ import annotations
@@ -32,9 +31,8 @@ __all__ = ["logsumexp", "mean", "reduce", "simple", "var", "vector_norm"]
 
 SUM, SQUARES, DEVIATIONS, SIZES, EXPONENTIALS, PROD, MAX, MIN, LARGEST, SMALLEST = range(10)
 
-BLOCK = 512  # numbers that are summed in their own dtype
+BLOCK = 512  # numbers that are summed without compensation
 PARALLEL = 1 << 18  # elements from which a second thread pays: some 50 microseconds of one core
-FASTER = 1 << 15  # elements from which the kernel was measured to beat NumPy, its preparation included
 
 
 @jit()
@@ -62,24 +60,24 @@ def join(op, a, b):
 
 
 @jit(REASSOCIATE)
-def block_sum(op, x, shift, zero):
-    """The sum over a short contiguous block of x, of (x - shift)^2, |x| or exp(x - shift)."""
-    total = zero
+def block_sum(op, x, shift):
+    """The sum over a short contiguous block of x, of (x - shift)^2, |x| or exp(x - shift), in float64."""
+    total = 0.0
     if op == SUM:
         for i in range(x.size):
-            total += x[i]
+            total += np.float64(x[i])
     elif op == SQUARES:
         for i in range(x.size):
-            total += x[i] * x[i]
+            total += np.float64(x[i]) * np.float64(x[i])
     elif op == DEVIATIONS:
         for i in range(x.size):
-            total += (x[i] - shift) * (x[i] - shift)
+            total += np.float64(x[i] - shift) * np.float64(x[i] - shift)
     elif op == SIZES:
         for i in range(x.size):
-            total += abs(x[i])
+            total += np.float64(abs(x[i]))
     else:
         for i in range(x.size):
-            total += exp(x[i] - shift)
+            total += np.float64(exp(x[i] - shift))
     return total
 
 
@@ -113,12 +111,12 @@ def block_product(x):
 
 
 @jit()
-def reduce_block(op, x, shift, zero):
+def reduce_block(op, x, shift):
     if op == PROD:
         return block_product(x)
     if op >= MAX:
         return np.float64(block_extreme(op, x))
-    return np.float64(block_sum(op, x, shift, zero))
+    return block_sum(op, x, shift)
 
 
 @jit()
@@ -156,7 +154,7 @@ def runs_reduced(
                     for i in range(n):
                         gathered[i] = load(run + (first + i) * step, zero)
                     block = gathered[:n]
-                value = reduce_block(op, block, shift, zero)
+                value = reduce_block(op, block, shift)
                 if op >= PROD:
                     total = join(op, total, value)
                 else:  # Neumaier's compensated sum: what the addition rounds away is kept apart
@@ -172,39 +170,38 @@ def runs_reduced(
 
 
 @jit()
-def add_run(op, total, x, shift, has_shift):
-    """total[i] op= x[i] for a contiguous run."""
-    n = total.size
+def add_run(op, total, x, shift):
+    """total[i] op= x[i] for a contiguous run; the totals are float64."""
     if op == SUM:
-        for i in range(n):
-            total[i] += x[i]
+        for i in range(x.size):
+            total[i] += np.float64(x[i])
     elif op == SQUARES:
-        for i in range(n):
-            total[i] += x[i] * x[i]
+        for i in range(x.size):
+            total[i] += np.float64(x[i]) * np.float64(x[i])
     elif op == DEVIATIONS:
-        for i in range(n):
-            total[i] += (x[i] - shift[i]) * (x[i] - shift[i])
+        for i in range(x.size):
+            total[i] += np.float64(x[i] - shift[i]) * np.float64(x[i] - shift[i])
     elif op == SIZES:
-        for i in range(n):
-            total[i] += abs(x[i])
+        for i in range(x.size):
+            total[i] += np.float64(abs(x[i]))
     elif op == EXPONENTIALS:
-        for i in range(n):
-            total[i] += exp(x[i] - shift[i])
+        for i in range(x.size):
+            total[i] += np.float64(exp(x[i] - shift[i]))
     elif op == PROD:
-        for i in range(n):
-            total[i] *= x[i]
+        for i in range(x.size):
+            total[i] *= np.float64(x[i])
     elif op == MAX:
-        for i in range(n):
-            total[i] = maximum(total[i], x[i])
+        for i in range(x.size):
+            total[i] = maximum(total[i], np.float64(x[i]))
     elif op == MIN:
-        for i in range(n):
-            total[i] = minimum(total[i], x[i])
+        for i in range(x.size):
+            total[i] = minimum(total[i], np.float64(x[i]))
     elif op == LARGEST:
-        for i in range(n):
-            total[i] = maximum(total[i], abs(x[i]))
+        for i in range(x.size):
+            total[i] = maximum(total[i], np.float64(abs(x[i])))
     else:
-        for i in range(n):
-            total[i] = minimum(total[i], abs(x[i]))
+        for i in range(x.size):
+            total[i] = minimum(total[i], np.float64(abs(x[i])))
 
 
 @jit()
@@ -219,38 +216,16 @@ def runs_kept(start, stop, op, x, kept, kept_steps, reduced, reduced_steps, leng
     for n in reduced:
         count *= n
     chunks = (length + chunk - 1) // chunk
-    few = 32 if op < PROD or (op == PROD and size == 4) else count  # rows that are added in x's own dtype
-    if op == PROD:
-        few = 1
-    memory = np.empty(chunk * size, np.uint8)
-    partial = carray(pointer(memory.ctypes.data, zero), (chunk,))
-    nothing = start_of(op)
     for unit in range(start, stop):
         o, first = unit // chunks, unit % chunks * chunk
         n = min(chunk, length - first)
+        begin = o * length + first
         address = x + place(o, kept, kept_steps) + first * size
-        total = out[o * length + first : o * length + first + n]
-        total[:] = nothing
-        part = partial[:n]
-        for r0 in range(0, count, few):
-            for i in range(n):
-                part[i] = nothing
-            for r in range(r0, min(r0 + few, count)):
-                run = carray(pointer(address + place(r, reduced, reduced_steps), zero), (n,))
-                if shifts.size:
-                    add_run(op, part, run, shifts[o * length + first : o * length + first + n], True)
-                else:
-                    add_run(op, part, run, part, False)
-            if op < PROD:
-                for i in range(n):
-                    total[i] += part[i]
-            elif op == PROD:
-                for i in range(n):
-                    total[i] *= part[i]
-            else:
-                for i in range(n):
-                    total[i] = join(op, total[i], np.float64(part[i]))
-    return memory[0]
+        total, shift = out[begin : begin + n], shifts[begin : begin + n] if shifts.size else shifts
+        total[:] = start_of(op)
+        for r in range(count):
+            run = carray(pointer(address + place(r, reduced, reduced_steps), zero), (n,))
+            add_run(op, total, run, shift)
 
 
 ZERO = {"f": np.float32(0), "d": np.float64(0)}
@@ -259,7 +234,8 @@ ZERO = {"f": np.float32(0), "d": np.float64(0)}
 def merged(dimensions: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and strides of a group of dimensions (stride, size, axis), neighbours made one where they can
     be."""
-    sizes, steps = [], []
+    sizes: list[int] = []
+    steps: list[int] = []
     for stride, size, _ in dimensions:
         if steps and steps[-1] == stride * size:
             sizes[-1] *= size
@@ -393,8 +369,14 @@ def only_these(accepts: Callable[..., bool]) -> Callable[..., bool]:
     return answer
 
 
-def faster(x: np.ndarray, *args: Any, **options: Any) -> bool:
-    return x.size >= FASTER
+def long_rows(x: np.ndarray, axis: Any = None, *args: Any, **options: Any) -> bool:
+    """Whether long contiguous rows are reduced: there NumPy works with one thread, and for ``prod`` and
+    ``var`` with one number at a time.  It is as fast as we are where rows are added to each other, or where
+    they are short."""
+    if not x.flags.c_contiguous:
+        return False
+    last = x.ndim - 1
+    return axis is None or (x.shape[-1] >= 256 and last in (as_axes(axis, x.ndim) or ()))
 
 
 def finish(result: np.ndarray, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -414,7 +396,7 @@ def simple(name: str, op: int) -> Callable[..., Any]:
 
     reduction.__name__ = reduction.__qualname__ = name
     reduction.__doc__ = f"``numpy.{name}`` over ``axis``; the loop nest stands at the top of this file."
-    return kernel(name, "cpu", accepts=only_these(accepts), faster=faster)(reduction)
+    return kernel(name, "cpu", accepts=only_these(accepts), faster=long_rows)(reduction)
 
 
 simple("sum", SUM)
@@ -423,7 +405,7 @@ simple("max", MAX)
 simple("min", MIN)
 
 
-@kernel("mean", "cpu", accepts=only_these(accepts), faster=faster)
+@kernel("mean", "cpu", accepts=only_these(accepts), faster=long_rows)
 def mean(x: np.ndarray, axis: Any = None, *, keepdims: bool = False) -> Any:
     """``sum(x) / n``."""
     axes = as_axes(axis, x.ndim) or ()
@@ -438,7 +420,7 @@ def accepts_var(
     return math.prod(x.shape[i] for i in as_axes(axis, x.ndim) or ()) > ddof + correction
 
 
-@kernel("var", "cpu", accepts=only_these(accepts_var), faster=faster)
+@kernel("var", "cpu", accepts=only_these(accepts_var), faster=long_rows)
 def var(
     x: np.ndarray, axis: Any = None, *, ddof: float = 0, correction: float = 0, keepdims: bool = False
 ) -> Any:
@@ -454,7 +436,7 @@ def var(
     return finish(total / (n - ddof - correction), x, axes, keepdims)
 
 
-@kernel("logsumexp", "cpu", accepts=only_these(accepts), faster=faster)
+@kernel("logsumexp", "cpu", accepts=only_these(accepts))
 def logsumexp(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> Any:
     """``m + log(sum(exp(x - m)))`` with the maximum m; an infinite m is the answer itself."""
     axes = as_axes(axis, x.ndim) or ()
@@ -472,7 +454,7 @@ def accepts_norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = Fals
     return ord in NORMS and accepts(x, axis)
 
 
-@kernel("vector_norm", "cpu", accepts=only_these(accepts_norm), faster=faster)
+@kernel("vector_norm", "cpu", accepts=only_these(accepts_norm))
 def vector_norm(x: np.ndarray, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
     """The 1-, 2-, inf- or -inf-norm over ``axis``."""
     axes = as_axes(axis, x.ndim) or ()

@@ -216,7 +216,8 @@ def _transposer(which: int) -> Callable[..., Any]:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             writer = _Writer(builder, like)
-            _transpose_panel(writer, *args[:4], TILES[writer.size][which])
+            target, source, count, stride = args[:4]
+            _transpose_panel(writer, target, source, count, stride, TILES[writer.size][which])
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 4, like), generate
