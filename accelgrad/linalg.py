@@ -1,0 +1,21 @@
+"""``accelgrad.linalg``: linear algebra under PyTorch's names, gathered from the registry of operations."""
+
+from __future__ import annotations
+
+from accelgrad.ops.linalg import LinAlgError as LinAlgError
+from accelgrad.ops.registry import OPS
+
+__all__ = ["LinAlgError"]
+
+_ELSEWHERE = {"matmul": "matmul", "matrix_power": "matrix_power", "multi_dot": "chain_matmul"}
+"""Functions that also have a name outside of this namespace."""
+
+for _name, _path in _ELSEWHERE.items():
+    if _path in OPS:
+        globals()[_name] = OPS[_path].call
+        __all__.append(_name)
+for _entry in OPS.values():
+    if _entry.namespace == "linalg":
+        for _name in (_entry.name, *_entry.aliases):
+            globals()[_name] = _entry.call
+            __all__.append(_name)
