@@ -50,6 +50,8 @@ from accelgrad.graph import (
 )
 from accelgrad.kernels import get_num_threads, set_num_threads
 from accelgrad.ops.registry import OPS as _OPS
+from accelgrad.ops.typed import TYPED as _TYPED
+from accelgrad.printing import get_printoptions, printoptions, set_printoptions
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 from accelgrad.tensor import Size, Tensor
 
@@ -58,10 +60,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device", "double",
     "dtype", "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device",
-    "get_default_dtype", "get_num_threads", "half", "iinfo", "inference_mode", "initial_seed", "int",
+    "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo", "inference_mode", "initial_seed", "int",
     "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "kernels", "long",
-    "manual_seed", "no_grad", "ops", "promote_types", "seed", "set_default_device", "set_default_dtype",
-    "set_grad_enabled", "set_num_threads", "short", "uint8",
+    "manual_seed", "no_grad", "ops", "printoptions", "promote_types", "seed", "set_default_device", "set_default_dtype",
+    "set_grad_enabled", "set_num_threads", "set_printoptions", "short", "uint8",
 ]  # fmt: skip
 
 # The operations that have no namespace of their own; accelgrad/__init__.pyi lists them for editors.
@@ -70,6 +72,9 @@ for _entry in _OPS.values():
         for _name in (_entry.name, *_entry.aliases):
             globals()[_name] = _entry.call
             __all__.append(_name)
+
+globals().update(_TYPED)  # FloatTensor, LongTensor and their kin
+__all__ += _TYPED
 
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 

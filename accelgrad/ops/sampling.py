@@ -54,7 +54,7 @@ def gaussian(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -
 
 def _floating(name: str, kind: np.dtype) -> np.dtype:
     if kind.kind != "f":
-        raise RuntimeError(f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'")
     return kind
 
 
