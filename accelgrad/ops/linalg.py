@@ -243,7 +243,7 @@ SQUARE = [sample(regular(3)), sample(regular(2, batch=(2,))), sample(regular(1))
     samples=SQUARE,
     errors=[NOT_SQUARE, TOO_FLAT, INTEGERS, (sample(SINGULAR), LinAlgError, "the input matrix is singular")],
     namespace="linalg",
-    method="inverse",
+    method=False,
 )
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices (..., n, n); LinAlgError where a matrix is singular.
@@ -318,7 +318,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     samples=[*SQUARE, sample(SINGULAR), sample(arg(3, 3, values=[[1.0, 2, 3], [4, 5, 6], [7, 8, 10]])), sample(arg(0, 0))],
     errors=[NOT_SQUARE, TOO_FLAT],
     namespace="linalg",
-    method="det",
+    method=False,
 )  # fmt: skip
 def det(A: Tensor) -> Tensor:
     """The determinant of square matrices (..., n, n).  Its gradient exists for singular matrices too.
@@ -340,7 +340,7 @@ _SLOGDET = named("linalg_slogdet", "sign", "logabsdet")
     samples=SQUARE,
     errors=[NOT_SQUARE],
     namespace="linalg",
-    method="slogdet",
+    method=False,
 )
 def slogdet(A: Tensor) -> Any:
     """The sign and the logarithm of the absolute determinant, as a named tuple (sign, logabsdet): it does not overflow.
@@ -387,7 +387,7 @@ POSITIVE = [
     samples=[*POSITIVE, sample(regular(3, symmetric=True), upper=True)],
     errors=[NOT_SQUARE, (sample(SINGULAR), LinAlgError, "the input is not positive-definite")],
     namespace="linalg",
-    method="cholesky",
+    method=False,
 )
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with ``A = L L'`` for symmetric positive-definite A; with ``upper`` its transpose.
