@@ -1,0 +1,201 @@
+"""Every layer against PyTorch's: the same weights in, the same outputs and gradients out."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import accelgrad
+from accelgrad import nn
+
+torch = pytest.importorskip("torch")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    common_modules = pytest.importorskip("torch.testing._internal.common_modules")
+
+NOT_HERE = {
+    "nn.FractionalMaxPool2d": "windows drawn at random from a generator that we do not share",
+    "nn.FractionalMaxPool3d": "windows drawn at random from a generator that we do not share",
+    "nn.LinearCrossEntropyLoss": "newer than the layers that we follow",
+}
+CASES = {info.name: info for info in common_modules.module_db if info.name not in NOT_HERE}
+
+
+def convert(value: Any) -> Any:
+    """An argument of PyTorch's as ours."""
+    if isinstance(value, torch.Tensor):
+        array = value.detach().numpy().copy()
+        return accelgrad.from_numpy(array).requires_grad_(value.requires_grad)
+    if isinstance(value, torch.dtype):
+        return getattr(accelgrad, str(value).removeprefix("torch."))
+    if isinstance(value, torch.nn.Module):
+        return None
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    if isinstance(value, tuple | list):
+        return type(value)(convert(one) for one in value)
+    if isinstance(value, dict):
+        return {key: convert(one) for key, one in value.items()}
+    if callable(value) and getattr(value, "__name__", "") in ("relu", "gelu"):
+        return getattr(nn.functional, value.__name__)
+    return value
+
+
+def flat(value: Any, kind: type) -> list[Any]:
+    """The tensors in a result or in arguments, in order."""
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [one for part in value for one in flat(part, kind)]
+    return []
+
+
+def build(info: Any, arguments: Any, like: Any) -> Any:
+    """Our module with the arguments and weights of PyTorch's."""
+    ours = getattr(nn, info.name.removeprefix("nn."))
+    args, kwargs = convert(arguments.args), convert(arguments.kwargs)
+    if any(isinstance(one, torch.nn.Module) for one in arguments.args):  # a stack of layers: ours of the same kind
+        args = tuple(
+            equivalent(one) if isinstance(one, torch.nn.Module) else convert(one) for one in arguments.args
+        )
+    module = ours(*args, **kwargs)
+    lazy = any(isinstance(one, torch.nn.parameter.UninitializedParameter) for one in like.parameters())
+    if not lazy:
+        module.load_state_dict({key: value.detach().numpy() for key, value in like.state_dict().items()})
+    return module
+
+
+def equivalent(layer: Any) -> Any:
+    """A layer that PyTorch's test hands to a stack, as ours."""
+    attention = layer.self_attn
+    return nn.TransformerEncoderLayer(
+        attention.embed_dim, attention.num_heads, layer.linear1.out_features, layer.dropout.p,
+        norm_first=layer.norm_first, batch_first=attention.batch_first, dtype=accelgrad.float64,
+        layer_norm_eps=layer.norm1.eps, activation=convert(layer.activation), bias=layer.linear1.bias is not None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_layer_computes_what_pytorch_computes(name: str, training: bool):
+    info = CASES[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        inputs = info.module_inputs_func(
+            info, device="cpu", dtype=torch.float64, requires_grad=True, training=training
+        )
+        assert inputs
+        for case in inputs:
+            compare(info, case, training)
+
+
+def compare(info: Any, case: Any, training: bool) -> None:
+    made, called = case.constructor_input, case.forward_input
+    theirs = info.module_cls(*made.args, **made.kwargs).double().train(training)
+    ours = build(info, made, theirs).double().train(training)
+    lazy = any(isinstance(one, torch.nn.parameter.UninitializedParameter) for one in theirs.parameters())
+    if lazy:  # let both see an input first, then take the weights over
+        theirs(*called.args, **called.kwargs)
+        ours(*convert(called.args), **convert(called.kwargs))
+        ours.load_state_dict({key: value.detach().numpy() for key, value in theirs.state_dict().items()})
+    for one in flat([called.args, called.kwargs], torch.Tensor):
+        one.grad = None  # some cases share their tensors
+    args, kwargs = convert(called.args), convert(called.kwargs)
+    expected = theirs(*called.args, **called.kwargs)
+    got = ours(*args, **kwargs)
+    what = f"{case.desc} {made.args} {made.kwargs}"
+    expected_flat, got_flat = flat(expected, torch.Tensor), flat(got, accelgrad.Tensor)
+    assert len(expected_flat) == len(got_flat), what
+    for one, other in zip(expected_flat, got_flat, strict=True):
+        assert tuple(one.shape) == tuple(other.shape), what
+        np.testing.assert_allclose(
+            other.detach().numpy(), one.detach().numpy(), rtol=1e-7, atol=1e-9, err_msg=what
+        )
+    pairs = [
+        (one, other) for one, other in zip(expected_flat, got_flat, strict=True) if one.requires_grad
+    ]
+    for one, other in pairs:
+        assert other.requires_grad, what
+    if not pairs:
+        return
+    rng = np.random.default_rng(0)
+    factors = [rng.standard_normal(tuple(one.shape)) for one, _ in pairs]
+    torch.autograd.backward([one for one, _ in pairs], [torch.from_numpy(np.asarray(f)) for f in factors])
+    total = sum((other * accelgrad.tensor(f)).sum() for (_, other), f in zip(pairs, factors, strict=True))
+    total.backward()
+    own = dict(ours.named_parameters())
+    for name, parameter in theirs.named_parameters():
+        same_gradient(parameter.grad, own[name].grad, f"{what}: {name}")
+    for one, other in zip(
+        flat([called.args, called.kwargs], torch.Tensor), flat([args, kwargs], accelgrad.Tensor), strict=True
+    ):
+        if one.is_leaf:
+            same_gradient(one.grad, other.grad, f"{what}: input")
+
+
+def same_gradient(expected: Any, got: Any, what: str) -> None:
+    if expected is None:
+        assert got is None or not got.numpy().any(), what
+        return
+    assert got is not None, what
+    np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-6, atol=1e-9, err_msg=what)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("Linear", (3, 4)),
+        ("Conv2d", (2, 4, (3, 2))),
+        ("ConvTranspose2d", (2, 4, 3)),
+        ("LSTM", (3, 4, 2)),
+        ("Embedding", (50, 8)),
+        ("Bilinear", (3, 4, 5)),
+        ("MultiheadAttention", (8, 2)),
+    ],
+)
+def test_first_values_have_the_distribution_of_pytorchs(name: str, args: tuple):
+    drawn: dict[str, list[np.ndarray]] = {}
+    reference: dict[str, list[np.ndarray]] = {}
+    torch.manual_seed(0)
+    for _ in range(60):
+        for key, value in getattr(nn, name)(*args).state_dict().items():
+            drawn.setdefault(key, []).append(value.numpy().copy().ravel())
+        for key, value in getattr(torch.nn, name)(*args).state_dict().items():
+            reference.setdefault(key, []).append(value.numpy().copy().ravel())
+    assert drawn.keys() == reference.keys()
+    for key, values in drawn.items():
+        mine, theirs = np.concatenate(values), np.concatenate(reference[key])
+        scale = max(float(theirs.std()), 1e-6)
+        assert abs(mine.mean() - theirs.mean()) < 0.2 * scale, key
+        assert mine.std() == pytest.approx(theirs.std(), rel=0.2, abs=1e-6), key
+        if key.endswith("weight") and name != "Embedding":
+            assert np.abs(mine).max() == pytest.approx(np.abs(theirs).max(), rel=0.1), key
+
+
+REPRS = [
+    "Linear(3, 4)", "Conv2d(3, 8, 3, padding='same', bias=False)", "Conv1d(2, 4, 3, dilation=2, padding_mode='circular')",
+    "ConvTranspose2d(3, 6, 2, stride=2, output_padding=1)", "BatchNorm2d(3)", "LayerNorm((3, 4))", "GroupNorm(2, 4)",
+    "Embedding(3, 4, padding_idx=0)", "Dropout(0.2)", "ReLU(inplace=True)", "LeakyReLU(0.2)", "Softmax(dim=1)",
+    "MaxPool2d(2)", "AvgPool1d(2)", "AdaptiveAvgPool2d((1, None))", "LSTM(3, 4, num_layers=2, bidirectional=True)",
+    "GRUCell(3, 4)", "Flatten()", "Unflatten(1, (2, 3))", "PReLU()", "GELU()", "ZeroPad2d(1)", "ConstantPad1d(1, 2.5)",
+    "Sequential(Linear(2, 3), Sequential(ReLU(), Linear(3, 1)))", "ModuleList([Linear(2, 2) for _ in range(3)])",
+    "ModuleDict({'a': ReLU()})", "CrossEntropyLoss()", "InstanceNorm2d(3)", "RMSNorm(4)", "Upsample(scale_factor=2)",
+    "PixelShuffle(2)", "TransformerEncoderLayer(8, 2, 16)", "Bilinear(2, 3, 4)", "Identity()", "Hardtanh()",
+    "Threshold(0.1, 20)", "Softplus()", "GLU()", "CELU(inplace=True)", "RReLU()", "CosineSimilarity()", "Fold((4, 4), 2)",
+    "EmbeddingBag(4, 3, mode='sum')", "LPPool2d(2, 3)", "RNN(3, 4, nonlinearity='relu')", "MaxUnpool2d(2)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REPRS)
+def test_a_layer_prints_as_pytorchs(text: str):
+    expected = repr(eval(text, vars(torch.nn) | {"range": range}))
+    got = repr(eval(text, vars(nn) | {"range": range}))
+    assert got == expected.replace("NonDynamicallyQuantizableLinear", "Linear")
