@@ -113,6 +113,8 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
 def _rows(indices: Sequence[int]) -> slice | np.ndarray:
     """A slice where ``indices`` are consecutive, otherwise an index array."""
+    if type(indices) is range:
+        return slice(indices.start, indices.stop)
     if isinstance(indices, list) and indices and type(indices[0]) is int:
         start, stop = indices[0], indices[0] + len(indices)
         if indices[-1] == stop - 1 and indices == list(range(start, stop)):

@@ -22,7 +22,7 @@ def describe(indices: Any) -> str:
             if indices.batched
             else "the next sample of the stream"
         )
-    if not isinstance(indices, list | tuple):
+    if not isinstance(indices, list | tuple | range):
         return f"sample {indices!r}"
     shown = ", ".join(repr(index) for index in indices[:8])
     return f"samples [{shown}{f', ... {len(indices) - 8} more' if len(indices) > 8 else ''}]"

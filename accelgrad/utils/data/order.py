@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from accelgrad.utils.data.interop import draw_seed
+from accelgrad.utils.data.sampler import BatchSampler
 from accelgrad.utils.data.seeding import find_generators, global_states, set_global_states
 from accelgrad.utils.data.seeding import get_state as state_of
 from accelgrad.utils.data.seeding import set_state as set_state_of
@@ -50,7 +51,11 @@ class Order:
 
     def _open(self, skip: int) -> None:
         loader = self.loader
-        iterator = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
+        iterator: Iterator[Any] | None = None
+        if loader.fetches_whole and isinstance(loader.batch_sampler, BatchSampler):
+            iterator = loader.batch_sampler.ranges()
+        if iterator is None:
+            iterator = iter(loader.sampler if loader.batch_sampler is None else loader.batch_sampler)
         self.skipped = list(itertools.islice(iterator, skip))
         self.count, self.iterator = skip, iterator
 

@@ -11,6 +11,7 @@ import mmap
 import os
 import pickle
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,9 @@ class _Pickler(cloudpickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
-        if kind is np.ndarray and not obj.dtype.hasobject:
+        if kind is type or kind is types.FunctionType or isinstance(obj, type):
+            self._send_by_value_if_unimportable(obj)
+        elif kind is np.ndarray and not obj.dtype.hasobject:
             if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
                 return np.ascontiguousarray(obj).__reduce_ex__(
                     5
@@ -49,6 +52,44 @@ class _Pickler(cloudpickle.Pickler):
         elif issubclass(kind, io.IOBase) and not isinstance(obj, io.BytesIO | io.StringIO):
             raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object")  # not its content instead
         return super().reducer_override(obj)
+
+    def _send_by_value_if_unimportable(self, obj: Any) -> None:
+        """A module that was loaded from a file by hand is known to this process alone: its classes go by value."""
+        module = sys.modules.get(getattr(obj, "__module__", None) or "")
+        if module is None or module.__name__ == "__main__" or _importable(module.__name__.partition(".")[0]):
+            return
+        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(module)
+            self.registered.append(module)
+
+    def dump(self, obj: Any) -> None:
+        self.registered: list[types.ModuleType] = []
+        try:
+            super().dump(obj)
+        finally:
+            for module in self.registered:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+def _importable(name: str) -> bool:
+    """Whether a worker, which has the same path, will find the top-level module ``name``."""
+    if name in sys.builtin_module_names or name in sys.stdlib_module_names:
+        return True
+    known = _found.get(name)
+    if known is None or known[0] != sys.path:
+        known = (list(sys.path), any(_finds(finder, name) for finder in sys.meta_path))
+        _found[name] = known
+    return known[1]
+
+
+def _finds(finder: Any, name: str) -> bool:
+    try:
+        return finder.find_spec(name, None) is not None
+    except Exception:  # a finder that cannot be asked so
+        return False
+
+
+_found: dict[str, tuple[list[str], bool]] = {}
 
 
 def _reduce_memmap(array: np.memmap) -> Any:

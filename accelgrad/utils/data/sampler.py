@@ -200,6 +200,14 @@ class BatchSampler(Sampler[list[int]]):
                 return
             yield batch
 
+    def ranges(self) -> Iterator[range] | None:
+        """The same batches as ranges, where the sampler is sequential: for datasets that fetch whole batches."""
+        if type(self) is not BatchSampler or type(self.sampler) is not SequentialSampler:
+            return None
+        n, size = len(self.sampler), self.batch_size
+        last = n - n % size if self.drop_last else n
+        return (range(at, min(at + size, n)) for at in range(0, last, size))
+
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)

@@ -13,7 +13,9 @@ from accelgrad.utils.data.interop import Generator, default_generator
 
 __all__ = ["Generators", "find_generators", "global_states", "set_global_states"]
 
-MAX_VISITED = 10_000  # objects searched for generators; beyond this a dataset is data, not structure
+MAX_VISITED = 10_000  # objects searched for generators
+MAX_ENTRIES = 1_000  # a longer list or dict is data, not structure
+ATOMS = (int, float, str, bytes, bool, type(None), np.ndarray)
 KINDS = (np.random.Generator, np.random.RandomState, random.Random, Generator)
 
 
@@ -29,10 +31,10 @@ def find_generators(root: Any) -> list[Any]:
         seen.add(id(value))
         if isinstance(value, KINDS):
             found.append(value)
-        elif isinstance(value, dict):
-            stack.extend(reversed(list(value.values())[:MAX_VISITED]))
-        elif isinstance(value, list | tuple):
-            stack.extend(reversed(value[:MAX_VISITED]))
+        elif isinstance(value, dict | list | tuple):
+            if len(value) <= MAX_ENTRIES:
+                parts = value.values() if isinstance(value, dict) else value
+                stack.extend(part for part in reversed(list(parts)) if type(part) not in ATOMS)
         elif not isinstance(value, type) and hasattr(value, "__dict__"):
             stack.extend(reversed(list(vars(value).values())))
     return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from accelgrad.utils.data.nursery import shared_nursery
 
 from .scenario import R0, Outcome, Script
 
@@ -15,6 +17,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("soak"):
                 item.add_marker(pytest.mark.skip(reason="a long randomised test: pytest -m soak"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nursery() -> Iterator[None]:
+    """One nursery for all tests of this process: starting one takes longer than most of them."""
+    user = shared_nursery()
+    user.get()
+    yield
+    user.release()
 
 
 @pytest.fixture
