@@ -55,9 +55,11 @@ class Context(graph.Node):
     """What one call of a primitive knows: its array module, what it saved, and its place in the graph."""
 
     __slots__ = (
-        "__dict__", "_kept", "_made", "_outputs_meta", "_released", "_saved", "_shapes", "_sources",
+        "__dict__", "_cut", "_kept", "_made", "_outputs_meta", "_released", "_saved", "_shapes", "_sources",
         "_versions", "outputs", "primitive", "xp",
     )  # fmt: skip
+
+    _cut: Any  # set where an input had left the graph, see Tensor._cut
 
     def __init__(self, primitive: type[Primitive], xp: Any, edges: tuple[graph.Edge | None, ...]) -> None:
         self.primitive = primitive
@@ -325,11 +327,14 @@ class Primitive:
         edges: list[graph.Edge | None] = []
         xp: Any = None
         recording = False
+        cut: Any = None
         for one in inputs:
             if isinstance(one, Tensor):
                 edge = one._edge if one._view is None else one.edge()
                 if edge is not None:
                     recording = True
+                elif one._cut is not None:
+                    cut = one._cut
                 edges.append(edge)
                 arrays.append(one.array)
                 if xp is None:
@@ -341,7 +346,9 @@ class Primitive:
                 arrays.append(one if type(one) in NUMBERS else constant(cls, one))
         if xp is None:
             xp = namespace_of(cls, inputs, arrays)
-        recording = recording and state.grad
+        if recording and not state.grad:
+            recording = False
+            cut = ("no_grad", cls.__name__, None, None)
         ctx = Context(cls, xp, tuple(edges) if recording else (None,) * len(edges))
         token = backend.hush()
         try:
@@ -356,9 +363,16 @@ class Primitive:
             result = wrap(out, xp)
             if cls.view:
                 _share(cls, inputs[0], result, options)
-            if recording and out.dtype.kind == "f":
-                ctx.finish(inputs, arrays, (result,))
-                result._edge = (ctx, 0)
+            if recording:
+                if out.dtype.kind == "f":
+                    ctx.finish(inputs, arrays, (result,))
+                    result._edge = (ctx, 0)
+                    if cut is not None:
+                        ctx._cut = cut
+                else:
+                    result._cut = ("discrete", cls.__name__, None, None)
+            elif cut is not None:
+                result._cut = cut
             return result
         results = tuple(
             [wrap(_zero_dim(ctx, one) if isinstance(one, np.generic) else one, xp) for one in out]
@@ -368,6 +382,13 @@ class Primitive:
             for slot, one in enumerate(results):
                 if one.array.dtype.kind == "f":
                     one._edge = (ctx, slot)
+                else:
+                    one._cut = ("discrete", cls.__name__, None, None)
+            if cut is not None:
+                ctx._cut = cut
+        elif cut is not None:
+            for one in results:
+                one._cut = cut
         return results
 
 

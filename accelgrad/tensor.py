@@ -7,11 +7,13 @@ needed.
 Views share the ``_version`` counter of the tensor whose memory they show and know by which steps they were
 taken from
 it, so that a change through a view reaches the graph (:mod:`accelgrad.primitive`).
+``_cut`` is for :func:`accelgrad.explain`: it says at which call the way back for gradients ended, if it did.
 Operations hang themselves on this class when they are registered (:mod:`accelgrad.ops.registry`).
 """
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +26,11 @@ from accelgrad.conversions import Conversions, as_array
 from accelgrad.dtypes import dtype
 
 __all__ = ["Size", "Tensor", "wrap"]
+
+
+Cut = tuple[str, str, Any, Any]
+"""Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, file and line
+(the last two None where unknown)."""
 
 
 class Size(tuple):
@@ -99,10 +106,11 @@ class Tensor(Conversions):
     (accelgrad.Size([2]), accelgrad.float32, False)
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_version", "_view", "array", "xp")
+    __slots__ = ("__dict__", "__weakref__", "_cut", "_edge", "_grad", "_version", "_view", "array", "xp")
 
     array: Any
     xp: Namespace
+    _cut: Cut | None
     _edge: graph.Edge | None
     _grad: Tensor | None
     _version: list[int]
@@ -339,7 +347,9 @@ class Tensor(Conversions):
     @property
     def data(self) -> Tensor:
         """The same memory without any history: changes of it are not seen by autograd."""
-        return wrap(self.array, self.xp)
+        result = wrap(self.array, self.xp)
+        result._cut = self._cut_here("data")
+        return result
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -352,12 +362,21 @@ class Tensor(Conversions):
         autograd."""
         result = wrap(self.array, self.xp)
         result._version = self._version
+        result._cut = self._cut_here("detach")
         return result
+
+    def _cut_here(self, kind: str) -> Cut | None:
+        """What a tensor that leaves the graph of this one remembers: the kind, the node, file and line."""
+        if self._edge is None:
+            return self._cut
+        frame = sys._getframe(2)
+        return (kind, kind, weakref.ref(self._edge[0]), (frame.f_code.co_filename, frame.f_lineno))
 
     def detach_(self) -> Tensor:
         """Cut this tensor from the graph that made it."""
         if self._view is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._cut = self._cut_here("detach_")
         self._edge = None
         return self
 
@@ -462,7 +481,7 @@ class Tensor(Conversions):
 def _fill(tensor: Tensor, array: Any, xp: Namespace) -> Tensor:
     tensor.array = array
     tensor.xp = xp
-    tensor._edge = tensor._grad = tensor._view = None
+    tensor._edge = tensor._grad = tensor._view = tensor._cut = None
     tensor._version = [0]
     return tensor
 
@@ -472,7 +491,7 @@ def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
     tensor = object.__new__(Tensor)
     tensor.array = array
     tensor.xp = xp if xp is not None else backend.of_array(array)
-    tensor._edge = tensor._grad = tensor._view = None
+    tensor._edge = tensor._grad = tensor._view = tensor._cut = None
     tensor._version = [0]
     return tensor
 
