@@ -1,7 +1,7 @@
 """argmax and argmin over one axis or over all: where the extreme value stands first; NaN counts as the
 extreme.
 
-for o in the other dimensions:  for i in the axis:  if x[o, i] > best[o]:  best[o], index[o] = x[o, i], i
+    for o in the other dimensions:  for i in the axis:  if x[o, i] > best[o]:  best[o], index[o] = x[o, i], i
 """
 
 from __future__ import annotations

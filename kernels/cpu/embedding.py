@@ -1,7 +1,8 @@
 """The gradient of a table of embeddings: rows added up by their index.
 
-for k in the indices:  for j in columns:  table[index[k], j] += grad[k, j]      # the columns are shared
-out
+    for k in the indices:  for j in columns:  table[index[k], j] += grad[k, j]
+
+The columns are shared out among the threads.
 """
 
 from __future__ import annotations

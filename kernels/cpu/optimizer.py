@@ -1,7 +1,6 @@
 """The optimizers' steps: all parameters in one call, each element read and written once.
 
-    for each parameter:  for i in its elements:  the formula of accelgrad.kernels.plain      # nothing is
-    allocated
+    for each parameter:  for i in its elements:  the formula of accelgrad.kernels.plain
 
 The lists come in by identity (see objects.py), so a step over four small parameters costs a few
 microseconds whatever their shapes.  Multiplications and additions are rounded one by one as NumPy rounds

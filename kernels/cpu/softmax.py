@@ -1,8 +1,8 @@
-"""softmax, log_softmax and softmax with cross-entropy, with their gradients: one visit to each row instead
-of several passes over the whole array.
+"""softmax, log_softmax and softmax with cross-entropy, with their gradients.
 
-    for i in rows:  find the maximum;  sum exp(x[i] - maximum);  write the row      # the row stays in the
-    cache
+Several passes over the whole array become one visit to each row, which stays in the cache meanwhile:
+
+    for i in rows:  find the maximum;  sum exp(x[i] - maximum);  write the row
 """
 
 from __future__ import annotations
