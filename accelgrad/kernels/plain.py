@@ -35,6 +35,7 @@ __all__ = [
     "gelu_backward",
     "im2col",
     "index_add",
+    "keep_mask",
     "layer_norm",
     "layer_norm_backward",
     "lgamma",
@@ -394,6 +395,17 @@ def scatter_add(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 def embedding_backward(xp: Any, grad: Any, indices: Any, rows: int) -> Any:
     """The gradient of a table of which ``table[indices]`` was taken: grad (n, d), indices (n,); (rows, d)."""
     return xp.index_add(xp.zeros((rows, grad.shape[1]), dtype=grad.dtype), 0, indices, grad)
+
+
+# ---------------------------------------------------------------------------------------------------- dropout
+
+
+def keep_mask(xp: Any, like: Any, shape: tuple[int, ...], p: float, generator: Any) -> Any:
+    """True with probability ``1 - p``, on the device of ``xp``: 32 bits an element from a NumPy generator.
+
+    ``like`` is an array beside which the mask will lie; a kernel on a card draws the same bits there.
+    """
+    return xp.from_host(generator.integers(0, 2**32, shape, dtype="uint32") >= math.ceil(p * 2**32))
 
 
 # ------------------------------------------------------------------------------------ steps of the optimizers

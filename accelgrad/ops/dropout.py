@@ -34,10 +34,10 @@ class ScaleBy(Primitive):
 def draw(input: Tensor, shape: tuple[int, ...], p: float) -> Any:
     """A raw array of ``shape`` on the input's device, True with probability 1 - p: what survives the dropout.
 
-    The one place where masks are drawn: 32 random bits an element, from the default generator, on the host.
+    The one place where masks are drawn: 32 random bits an element, from the default generator, the same on
+    every device.
     """
-    bits = random.default_generator.numpy.integers(0, 2**32, shape, dtype="uint32")
-    return input.xp.from_host(bits >= math.ceil(p * 2**32))
+    return input.xp.keep_mask(input.array, shape, p, random.default_generator.numpy)
 
 
 def _checked(p: float) -> float:
@@ -70,7 +70,8 @@ P_ERROR = (sample(arg(2), 1.5), ValueError, "dropout probability has to be betwe
     out=False,
 )  # fmt: skip
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """In training, sets each element to 0 with probability ``p`` and divides the rest by 1 - p; else the input itself.
+    """In training, sets each element to 0 with probability ``p`` and divides the rest by 1 - p; else the
+    input itself.
 
     So the expected value of every element stays (Srivastava et al. 2014).  ValueError unless 0 <= p <= 1.
 
@@ -113,7 +114,8 @@ def feature_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Ten
 
 @op(samples=[sample(arg(3, 4, 2), 0.5), sample(arg(4, 2), 0.5, training=False)], errors=[P_ERROR], **RANDOM)
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Dropout of whole channels of sequences: (n, c, length), or (c, length) without a batch.  Tompson et al. 2015.
+    """Dropout of whole channels of sequences: (n, c, length), or (c, length) without a batch.  Tompson et
+    al. 2015.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -138,7 +140,8 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Dropout of whole channels of images (n, c, h, w).  Tompson et al. 2015.
 
-    A warning for other numbers of dimensions; (n, c, length) is treated as channels of sequences, as in PyTorch.
+    A warning for other numbers of dimensions; (n, c, length) is treated as channels of sequences, as in
+    PyTorch.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -179,7 +182,9 @@ SATURATION = 1.7580993408473766
 
 
 def _alpha_drop(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
-    """Klambauer et al. 2017, section "New dropout technique": dropped elements become -SATURATION, then affine."""
+    """Klambauer et al. 2017, section "New dropout technique": dropped elements become -SATURATION, then
+    affine.
+    """
     if p == 1.0:
         result = ScaleBy.apply(input, factor=input.xp.zeros(shape, dtype=input.array.dtype))
         return assign(input, result) if inplace else result

@@ -125,13 +125,21 @@ class Program:
             kernels.missing[("cuda", self.name)] = reason
             raise Unavailable(reason) from error
 
+    def prepare(self, char: str) -> None:
+        """Load the kernel now: for callers that write before they launch.  Unavailable where that cannot
+        be.
+        """
+        if char not in self._loaded:
+            self._loaded[char] = self.load(char)
+
     def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
         """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null
         pointer.
         """
         function = self._loaded.get(char)
         if function is None:
-            function = self._loaded[char] = self.load(char)
+            self.prepare(char)
+            function = self._loaded[char]
         grid = grid if isinstance(grid, tuple) else (grid,)
         threads = threads if isinstance(threads, tuple) else (threads,)
         element = np.dtype(char).type

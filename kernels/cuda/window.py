@@ -1,0 +1,226 @@
+"""Windows over images: im2col and its adjoint, largest value of a window and its gradient; a thread a result.
+
+The adjoint and the gradient gather: each place of the image looks for the windows that saw it.  So nothing
+is added atomically and the result is the same every time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
+
+from accelgrad.kernels.plain import pair, windows
+
+__all__ = ["col2im", "im2col", "max_pool2d", "max_pool2d_backward"]
+
+THREADS = 256
+SMALL_BLOCK = 32
+
+
+def columns_of_image(T: Any) -> Any:
+    """``out[n, (c, i, j), (p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside."""
+    ZERO = T(0)
+
+    def kernel(x, out, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        if at < count:
+            q, rest = at % ow, at // ow
+            p, rest = rest % oh, rest // oh
+            j, rest = rest % kw, rest // kw
+            i, plane = rest % kh, rest // kh
+            y, z = p * sh + i * dh - ph, q * sw + j * dw - pw
+            inside = y >= 0 and y < h and z >= 0 and z < w
+            out[at] = x[(plane * h + y) * w + z] if inside else ZERO
+
+    return kernel
+
+
+def image_of_columns(T: Any) -> Any:
+    """``x[n, c, y, z]`` = the sum of what every window that covers (y, z) holds for it."""
+    ZERO = T(0)
+
+    def kernel(columns, x, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        if at < count:
+            z, rest = at % w, at // w
+            y, plane = rest % h, rest // h
+            total = ZERO
+            for i in range(kh):
+                top = y + ph - i * dh
+                if top >= 0 and top % sh == 0 and top // sh < oh:
+                    for j in range(kw):
+                        left = z + pw - j * dw
+                        if left >= 0 and left % sw == 0 and left // sw < ow:
+                            total += columns[(((plane * kh + i) * kw + j) * oh + top // sh) * ow + left // sw]
+            x[at] = total
+
+    return kernel
+
+
+def largest_of_windows(T: Any) -> Any:
+    """The first largest value of every window and its place in the plane; NaN counts as the largest."""
+
+    def kernel(x, y, places, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        if at < count:
+            q, rest = at % ow, at // ow
+            p, plane = rest % oh, rest // oh
+            base = plane * h * w
+            best = x[base]
+            place = -1
+            for i in range(kh):
+                row = p * sh + i * dh - ph
+                if row >= 0 and row < h:
+                    for j in range(kw):
+                        column = q * sw + j * dw - pw
+                        if column >= 0 and column < w:
+                            value = x[base + row * w + column]
+                            if place < 0 or value > best or (value != value and best == best):
+                                best, place = value, row * w + column
+            y[at] = best
+            places[at] = place
+
+    return kernel
+
+
+def gradient_of_largest(T: Any) -> Any:
+    """Each gradient to the place that its window chose: a warp a plane, 32 windows at a time.
+
+    Where several of the 32 chose one place, the first of them adds all up, in their order.
+    """
+    ZERO = T(0)
+
+    def kernel(grad, places, gx, windows_of_plane, plane_size):
+        lane = cuda.threadIdx.x
+        base, target = cuda.blockIdx.x * windows_of_plane, cuda.blockIdx.x * plane_size
+        for start in range(0, windows_of_plane, 32):
+            window = start + lane
+            place, g = -1, ZERO
+            if window < windows_of_plane:
+                place, g = places[base + window], grad[base + window]
+            total, first = ZERO, -1
+            for other in range(32):
+                there = cuda.shfl_sync(0xFFFFFFFF, place, other)
+                more = cuda.shfl_sync(0xFFFFFFFF, g, other)
+                if there == place:
+                    total += more
+                    if first < 0:
+                        first = other
+            if place >= 0 and first == lane:
+                gx[target + place] += total
+            cuda.syncwarp()  # the next 32 may choose the same place
+
+    return kernel
+
+
+GEOMETRY = "iiiiiiiiiiiiii"
+COLUMNS = Program(columns_of_image, "PP" + GEOMETRY)
+IMAGE = Program(image_of_columns, "PP" + GEOMETRY)
+LARGEST = Program(largest_of_windows, "PPL" + GEOMETRY)
+LARGEST_BACKWARD = Program(gradient_of_largest, "PLPii")
+
+
+def blocks(count: int) -> tuple[int, int]:
+    """The grid and the block for a thread a result."""
+    threads = SMALL_BLOCK if count <= 2048 else THREADS
+    return -(-count // threads), threads
+
+
+def image_accepts(x: Any, kernel: Any, *rest: Any, **options: Any) -> bool:
+    return x.ndim == 4 and x.size > 0 and on_card(x)
+
+
+@cuda_kernel("im2col", accepts=image_accepts)
+def im2col(x: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Any:
+    """The windows that a convolution sees, one a column: x (n, c, h, w) gives (n, c * kh * kw, oh * ow).
+
+    for n, c, i, j, p, q:  out[n, (c, i, j), (p, q)] = padded x[n, c, p stride + i dilation, q stride + j
+    dilation]
+    """
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
+    n, c, h, w = x.shape
+    oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
+    out = room(x, (n, c * kh * kw, oh * ow))
+    if out.size >= 2**31:
+        return NotImplemented
+    if out.size:
+        geometry = (out.size, n * c, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw)
+        COLUMNS(*blocks(out.size), x.dtype.char, x, out, *geometry)
+    return out
+
+
+def columns_accept(columns: Any, shape: Any, kernel: Any, *rest: Any, **options: Any) -> bool:
+    return columns.ndim == 3 and columns.size > 0 and on_card(columns) and int(np.prod(shape)) < 2**31
+
+
+@cuda_kernel("col2im", accepts=columns_accept)
+def col2im(
+    columns: Any, shape: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
+) -> Any:
+    """The adjoint of im2col: every column back to where its window lay, giving ``shape`` (n, c, h, w).
+
+    for n, c, y, z:  for every window (p, q) and tap (i, j) with p stride + i dilation = y + padding ...:
+        x[n, c, y, z] += columns[n, (c, i, j), (p, q)]
+    """
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
+    n, c, h, w = shape
+    oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
+    x = room(columns, tuple(shape))
+    if x.size:
+        geometry = (x.size, n * c, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw)
+        IMAGE(*blocks(x.size), columns.dtype.char, columns, x, *geometry)
+    return x
+
+
+@cuda_kernel("max_pool2d", accepts=image_accepts)
+def max_pool2d(
+    x: Any,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> tuple[Any, Any]:
+    """The largest value of every window, and its flat position in the image: both (n, c, oh, ow).
+
+    for n, c, p, q:  for i, j:  if x[...] > y[n, c, p, q]:  y[n, c, p, q] = x[...]
+    """
+    (kh, kw), (ph, pw), (dh, dw) = pair(kernel), pair(padding), pair(dilation)
+    sh, sw = pair(kernel if stride is None else stride)
+    n, c, h, w = x.shape
+    oh, ow = windows(h, kh, sh, ph, dh, ceil_mode), windows(w, kw, sw, pw, dw, ceil_mode)
+    y, places = room(x, (n, c, oh, ow)), room(x, (n, c, oh, ow), np.int64)
+    if y.size:
+        geometry = (y.size, n * c, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw)
+        LARGEST(*blocks(y.size), x.dtype.char, x, y, places, *geometry)
+    return y, places
+
+
+def pool_backward_accepts(grad: Any, indices: Any, input_shape: Any) -> bool:
+    return (
+        grad.ndim == 4
+        and grad.size > 0
+        and on_card(grad)
+        and hasattr(indices, "shape")
+        and indices.shape == grad.shape
+        and indices.dtype == np.int64
+        and indices.flags.c_contiguous
+        and int(np.prod(input_shape)) < 2**31
+    )
+
+
+@cuda_kernel("max_pool2d_backward", accepts=pool_backward_accepts)
+def max_pool2d_backward(grad: Any, indices: Any, input_shape: Any) -> Any:
+    """Each gradient at the position that max_pool2d found: grad, indices (n, c, oh, ow); (n, c, h, w).
+
+    for n, c, p, q:  gx[n, c, indices[n, c, p, q]] += grad[n, c, p, q]
+    """
+    n, c, h, w = input_shape
+    gx = room(grad, tuple(input_shape))
+    gx.fill(0)
+    if gx.size:
+        size = grad.shape[2] * grad.shape[3]
+        LARGEST_BACKWARD(n * c, 32, grad.dtype.char, grad, indices, gx, size, h * w)
+    return gx
