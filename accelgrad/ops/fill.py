@@ -9,6 +9,7 @@ import numpy as np
 from accelgrad import backend, dtypes
 from accelgrad.graph import state
 from accelgrad.ops.dims import element
+from accelgrad.ops.index import Copy
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive, assign, result_dtype
 from accelgrad.tensor import Tensor, wrap
@@ -62,18 +63,6 @@ class Fill(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, value: Any) -> Any:
         return ctx.xp.full_like(x, value)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return grad * 0.0, grad
-
-
-class Copy(Primitive):
-    """z = y in the shape of x;  dL/dx = 0, dL/dy = dL/dz."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
-        return ctx.xp.broadcast_to(y, x.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

@@ -124,6 +124,18 @@ class IndexPut(Primitive):
         return grad_x, xp.run(Index, grad, index=ctx.index) if ctx.needs_input_grad[1] else None
 
 
+class Copy(Primitive):
+    """z = y in the shape of x;  dL/dx = 0, dL/dy = dL/dz."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        return ctx.xp.broadcast_to(y, x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * 0.0, grad
+
+
 def _add(xp: Any, z: Any, index: tuple[Any, ...], y: Any) -> Any:
     """``z`` with ``y`` added at ``index``; where an element is named several times all of them count."""
     first = index[0]
@@ -192,6 +204,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             value = wrap(input.xp.asarray(value, dtype=input.array.dtype), input.xp)
         if value.array.shape != target.array.shape:
             value = OPS["expand"].call(value, *target.array.shape)
+        if target is input:
+            value = Copy.apply(input, value)  # what was there before gets a gradient of zeros
     assign(target, value)
 
 
