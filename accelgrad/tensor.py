@@ -29,8 +29,8 @@ __all__ = ["Size", "Tensor", "wrap"]
 
 
 Cut = tuple[str, str, Any, Any]
-"""Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, file and line
-(the last two None where unknown)."""
+"""Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, file
+and line (the last two None where unknown)."""
 
 
 class Size(tuple):
