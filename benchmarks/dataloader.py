@@ -194,7 +194,9 @@ def workers_of(loader: Any, iterator: Any = None) -> list[int]:
 def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]:
     """Paired rounds of one workload."""
     dataset = WORKLOADS[workload]()
-    loaders = {name: make(name, workload, dataset) for name in sorted(contenders, key=lambda n: n.startswith(OURS))}
+    loaders = {
+        name: make(name, workload, dataset) for name in sorted(contenders, key=lambda n: n.startswith(OURS))
+    }
     sums = {name: checksum(loader) for name, loader in loaders.items()}
     if len(set(sums.values())) != 1:
         raise SystemExit(f"{workload}: the contenders' batches differ: {sums}")
@@ -210,7 +212,9 @@ def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]
         "batch": dataset.batch,
         "samples": len(dataset),
         "checksum": next(iter(sums.values()))[0],
-        "milliseconds_per_batch": {n: 1000 * statistics.median(t) * dataset.batch / len(dataset) for n, t in times.items()},
+        "milliseconds_per_batch": {
+            n: 1000 * statistics.median(t) * dataset.batch / len(dataset) for n, t in times.items()
+        },
         "ratios": {},
     }
     rivals = [name for name in contenders if not name.startswith(OURS)]
@@ -222,7 +226,9 @@ def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]
             for name, values in ratios.items()
         }
         result["target"] = WORKLOADS[workload].target
-        result["reached"] = all(result["ratios"][name]["median"] >= goal for name, goal in result["target"].items())
+        result["reached"] = all(
+            result["ratios"][name]["median"] >= goal for name, goal in result["target"].items()
+        )
     for name, loader in loaders.items():
         if name.startswith(OURS):
             loader.close()
@@ -297,7 +303,9 @@ def footprints(workload: str, contenders: list[str], repeats: int) -> dict[str, 
         runs = []
         for _ in range(repeats):
             command = [sys.executable, __file__, "--footprint", name, "--workloads", workload]
-            runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            runs.append(
+                json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            )
         found[name] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
     return found
 
@@ -335,7 +343,9 @@ def in_memory(rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="three rounds, no footprints")
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS))
@@ -369,7 +379,9 @@ def main() -> None:
         for name, ratio in result["ratios"].items():
             print(f"    {name} / ours: {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
         if not arguments.quick:
-            result["footprint"] = footprints(workload, [name for name in contenders if "0 workers" not in name], 3)
+            result["footprint"] = footprints(
+                workload, [name for name in contenders if "0 workers" not in name], 3
+            )
             for name, values in result["footprint"].items():
                 print(f"    {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
     report["in_memory"] = in_memory(rounds)

@@ -161,7 +161,9 @@ class DataLoader:
         self.multiprocessing_context = multiprocessing_context
         self._choose_samplers(batch_size, shuffle, sampler, batch_sampler, drop_last)
         self.collate_fn = collate_fn or (default_collate if self.batched else default_convert)
-        self.fetches_whole = self.batched and self.collate_fn is default_collate and hasattr(dataset, "__getbatch__")
+        self.fetches_whole = (
+            self.batched and self.collate_fn is default_collate and hasattr(dataset, "__getbatch__")
+        )
         self.declared_length: int | None = None
         self.warned_length = self.warned_budget = False
         self._passes = 0  # iterators made

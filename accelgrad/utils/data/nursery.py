@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import warnings
 from typing import Any
 
@@ -162,8 +163,15 @@ class Nursery:
     def close(self) -> None:
         """Let it go, with every worker it still has, and wait for its end."""
         self.control.close()
+        deadline, pause = time.monotonic() + 0.5, 0.0005
         try:
-            os.waitpid(self.pid, 0)
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                if time.monotonic() > deadline:  # it was stopped, or its interpreter hangs while starting
+                    os.kill(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
+                    return
+                time.sleep(pause)
+                pause = min(2 * pause, 0.01)
         except ChildProcessError:
             pass  # SIGCHLD is ignored, or somebody waited for it: it is gone in any case
 

@@ -39,7 +39,8 @@ class Order:
         self.skipped: list[Any] = []
         if not loader.iterable:
             self._open(skip)
-            self._pull()  # now, so that what the user draws later cannot change the order
+            if skip == 0:
+                self._pull()  # now, so that what the user draws later cannot change the order
         if states is not None:
             set_global_states(now)
 

@@ -50,7 +50,9 @@ class _Pickler(cloudpickle.Pickler):
             if reduced is not None:
                 return reduced
         elif issubclass(kind, io.IOBase) and not isinstance(obj, io.BytesIO | io.StringIO):
-            raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object")  # not its content instead
+            raise TypeError(
+                f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object"
+            )  # not its content instead
         return super().reducer_override(obj)
 
     def _send_by_value_if_unimportable(self, obj: Any) -> None:

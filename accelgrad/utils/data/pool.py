@@ -112,7 +112,7 @@ class Pool:
         self.nursery: Nursery | None = None
         self.payload: tuple[int, int, int] | None = None  # descriptor, size, size of the pickled part
         self.stack = anonymous_file(0)
-        self.closed = False
+        self.closed = self.ended = False
         limit = shm_limit(os.environ.get("ACCELGRAD_SHM_LIMIT"))
         first = {
             **settings,
@@ -418,37 +418,51 @@ def _shutdown(sock: socket.socket, how: int) -> None:
 
 def close_pools(pools: Iterable[Pool]) -> None:
     """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their ends."""
-    mine = [pool for pool in pools if not pool.closed and pool.pid == os.getpid()]
-    for pool in mine:
+    mine = [pool for pool in pools if not pool.ended and pool.pid == os.getpid()]
+    try:
+        _close(mine, GRACE)
+    except BaseException:  # an interrupt: finish all the same, and then let it go on
+        _close(mine, 0)
+        raise
+
+
+def _close(pools: list[Pool], grace: float) -> None:
+    for pool in pools:
         pool.closed = True
-    handles = [handle for pool in mine for handle in pool.handles if handle is not None]
+    handles = [handle for pool in pools for handle in pool.handles if handle is not None]
+    handles += [handle for pool in pools for handle in pool.by_descriptor.values() if handle not in handles]
     for handle in handles:
         _shutdown(handle.channel.sock, socket.SHUT_RDWR)
-    waiting = _wait_for_ends(handles, GRACE)
+    waiting = _wait_for_ends(handles, grace)
     for handle in waiting:
         _shutdown(handle.lifeline, socket.SHUT_WR)  # this is data for the kernel's O_ASYNC: SIGKILL
     _wait_for_ends(waiting, LAST_WAIT)
     for handle in handles:
         handle.channel.close()
         handle.lifeline.close()
-    for pool in mine:
-        pool.handles = [None] * pool.workers
-        pool.by_descriptor.clear()
+    for pool in pools:
         if pool.nursery is not None:
             pool.nursery.close()
         if pool.user is not None:
             pool.user.release()
         if pool.payload is not None:
-            os.close(pool.payload[0])
-            pool.payload = None
-        os.close(pool.stack)
+            descriptor, pool.payload = pool.payload[0], None
+            os.close(descriptor)
+        if pool.stack >= 0:
+            descriptor, pool.stack = pool.stack, -1
+            os.close(descriptor)
+        pool.handles = [None] * pool.workers
+        pool.by_descriptor.clear()
         _live.discard(pool)
+        pool.ended = True
 
 
 def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
     """Wait until the nursery has reported the end of every worker; those still there."""
     poller, left = select.poll(), {}
     for handle in handles:
+        if handle.lifeline.fileno() < 0:
+            continue
         left[handle.lifeline.fileno()] = handle
         poller.register(handle.lifeline, select.POLLIN)
     deadline = time.monotonic() + seconds

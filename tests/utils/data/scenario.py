@@ -61,7 +61,11 @@ class R0:
             more = {
                 name: (self.before[name], after[name])
                 for name in after
-                if (after[name] - self.before[name] if isinstance(after[name], set) else after[name] > self.before[name])
+                if (
+                    after[name] - self.before[name]
+                    if isinstance(after[name], set)
+                    else after[name] > self.before[name]
+                )
             }
             if not more:
                 return
@@ -137,7 +141,9 @@ def workers_of(iterator: Any) -> list[int]:
 class Script:
     """A script in its own process group, with a hard limit."""
 
-    def __init__(self, body: str, *, by: str = "file", folder: pathlib.Path, prelude: str = PRELUDE, **environment: str):
+    def __init__(
+        self, body: str, *, by: str = "file", folder: pathlib.Path, prelude: str = PRELUDE, **environment: str
+    ):
         self.mark = f"{MARK}={uuid.uuid4().hex}"
         source = prelude + textwrap.dedent(body)
         command, stdin = [sys.executable, "-X", "faulthandler"], subprocess.DEVNULL

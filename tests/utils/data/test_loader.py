@@ -319,7 +319,9 @@ class Draws(Dataset):
 def drawn(method="forkserver", seed=3, **options):
     accelgrad.manual_seed(seed)
     with DataLoader(Draws(), num_workers=2, multiprocessing_context=method, **options) as loader:
-        return np.array([[batch.array[0] for batch in loader] for _ in range(2)])  # (epoch, sample, generator)
+        return np.array(
+            [[batch.array[0] for batch in loader] for _ in range(2)]
+        )  # (epoch, sample, generator)
 
 
 def test_all_generators_differ_by_worker_and_epoch_and_repeat_from_run_to_run():
@@ -390,7 +392,11 @@ def test_get_worker_info_describes_the_worker():
         ({"num_workers": 1.5}, ValueError, "num_workers option should be a non-negative integer"),
         ({"timeout": -1}, ValueError, "timeout option should be non-negative"),
         ({"prefetch_factor": 2}, ValueError, "could only be specified in multiprocessing"),
-        ({"prefetch_factor": 0, "num_workers": 1}, ValueError, "prefetch_factor option should be a positive integer"),
+        (
+            {"prefetch_factor": 0, "num_workers": 1},
+            ValueError,
+            "prefetch_factor option should be a positive integer",
+        ),
         ({"persistent_workers": True}, ValueError, "persistent_workers option needs num_workers > 0"),
         ({"shuffle": True, "sampler": [0]}, ValueError, "mutually exclusive with shuffle"),
         ({"batch_sampler": [[0]], "batch_size": 2}, ValueError, "mutually exclusive with batch_size"),

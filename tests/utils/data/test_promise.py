@@ -352,7 +352,9 @@ def test_workers_that_hold_the_interpreter_lock_in_c_or_ignore_signals_are_ended
     assert float(output) < 10  # instead of 1000
 
 
-@pytest.mark.parametrize("ending", ["sys.exit(0)", "pass", "threading.Thread(target=next, args=(it,), daemon=True).start()"])
+@pytest.mark.parametrize(
+    "ending", ["sys.exit(0)", "pass", "threading.Thread(target=next, args=(it,), daemon=True).start()"]
+)
 def test_the_interpreter_exits_in_time_and_silently(start, ending):
     script = start(f"""
         def act(index):
