@@ -222,6 +222,7 @@ def namespace(where: Any = None) -> Namespace:
 def _cuda_namespace(index: int) -> Namespace:
     gpu = importlib.import_module("accelgrad.gpu")
     gpu.require(index)
+    gpu.meter()
     return CudaNamespace(importlib.import_module("cupy"), Device("cuda", index))
 
 

@@ -1,4 +1,4 @@
-"""Whether a card can be used here, and if not, why and which line installs what is missing.
+"""Whether a card can be used here and why not, and what its memory holds.
 
 Nothing is imported before somebody asks.  :func:`status` never raises; :func:`require` raises one error that
 names the cause.  Everything else that speaks to the card goes through CuPy (:mod:`accelgrad.backend`).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -15,7 +16,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-__all__ = ["Status", "current_device", "install_line", "require", "status"]
+__all__ = ["Meter", "OutOfMemoryError", "Status", "current_device", "install_line", "require", "status"]
 
 
 class Status(NamedTuple):
@@ -129,6 +130,107 @@ def current_device() -> int:
     """The index of the card that ``"gpu"`` without a number means; RuntimeError where there is none."""
     require()
     return int(sys.modules["cupy"].cuda.Device().id)
+
+
+# ---------------------------------------------------------------------------------------------- its memory
+
+
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """The card has no room for an array; the text says what was asked for and what is held."""
+
+
+class Meter:
+    """What stands between CuPy and its memory pool: clear errors, and, once somebody asks, the peak of
+    each card.
+
+    To know the peak the pool is asked after every allocation, so that begins with the first question.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy = cupy
+        self.pool = cupy.get_default_memory_pool()
+        self.peak: dict[int, int] = {}
+
+    def __call__(self, size: int) -> Any:
+        try:
+            pointer = self.pool.malloc(size)
+        except MemoryError as error:
+            raise OutOfMemoryError(out_of_memory(self.cupy, size, self.pool)) from error
+        if self.peak:
+            device = int(pointer.device_id)
+            if device in self.peak:
+                self.peak[device] = max(self.peak[device], int(self.pool.used_bytes()))
+        return pointer
+
+    def restart(self, device: int) -> None:
+        """Count the peak of a card from what is held now."""
+        with self.cupy.cuda.Device(device):
+            self.peak[device] = int(self.pool.used_bytes())
+
+
+@functools.cache
+def meter() -> Meter:
+    """The meter of this process, set between CuPy and its pool; a pool that the user chose is left alone."""
+    cupy = importlib.import_module("cupy")
+    made = Meter(cupy)
+    own = cupy.cuda.get_allocator()
+    if getattr(own, "__name__", "malloc") == "malloc" or own == made.pool.malloc:
+        cupy.cuda.set_allocator(made)
+    return made
+
+
+def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
+    """What was asked for, what is held, and by which tensors: built only when there is no room."""
+    device = cupy.cuda.Device()
+    free, total = device.mem_info
+    found = largest_tensors(int(device.id))
+    lines = [
+        f"CUDA out of memory. Tried to allocate {readable(size)} on cuda:{int(device.id)}, which has"
+        f" {readable(total)}, {readable(free)} of it free. Arrays hold {readable(pool.used_bytes())}, the pool"
+        f" keeps another {readable(pool.free_bytes())} for reuse"
+        + (f", and its limit is {readable(pool.get_limit())}" if pool.get_limit() else "")
+        + "."
+    ]
+    if found:
+        lines.append("The largest tensors alive:")
+        lines += [f"  {readable(size):>10}  {text}" for size, text in found]
+    lines.append(
+        "Use a smaller batch, accelgrad.no_grad() where no gradient is needed, or del what is no longer used."
+    )
+    return "\n".join(lines)
+
+
+def largest_tensors(device: int, count: int = 5) -> list[tuple[int, str]]:
+    """The size and description of the largest tensors on a card, each memory once."""
+    module = sys.modules.get("accelgrad.tensor")
+    seen: dict[int, tuple[int, str]] = {}
+    for one in gc.get_objects():
+        if module is None or not isinstance(one, module.Tensor) or not one.is_cuda:
+            continue
+        array = one.array
+        if int(array.device.id) == device:
+            text = f"{type(one).__name__} {tuple(array.shape)} {array.dtype}"
+            known = seen.get(array.data.ptr)
+            if known is None or known[0] < array.nbytes:
+                seen[array.data.ptr] = (array.nbytes, text)
+    return sorted(seen.values(), reverse=True)[:count]
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> readable(3 << 20)
+    '3.00 MiB'
+    """
+    value, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} B" if unit == "B" else f"{value:.2f} {unit}"
+
+
+# ------------------------------------------------------------------------------------------ what is installed
 
 
 def driver_version() -> int:
