@@ -33,9 +33,15 @@ def kind_of(dtype: Any) -> np.dtype:
     return dtypes._default.numpy if dtype is None else dtypes.as_numpy(dtype)
 
 
-def extents(size: Sequence[Any]) -> tuple[int, ...]:
-    """The shape of a new tensor; RuntimeError where an extent is negative."""
-    shape = sizes(size)
+def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int, ...]:
+    """The shape of a new tensor, given as numbers, as a sequence, or as ``size=``; RuntimeError where negative."""
+    if size is not None:
+        given = (size,)
+    elif not given:
+        raise TypeError(
+            f'{name}() missing 1 required positional arguments: "size"; a 0-d tensor is {name}(())'
+        )
+    shape = sizes(given)
     if shape and min(shape) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     return shape
@@ -196,7 +202,11 @@ def scalar_tensor(
 
 @op(method=False, differentiable=False)
 def zeros(
-    *size: int | Sequence[int], dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *shape: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Zeros of shape ``size``, of the default floating point type unless ``dtype`` says otherwise.
 
@@ -207,12 +217,16 @@ def zeros(
     """
     xp = backend.namespace(device)
     with xp.scope():
-        return made(xp.zeros(extents(size), dtype=kind_of(dtype)), xp, requires_grad)
+        return made(xp.zeros(extents(shape, size, "zeros"), dtype=kind_of(dtype)), xp, requires_grad)
 
 
 @op(method=False, differentiable=False)
 def ones(
-    *size: int | Sequence[int], dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    *shape: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Ones of shape ``size``, of the default floating point type unless ``dtype`` says otherwise.
 
@@ -222,12 +236,13 @@ def ones(
     """
     xp = backend.namespace(device)
     with xp.scope():
-        return made(xp.ones(extents(size), dtype=kind_of(dtype)), xp, requires_grad)
+        return made(xp.ones(extents(shape, size, "ones"), dtype=kind_of(dtype)), xp, requires_grad)
 
 
 @op(method=False, differentiable=False)
 def empty(
-    *size: int | Sequence[int],
+    *shape: int | Sequence[int],
+    size: Sequence[int] | None = None,
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -242,7 +257,7 @@ def empty(
     """
     xp = backend.namespace(device)
     with xp.scope():
-        return made(xp.empty(extents(size), dtype=kind_of(dtype)), xp, requires_grad)
+        return made(xp.empty(extents(shape, size, "empty"), dtype=kind_of(dtype)), xp, requires_grad)
 
 
 @op(method=False, differentiable=False)

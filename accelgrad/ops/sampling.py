@@ -54,7 +54,9 @@ def gaussian(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -
 
 def _floating(name: str, kind: np.dtype) -> np.dtype:
     if kind.kind != "f":
-        raise NotImplementedError(f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'")
+        raise NotImplementedError(
+            f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'"
+        )
     return kind
 
 
@@ -63,7 +65,8 @@ def _floating(name: str, kind: np.dtype) -> np.dtype:
 
 @op(method=False, differentiable=False, random=True)
 def rand(
-    *size: int | Sequence[int],
+    *shape: int | Sequence[int],
+    size: Sequence[int] | None = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: Any = None,
@@ -79,12 +82,15 @@ def rand(
     """
     xp = backend.namespace(device)
     kind = _floating("rand", kind_of(dtype))
-    return made(xp.from_host(uniform(draws(generator), extents(size), kind)), xp, requires_grad)
+    return made(
+        xp.from_host(uniform(draws(generator), extents(shape, size, "rand"), kind)), xp, requires_grad
+    )
 
 
 @op(method=False, differentiable=False, random=True)
 def randn(
-    *size: int | Sequence[int],
+    *shape: int | Sequence[int],
+    size: Sequence[int] | None = None,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: Any = None,
@@ -99,7 +105,9 @@ def randn(
     """
     xp = backend.namespace(device)
     kind = _floating("normal_kernel_cpu", kind_of(dtype))
-    return made(xp.from_host(gaussian(draws(generator), extents(size), kind)), xp, requires_grad)
+    return made(
+        xp.from_host(gaussian(draws(generator), extents(shape, size, "randn"), kind)), xp, requires_grad
+    )
 
 
 @op(method=False, differentiable=False, random=True)
