@@ -107,6 +107,9 @@ class Namespace:
     """Whether reading a value means waiting for the device: then nobody looks at values only to check
     them."""
 
+    alone = True
+    """Whether there is no other device of this kind: else work on it must be done within :meth:`scope`."""
+
     def __init__(self, module: Any, device: Device) -> None:
         self.module = module
         self.device = device
@@ -162,6 +165,10 @@ class CudaNamespace(Namespace):
     """CuPy on one card."""
 
     asynchronous = True
+
+    def __init__(self, module: Any, device: Device) -> None:
+        self.alone = int(module.cuda.runtime.getDeviceCount()) == 1
+        super().__init__(module, device)
 
     def from_host(self, array: np.ndarray) -> Any:
         with self.scope():
@@ -233,7 +240,7 @@ def current_cuda_device() -> int:
 
 def of_array(array: Any) -> Namespace:
     """The namespace that a raw array belongs to."""
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray | np.generic):
         return CPU
     return namespace(Device("cuda", int(array.device.id)))
 

@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
 
-SAMPLES = 25
+SAMPLES = 12
 """How many of an operator's samples are taken: they are spread over its whole list."""
 
 DIFFERENT: dict[str, str] = {
@@ -36,7 +36,21 @@ DIFFERENT: dict[str, str] = {
     "empty_permuted": "uninitialised memory",
     "new_empty": "uninitialised memory",
     "new_empty_strided": "uninitialised memory",
+    "zero_": "the database calls it on a leaf, which both refuse outside of a test",
+    "as_strided.partial_views": "reads memory before the first element of its input",
+    "square-bool": "PyTorch's result type differs between its own functions",
 }
+"""``name``, ``name.variant`` or ``name-dtype`` -> why it is not compared."""
+
+CHOICES = {
+    "sort", "argsort", "topk", "kthvalue", "mode", "median", "nanmedian", "msort", "max", "min", "cummax",
+    "cummin",
+}  # fmt: skip
+"""Operators that may choose any of several equal elements: the values are compared, the places are not."""
+
+SIGNS = {"linalg.eigh", "linalg.svd", "svd", "linalg.lstsq", "linalg.qr", "qr"}
+"""Decompositions whose factors are determined up to signs: shapes and types are compared, and invariant
+gradients."""
 
 RANDOM = {
     "bernoulli", "multinomial", "normal", "rand_like", "randn_like", "randint", "randint_like", "randn",
@@ -56,16 +70,19 @@ def ours(name: str) -> Any:
             place = getattr(place, part, None)
         except ImportError:
             return None
-    return place if callable(place) else getattr(Tensor, name, None)
+    if callable(place):
+        return place
+    method = getattr(Tensor, name, None)
+    return (lambda x: getattr(x, name)) if isinstance(method, property) else method
 
 
 def operators() -> list[Any]:
     found, seen = [], set()
     for info in op_db:
-        if info.name in DIFFERENT or (info.name, info.variant_test_name) in seen or ours(info.name) is None:
-            continue
-        seen.add((info.name, info.variant_test_name))
         label = info.name + (f".{info.variant_test_name}" if info.variant_test_name else "")
+        if info.name in DIFFERENT or label in DIFFERENT or label in seen or ours(info.name) is None:
+            continue
+        seen.add(label)
         found.append(pytest.param(info, id=label))
     return found
 
@@ -142,7 +159,7 @@ def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = Tru
         assert str(one.dtype).removeprefix("accelgrad.") == str(two.dtype).removeprefix("torch."), what
         assert tuple(one.shape) == tuple(two.shape), f"{what}: {tuple(one.shape)} and {tuple(two.shape)}"
         if values:
-            expected = two.detach().resolve_neg().resolve_conj().numpy()
+            expected = two.detach().numpy(force=True)
             if expected.dtype.kind == "f":
                 np.testing.assert_allclose(
                     one.detach().numpy(),
@@ -173,8 +190,8 @@ def describe(sample: Any) -> str:
 @pytest.mark.parametrize("info", OPERATORS)
 def test_values_and_types(info: Any, dtype: str) -> None:
     kind = getattr(torch, dtype)
-    if kind not in info.dtypes:
-        pytest.skip(f"PyTorch's has no {dtype}")
+    if kind not in info.dtypes or f"{info.name}-{dtype}" in DIFFERENT:
+        pytest.skip(f"not compared in {dtype}")
     function, compared = ours(info.name), 0
     for sample in chosen(info, kind, requires_grad=False):
         try:
@@ -186,7 +203,15 @@ def test_values_and_types(info: Any, dtype: str) -> None:
         expected = info(sample.input, *sample.args, **sample.kwargs)
         if any(isinstance(one, torch.Tensor) and one.dtype.is_complex for one in flat(expected)):
             continue
-        agree(function(*args, **kwargs), expected, 2e-4, what, values=info.name not in RANDOM)
+        found = function(*args, **kwargs)
+        if info.name in CHOICES:
+            agree(found, expected, 0.0, what, values=False)
+            if info.name != "argsort":
+                agree(flat(found)[0], flat(expected)[0], 2e-4, what)
+            compared += 1
+            continue
+        drawn = info.name in RANDOM or info.name in SIGNS or sample.kwargs.get("dropout_p")
+        agree(found, expected, 2e-4, what, values=not drawn)
         compared += 1
     if not compared:
         pytest.skip("no sample without complex numbers, layouts or generators")
@@ -206,6 +231,8 @@ def test_gradients(info: Any) -> None:
         except Unsupported:
             continue
         what = describe(sample)
+        if sample.kwargs.get("dropout_p") or info.name == "half":
+            continue
         others = gather_leaves([sample.input, *sample.args, sample.kwargs])
         theirs = flat(info(sample.input, *sample.args, **sample.kwargs))
         mine = flat(function(*args, **kwargs))
