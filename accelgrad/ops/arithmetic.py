@@ -61,8 +61,10 @@ def unequal_shapes(arrays: list[Any]) -> Exception | None:
             marks = ["    ^" if i in wrong else "     " for i in range(depth)]
             axes = ", ".join(f"{i} ({a[i]} against {b[i]})" for i in wrong)
             return RuntimeError(
-                f"The size of tensor a ({a[wrong[-1]]}) must match the size of tensor b ({b[wrong[-1]]}) at non-singleton"
-                f" dimension {wrong[-1]}. Shapes broadcast from the right, and extents must be equal or 1; they differ in"
+                f"The size of tensor a ({a[wrong[-1]]}) must match the size of tensor b ({b[wrong[-1]]}) at"
+                f" non-singleton"
+                f" dimension {wrong[-1]}. Shapes broadcast from the right, and extents must be equal or 1;"
+                f" they differ in"
                 f" dimension {axes}:\n  a: {''.join(columns)}\n  b: {''.join(others)}\n     {''.join(marks)}"
             )
     return None
@@ -93,10 +95,11 @@ class Sub(Pairwise):
 
     @staticmethod
     def explain(error: Exception, arrays: list[Any]) -> Exception:
-        if all(isinstance(one, bool) or getattr(one, "dtype", None) == bool for one in arrays):
+        if all(_is_bool(one) for one in arrays):
             two = "two bool tensors" if all(hasattr(one, "dtype") for one in arrays) else "a bool tensor"
             return RuntimeError(
-                f"Subtraction, the `-` operator, with {two} is not supported. If you are trying to invert a mask, use the"
+                f"Subtraction, the `-` operator, with {two} is not supported. If you are trying to invert a"
+                f" mask, use the"
                 " `~` or `logical_not()` operator instead."
             )
         return Pairwise.explain(error, arrays)
@@ -140,15 +143,22 @@ class Div(Pairwise):
 
 def _refuse_zero(ctx: Any, y: Any) -> None:
     """Integers have no infinity: dividing them by zero is an error."""
-    if y.dtype.kind != "f" if hasattr(y, "dtype") else type(y) is not float:
-        if bool(ctx.xp.any(y == 0)) if hasattr(y, "dtype") else y == 0:
-            raise RuntimeError(
-                "ZeroDivisionError: an integer tensor was divided by zero; use floats for inf and nan"
-            )
+    if hasattr(y, "dtype"):
+        zero = y.dtype.kind != "f" and bool(ctx.xp.any(y == 0))
+    else:
+        zero = type(y) is not float and y == 0
+    if zero:
+        raise RuntimeError(
+            "ZeroDivisionError: an integer tensor was divided by zero; use floats for inf and nan"
+        )
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value) is bool or (hasattr(value, "dtype") and value.dtype.kind == "b")
 
 
 def _no_bools(name: str, x: Any, y: Any) -> None:
-    if all(getattr(one, "dtype", None) == bool or isinstance(one, bool) for one in (x, y)):
+    if all(_is_bool(one) for one in (x, y)):
         raise RuntimeError(f"\"{name}\" not implemented for 'Bool'; convert with .int() first")
 
 
@@ -234,7 +244,8 @@ class Pow(Pairwise):
                 return x * x * x if y == 3 else x**y
             if y < 0:
                 raise RuntimeError(
-                    "Integers to negative integer powers are not allowed. Convert the base with .float(), or write a"
+                    "Integers to negative integer powers are not allowed. Convert the base with .float(),"
+                    " or write a"
                     " floating point exponent."
                 )
             return x**y
@@ -283,7 +294,8 @@ class Neg(Primitive):
     @staticmethod
     def explain(error: Exception, arrays: list[Any]) -> Exception:
         return RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the"
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a"
+            " mask, use the"
             " `~` or `logical_not()` operator instead."
         )
 
@@ -303,7 +315,8 @@ class Abs(Primitive):
 
 
 def _scaled(other: Any, alpha: Number, input: Any) -> Any:
-    """``alpha * other`` of add and sub; RuntimeError for an alpha that would change the category of the result."""
+    """``alpha * other`` of add and sub; RuntimeError for an alpha that would change the category of the
+    result."""
     kinds = [
         one.dtype.category if isinstance(one, Tensor) else dtypes.of_number(one).category
         for one in (input, other)
@@ -407,7 +420,8 @@ def mul(input: Tensor, other: Tensor | Number) -> Tensor:
 
 
 def as_default(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy reference whose results from integers are rounded to float32, the default floating point type."""
+    """A NumPy reference whose results from integers are rounded to float32, the default floating point
+    type."""
 
     def reference(*arrays: Any, **options: Any) -> Any:
         result = function(*arrays, **options)
@@ -462,8 +476,8 @@ QUOTIENTS = [
 def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = None) -> Tensor:
     """``input / other``; ``rounding_mode`` "trunc" rounds the result towards 0, "floor" downwards.
 
-    Without rounding, integers become the default floating point type; with it they stay integers, and division of
-    integers by zero is a RuntimeError.  The rounded forms have gradient 0.
+    Without rounding, integers become the default floating point type; with it they stay integers, and
+    division of integers by zero is a RuntimeError.  The rounded forms have gradient 0.
 
     >>> import accelgrad
     >>> accelgrad.div(accelgrad.tensor([-7, 7]), 2)
@@ -584,9 +598,15 @@ def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     return Pow.apply(input, exponent)
 
 
-@op(primitive=Neg, reference=np.negative, samples=[sample(arg(2, 3)), sample(arg()), sample(arg(0, 2))], inplace=True,
+@op(
+    primitive=Neg,
+    reference=np.negative,
+    samples=[sample(arg(2, 3)), sample(arg()), sample(arg(0, 2))],
+    inplace=True,
     errors=[(sample(arg(2, dtype="bool")), RuntimeError, "Negation, the `-` operator, on a bool tensor")],
-    dunder=("__neg__",), aliases=("negative",))  # fmt: skip
+    dunder=("__neg__",),
+    aliases=("negative",),
+)
 def neg(input: Tensor) -> Tensor:
     """``-input``.
 
@@ -620,13 +640,14 @@ def abs(input: Tensor) -> Tensor:
     return Abs.apply(input)
 
 
-# ------------------------------------------------------------------------------------------------ the operators
+# ---------------------------------------------------------------------------------------------- the operators
 
 _OPERANDS = (Tensor, bool, int, float, np.generic)
 
 
 def operator(primitive: type[Primitive], exchanged: bool = False) -> Callable[[Tensor, Any], Any]:
-    """The method behind ``x + y``: NotImplemented for what is no operand, so that Python can ask the other side."""
+    """The method behind ``x + y``: NotImplemented for what is no operand, so that Python can ask the other
+    side."""
     apply = primitive.apply
 
     def forwards(self: Tensor, other: Any) -> Any:
@@ -672,7 +693,5 @@ def hang_operators(**primitives: type[Primitive]) -> None:
             setattr(Tensor, method, function)
 
 
-hang_operators(
-    add=Add, sub=Sub, mul=Mul, truediv=Div, floordiv=FloorDivide, mod=Remainder, pow=Pow
-)  # fmt: skip
-Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
+hang_operators(add=Add, sub=Sub, mul=Mul, truediv=Div, floordiv=FloorDivide, mod=Remainder, pow=Pow)
+setattr(Tensor, "__pos__", lambda self: self)  # noqa: B010  (mypy does not know the class yet)

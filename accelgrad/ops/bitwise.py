@@ -1,4 +1,5 @@
-"""Operations on integers and their bits: and, or, xor, not, shifts, gcd and lcm, with the operators & | ^ ~ << >>."""
+"""Operations on integers and their bits: and, or, xor, not, shifts, gcd and lcm, with the operators & | ^ ~
+<< >>."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
     for one in arrays:
         if hasattr(one, "dtype") and (one.dtype.kind == "f" or (one.dtype.kind == "b" and not bools)):
             raise RuntimeError(
-                f"\"{name}_cpu\" not implemented for '{title(one)}': it works on the bits of integers; convert with .long()"
+                f"\"{name}_cpu\" not implemented for '{title(one)}': it works on the bits of integers;"
+                f" convert with .long()"
             )
 
 
@@ -106,8 +108,14 @@ class Lcm(Pairwise):
 hang_operators(xor=Xor, lshift=LeftShift, rshift=RightShift, **{"and": And, "or": Or})
 
 
-@op(primitive=And, reference=np.bitwise_and, samples=[*BITS, *BOOLS], errors=[FLOATS],
-    differentiable=False, inplace=True)  # fmt: skip
+@op(
+    primitive=And,
+    reference=np.bitwise_and,
+    samples=[*BITS, *BOOLS],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
 def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input & other``: the bits set in both; of bools, logical and.
 
@@ -118,8 +126,14 @@ def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
     return And.apply(input, other)
 
 
-@op(primitive=Or, reference=np.bitwise_or, samples=[*BITS, *BOOLS], errors=[FLOATS],
-    differentiable=False, inplace=True)  # fmt: skip
+@op(
+    primitive=Or,
+    reference=np.bitwise_or,
+    samples=[*BITS, *BOOLS],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
 def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input | other``: the bits set in at least one; of bools, logical or.
 
@@ -130,8 +144,14 @@ def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
     return Or.apply(input, other)
 
 
-@op(primitive=Xor, reference=np.bitwise_xor, samples=[*BITS, *BOOLS], errors=[FLOATS],
-    differentiable=False, inplace=True)  # fmt: skip
+@op(
+    primitive=Xor,
+    reference=np.bitwise_xor,
+    samples=[*BITS, *BOOLS],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
 def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input ^ other``: the bits set in exactly one; of bools, logical exclusive or.
 

@@ -163,7 +163,7 @@ for _name, _primitive in {"eq": Eq, "ne": Ne, "lt": Lt, "le": Le, "gt": Gt, "ge"
     setattr(Tensor, f"__{_name}__", _comparing(_primitive))
 
 
-# ------------------------------------------------------------------------------------------------ of whole tensors
+# ------------------------------------------------------------------------------------------- of whole tensors
 
 
 def _two_tensors(name: str, input: Any, other: Any) -> None:
@@ -199,10 +199,13 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 NEAR = [
     sample(arg(2, 3), arg(2, 3)),
-    sample(arg(values=[1.0, 2.0, float("inf"), float("nan")]), arg(values=[1.0 + 1e-7, 2.1, float("inf"), float("nan")])),
+    sample(
+        arg(values=[1.0, 2.0, float("inf"), float("nan")]),
+        arg(values=[1.0 + 1e-7, 2.1, float("inf"), float("nan")]),
+    ),
     sample(arg(values=[1.0, float("nan")]), arg(values=[1.05, float("nan")]), rtol=0.1, equal_nan=True),
     sample(arg(3, dtype="int64"), arg(3, dtype="int64"), atol=1),
-]  # fmt: skip
+]
 
 
 def _near(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
@@ -230,7 +233,11 @@ class IsClose(Pairwise):
     reference=_near,
     samples=NEAR,
     errors=[
-        (sample(arg(2), arg(2), rtol=-1), RuntimeError, "rtol must be greater than or equal to zero, but got -1"),
+        (
+            sample(arg(2), arg(2), rtol=-1),
+            RuntimeError,
+            "rtol must be greater than or equal to zero, but got -1",
+        ),
         (sample(arg(2), arg(2, dtype="int64")), RuntimeError, "Float did not match Long"),
     ],
     differentiable=False,
@@ -249,7 +256,8 @@ def isclose(
     if input.array.dtype != other.array.dtype:
         raise RuntimeError(
             f"{input.dtype.title.removesuffix('Tensor')} did not match"
-            f" {other.dtype.title.removesuffix('Tensor')}: isclose compares tensors of one dtype; convert with .to()"
+            f" {other.dtype.title.removesuffix('Tensor')}: isclose compares tensors of one dtype; convert"
+            f" with .to()"
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value < 0:
@@ -325,7 +333,7 @@ LOGIC = [
 class LogicalAnd(Pairwise):
     """z = x and y"""
 
-    promotion = None
+    promotion = None  # type: ignore[assignment]
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -335,7 +343,7 @@ class LogicalAnd(Pairwise):
 class LogicalOr(Pairwise):
     """z = x or y"""
 
-    promotion = None
+    promotion = None  # type: ignore[assignment]
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -345,7 +353,7 @@ class LogicalOr(Pairwise):
 class LogicalXor(Pairwise):
     """z = either x or y"""
 
-    promotion = None
+    promotion = None  # type: ignore[assignment]
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:

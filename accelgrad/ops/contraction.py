@@ -43,7 +43,8 @@ def _tensordot_reference(x: Any, y: Any, dims: Any = 2) -> Any:
     ],
 )
 def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
-    """The sum of products over several dimensions: the last ``dims`` of ``input`` with the first of ``other``.
+    """The sum of products over several dimensions: the last ``dims`` of ``input`` with the first of
+    ``other``.
 
     ``dims`` may be a pair of lists instead: dimensions of ``input`` and those of ``other`` that they meet.
     What is left of ``input`` comes first, then what is left of ``other``.
@@ -67,7 +68,8 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
     for i, j in zip(left, right, strict=True):
         if a[i] != b[j]:
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a[i]} in dim {i} and second has size {b[j]} in"
+                f"contracted dimensions need to match, but first has size {a[i]} in dim {i} and second has"
+                f" size {b[j]} in"
                 f" dim {j}"
             )
     rest_a = tuple(i for i in range(len(a)) if i not in left)
@@ -105,14 +107,16 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 
 def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices in the cheapest order (dynamic programming; Cormen et al., Matrix-chain order)."""
+    """The product of several matrices in the cheapest order (dynamic programming; Cormen et al.,
+    Matrix-chain order)."""
     count = len(matrices)
     extents = [one.array.shape[0] for one in matrices] + [matrices[-1].array.shape[1]]
     for place in range(1, count):
         if matrices[place - 1].array.shape[1] != extents[place]:
             a, b = matrices[place - 1].array.shape, matrices[place].array.shape
             raise RuntimeError(
-                f"{name}(): tensors {place - 1} and {place} with shapes {list(a)} and {list(b)} cannot be multiplied"
+                f"{name}(): tensors {place - 1} and {place} with shapes {list(a)} and {list(b)} cannot be"
+                f" multiplied"
             )
     cost = [[0] * count for _ in range(count)]
     split = [[0] * count for _ in range(count)]
@@ -180,7 +184,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     for one in (input, other):
         if -dim > one.array.ndim or one.array.shape[dim] != 3:
             raise RuntimeError(
-                f"linalg.cross: inputs dimension {dim + max(input.array.ndim, other.array.ndim)} must have length 3. Got"
+                f"linalg.cross: inputs dimension {dim + max(input.array.ndim, other.array.ndim)} must have"
+                f" length 3. Got"
                 f" {tuple(input.shape)} and {tuple(other.shape)}"
             )
     x, y = OPS["unbind"].call(input, dim), OPS["unbind"].call(other, dim)

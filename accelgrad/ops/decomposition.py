@@ -1,4 +1,5 @@
-"""Factorisations: qr, svd, eigh and what is built on them: pinv, lstsq, matrix_rank; all of them take batches."""
+"""Factorisations: qr, svd, eigh and what is built on them: pinv, lstsq, matrix_rank; all of them take
+batches."""
 
 from __future__ import annotations
 
@@ -38,10 +39,11 @@ def _column(xp: Any, s: Any) -> Any:
 
 
 class QR(Primitive):
-    """A = Q R, reduced.  With M = R dR' - dQ' Q and C(M) = M's lower triangle mirrored: dA = (dQ + Q C(M)) R'⁻¹.
+    """A = Q R, reduced.  With M = R dR' - dQ' Q and C(M) = M's lower triangle mirrored: dA = (dQ + Q C(M))
+    R'⁻¹.
 
-    Source: Walter & Lehmann 2018, "Algorithmic differentiation of linear algebra functions", section on QR; a wide A = [X Y]
-    has R = [U V] with V = Q' Y, after which X = Q U is the square case.
+    Source: Walter & Lehmann 2018, "Algorithmic differentiation of linear algebra functions", section on QR; a
+    wide A = [X Y] has R = [U V] with V = Q' Y, after which X = Q U is the square case.
     """
 
     @staticmethod
@@ -57,7 +59,8 @@ class QR(Primitive):
         m, n = A.shape[-2], A.shape[-1]
         if Q.shape[-1] > n:
             raise RuntimeError(
-                "linalg.qr: the gradient of mode='complete' is defined for matrices with at least as many columns as rows"
+                "linalg.qr: the gradient of mode='complete' is defined for matrices with at least as many"
+                " columns as rows"
                 f" only, not for {m} by {n}; use mode='reduced'"
             )
         if m >= n:
@@ -79,9 +82,11 @@ def _tall(ctx: Any, grad_Q: Any, grad_R: Any, Q: Any, R: Any) -> Any:
 class SVD(Primitive):
     """A = U S V'.  With F_ij = 1 / (s_j² - s_i²), 0 on the diagonal:
 
-    dA = U ((F ∘ (U' dU - dU' U)) S + S (F ∘ (V' dV - dV' V)) + dS) V' + (I - U U') dU S⁻¹ V' + U S⁻¹ dV' (I - V V')
+    dA = U ((F ∘ (U' dU - dU' U)) S + S (F ∘ (V' dV - dV' V)) + dS) V' + (I - U U') dU S⁻¹ V' + U S⁻¹ dV' (I -
+    V V')
 
-    Source: Giles 2008, section 3.2, with the terms for the singular vectors of Townsend 2016, "Differentiating the SVD".
+    Source: Giles 2008, section 3.2, with the terms for the singular vectors of Townsend 2016,
+    "Differentiating the SVD".
     """
 
     @staticmethod
@@ -120,7 +125,8 @@ class SVD(Primitive):
         if type(error).__name__ != "LinAlgError":
             return error
         return LinAlgError(
-            "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite values."
+            "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite"
+            " values."
         )
 
 
@@ -145,7 +151,8 @@ class SingularValues(Primitive):
 
 
 class Eigh(Primitive):
-    """A = V Λ V' for symmetric A,  dA = V (dΛ + F ∘ (V' dV)) V' with F_ij = 1 / (λ_j - λ_i)  (Giles 2008, section 3.1)"""
+    """A = V Λ V' for symmetric A,  dA = V (dΛ + F ∘ (V' dV)) V' with F_ij = 1 / (λ_j - λ_i)  (Giles 2008,
+    section 3.1)"""
 
     @staticmethod
     def forward(ctx: Any, A: Any, *, UPLO: str) -> Any:
@@ -165,7 +172,8 @@ class Eigh(Primitive):
 
 
 class Pinv(Primitive):
-    """B = A⁺,  dL/dA = -B' G B' + (I - A B) G' B B' + B' B G' (I - B A) with G = dL/dB  (Golub & Pereyra 1973)"""
+    """B = A⁺,  dL/dA = -B' G B' + (I - A B) G' B B' + B' B G' (I - B A) with G = dL/dB  (Golub & Pereyra
+    1973)"""
 
     @staticmethod
     def forward(ctx: Any, A: Any, *, rtol: float | None) -> Any:
@@ -187,7 +195,8 @@ class Pinv(Primitive):
 
 
 def _rtol(A: Any, rtol: float | None) -> float:
-    """The share of the largest singular value below which others count as 0: max(m, n) times the rounding error."""
+    """The share of the largest singular value below which others count as 0: max(m, n) times the rounding
+    error."""
     return max(A.shape[-2:]) * float(np.finfo(A.dtype).eps) if rtol is None else rtol
 
 
@@ -221,7 +230,8 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     matrices("qr", A, square=False)
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
-            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or"
+            f" 'complete'"
         )
     Q, R = QR.apply(A, mode="complete" if mode == "complete" else "reduced")
     return _QR(wrap(A.xp.empty((0,), dtype=A.array.dtype), A.xp) if mode == "r" else Q, R)
@@ -238,9 +248,9 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
 def svd(A: Tensor, full_matrices: bool = True) -> Any:
     """``A = U diag(S) Vh`` with orthonormal U and Vh and falling S >= 0, as a named tuple (U, S, Vh).
 
-    Shapes: (..., m, n) gives U (..., m, m), S (..., k), Vh (..., n, n) with k = min(m, n); without ``full_matrices`` U is
-    (..., m, k) and Vh (..., k, n).  The signs of the singular vectors are arbitrary, so a loss must not depend on them;
-    the gradient is not finite where singular values are equal.
+    Shapes: (..., m, n) gives U (..., m, m), S (..., k), Vh (..., n, n) with k = min(m, n); without
+    ``full_matrices`` U is (..., m, k) and Vh (..., k, n).  The signs of the singular vectors are arbitrary,
+    so a loss must not depend on them; the gradient is not finite where singular values are equal.
 
     >>> import accelgrad
     >>> accelgrad.linalg.svd(accelgrad.tensor([[3.0, 0.0], [0.0, 4.0]])).S
@@ -293,8 +303,8 @@ def _triangle_named(UPLO: str) -> str:
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """``A = V diag(w) V'`` for symmetric A, as a named tuple (eigenvalues, eigenvectors), eigenvalues rising.
 
-    Only the lower (``UPLO="U"``: upper) triangle of A is read.  The signs of the eigenvectors are arbitrary, so a loss must
-    not depend on them; the gradient through them is not finite where eigenvalues are equal.
+    Only the lower (``UPLO="U"``: upper) triangle of A is read.  The signs of the eigenvectors are arbitrary,
+    so a loss must not depend on them; the gradient through them is not finite where eigenvalues are equal.
 
     >>> import accelgrad
     >>> accelgrad.linalg.eigh(accelgrad.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -334,7 +344,8 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 def pinv(A: Tensor, *, rtol: float | None = None) -> Tensor:
     """Moore and Penrose's inverse of (..., m, n): (..., n, m).
 
-    Singular values below ``rtol`` times the largest count as 0; by default max(m, n) times the rounding error.
+    Singular values below ``rtol`` times the largest count as 0; by default max(m, n) times the rounding
+    error.
 
     >>> import accelgrad
     >>> accelgrad.linalg.pinv(accelgrad.tensor([[2.0, 0.0], [0.0, 0.0]]))
@@ -356,9 +367,9 @@ def pinv(A: Tensor, *, rtol: float | None = None) -> Tensor:
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """The X that makes ``A X - B`` smallest in the sum of squares; of several such X the smallest itself.
 
-    A (..., m, n) and B (..., m, k) give a named tuple: solution (..., n, k); residuals (..., k), the sums of squares left
-    (empty unless m > n and A has full rank); rank; singular_values.  ``driver`` is accepted: here it is always the
-    pseudo-inverse.
+    A (..., m, n) and B (..., m, k) give a named tuple: solution (..., n, k); residuals (..., k), the sums of
+    squares left (empty unless m > n and A has full rank); rank; singular_values.  ``driver`` is accepted:
+    here it is always the pseudo-inverse.
 
     >>> import accelgrad
     >>> A = accelgrad.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
@@ -371,14 +382,15 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     right = OPS["unsqueeze"].call(B, -1) if vector else B
     if A.array.shape[-2] != right.array.shape[-2]:
         raise RuntimeError(
-            f"linalg.lstsq: input.size(-2) should match other.size(-2), got {A.array.shape[-2]} and {right.array.shape[-2]}"
+            f"linalg.lstsq: input.size(-2) should match other.size(-2), got {A.array.shape[-2]} and"
+            f" {right.array.shape[-2]}"
         )
     m, n = A.array.shape[-2:]
     X = Pinv.apply(A, rtol=rcond) @ right
     values = lapack(A).svd(A.array, compute_uv=False)
     rank = (values > _rtol(A.array, rcond) * values[..., :1]).sum(axis=-1)
     if m > n and bool((rank == n).all()):
-        residuals = OPS["sum"].call(OPS["square"].call(A @ X - right), -2)  # type: ignore[operator]
+        residuals = OPS["sum"].call(OPS["square"].call(A @ X - right), -2)
     else:
         residuals = wrap(A.xp.empty((0,), dtype=A.array.dtype), A.xp)
     solution = OPS["squeeze"].call(X, -1) if vector else X

@@ -18,7 +18,8 @@ Dims = int | Sequence[int] | None
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
-    """``dim`` counted from the front; IndexError where there is no such dimension.  A 0-d tensor has 0 and -1."""
+    """``dim`` counted from the front; IndexError where there is no such dimension.  A 0-d tensor has 0 and
+    -1."""
     if 0 <= dim < ndim:
         return dim
     extent = ndim or 1
@@ -37,7 +38,8 @@ def wrap_dims(dims: int | Iterable[int], ndim: int, name: str = "") -> tuple[int
     if len(set(wrapped)) != len(wrapped):
         twice = next(dim for dim in wrapped if wrapped.count(dim) > 1)
         raise RuntimeError(
-            f"dim {twice} appears multiple times in the list of dims{f' of {name}' if name else ''}: {tuple(dims)}"  # type: ignore[arg-type]
+            f"dim {twice} appears multiple times in the list of dims{f' of {name}' if name else ''}:"
+            f" {wrapped}"
         )
     return wrapped
 
@@ -46,7 +48,7 @@ def axes_of(dim: Dims, input: Any) -> tuple[int, ...] | None:
     """The axes over which a reduction runs, None for all: ``dim=()`` means all, as None does."""
     if dim is None:
         return None
-    axes = wrap_dims(operator.index(dim) if not isinstance(dim, list | tuple) else dim, input.array.ndim)
+    axes = wrap_dims(dim if isinstance(dim, list | tuple) else operator.index(dim), input.array.ndim)  # type: ignore[arg-type]
     return axes if axes and input.array.ndim else None
 
 

@@ -13,7 +13,8 @@ from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.tensor import Tensor
 
 Labels = tuple[Any, ...]
-"""One label for each dimension: letters, or the numbers of the sublist form; ``(..., k)`` pairs from an ellipsis."""
+"""One label for each dimension: letters, or the numbers of the sublist form; ``(..., k)`` pairs from an
+ellipsis."""
 
 
 @op(
@@ -66,11 +67,12 @@ Labels = tuple[Any, ...]
 def einsum(*args: Any) -> Tensor:
     """A sum of products in Einstein's notation: ``einsum("ij,jk->ik", a, b)`` is the matrix product.
 
-    Every dimension of an operand gets a letter; dimensions of one letter are multiplied element by element, and summed if
-    the letter is not in the output.  A letter twice in one operand takes the diagonal; ``...`` stands for any number of
-    leading dimensions, which broadcast; without ``->`` the output has the letters that come once, in alphabetical order.
-    Instead of the equation, lists of numbers may follow each operand: ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
-    RuntimeError for a malformed equation, and for extents that do not fit.
+    Every dimension of an operand gets a letter; dimensions of one letter are multiplied element by element,
+    and summed if the letter is not in the output.  A letter twice in one operand takes the diagonal; ``...``
+    stands for any number of leading dimensions, which broadcast; without ``->`` the output has the letters
+    that come once, in alphabetical order. Instead of the equation, lists of numbers may follow each operand:
+    ``einsum(a, [0, 1], b, [1, 2], [0, 2])``. RuntimeError for a malformed equation, and for extents that do
+    not fit.
 
     >>> import accelgrad
     >>> accelgrad.einsum("ij,j->i", accelgrad.ones(2, 3), accelgrad.tensor([1.0, 2.0, 3.0]))
@@ -125,7 +127,8 @@ def _read(args: tuple[Any, ...]) -> tuple[list[Labels], Labels | None, list[Tens
     if len(inputs) != len(operands):
         more = "fewer" if len(operands) < len(inputs) else "more"
         raise RuntimeError(
-            f"einsum(): {more} operands were provided than specified in the equation ({len(operands)} against {len(inputs)})"
+            f"einsum(): {more} operands were provided than specified in the equation ({len(operands)}"
+            f" against {len(inputs)})"
         )
     return inputs, output, operands
 
@@ -146,7 +149,8 @@ def _letters(term: str, equation: str) -> Labels:
             rest = rest[1:]
         else:
             raise RuntimeError(
-                f"einsum(): invalid subscript given at index {equation.find(rest[0])} in the equation string {equation!r},"
+                f"einsum(): invalid subscript given at index {equation.find(rest[0])} in the equation"
+                f" string {equation!r},"
                 " subscripts must be in [a-zA-Z]"
             )
     return tuple(labels)
@@ -157,7 +161,8 @@ def _labelled(place: int, labels: Labels, operand: Tensor) -> tuple[list[Any], T
     ndim, named = operand.array.ndim, sum(label is not ... for label in labels)
     if named > ndim or (named < ndim and ... not in labels):
         raise RuntimeError(
-            f"einsum(): the number of subscripts in the equation ({named}) does not match the number of dimensions ({ndim})"
+            f"einsum(): the number of subscripts in the equation ({named}) does not match the number of"
+            f" dimensions ({ndim})"
             f" for operand {place}{' and no ellipsis was given' if ... not in labels else ''}"
         )
     full: list[Any] = []
@@ -188,7 +193,8 @@ def _check_extents(parts: list[tuple[list[Any], Tensor]]) -> None:
                 sizes[label] = extent
             elif extent not in (1, known):
                 raise RuntimeError(
-                    f"einsum(): subscript {label if not isinstance(label, tuple) else '...'} has size {extent} for operand"
+                    f"einsum(): subscript {label if not isinstance(label, tuple) else '...'} has size"
+                    f" {extent} for operand"
                     f" {place} which does not broadcast with previously seen size {known}"
                 )
 

@@ -1,4 +1,5 @@
-"""The largest and smallest: max, min, amax, amin, aminmax, argmax, argmin, and of two tensors maximum, minimum."""
+"""The largest and smallest: max, min, amax, amin, aminmax, argmax, argmin, and of two tensors maximum,
+minimum."""
 
 from __future__ import annotations
 
@@ -79,7 +80,7 @@ class Fmin(Pairwise):
         return xp.where(first, grad, 0.0), xp.where(first, 0.0, grad)
 
 
-def _share(xp: Any, grad: Any, x: Any, y: Any, axis: Any) -> Any:
+def share(xp: Any, grad: Any, x: Any, y: Any, axis: Any) -> Any:
     """The gradient of an extreme value y of x, in equal parts to all that equal it (or are NaN, if y is)."""
     y = spread(xp, y, x.shape, axis)
     hit = (x == y) | ((x != x) & (y != y))
@@ -99,7 +100,8 @@ class Amax(Primitive):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _share(ctx.xp, grad, *ctx.saved_tensors, ctx.axis)
+        x, y = ctx.saved_tensors
+        return share(ctx.xp, grad, x, y, ctx.axis)
 
 
 class Amin(Primitive):
@@ -114,11 +116,13 @@ class Amin(Primitive):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _share(ctx.xp, grad, *ctx.saved_tensors, ctx.axis)
+        x, y = ctx.saved_tensors
+        return share(ctx.xp, grad, x, y, ctx.axis)
 
 
 class Pick(Primitive):
-    """y = x at one index along an axis, and that index;  dL/dy goes to the element picked, of equals the first"""
+    """y = x at one index along an axis, and that index;  dL/dy goes to the element picked, of equals the
+    first"""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int, keepdims: bool, find: str) -> Any:
@@ -160,7 +164,7 @@ class ArgPlace(Primitive):
         return y
 
 
-# ------------------------------------------------------------------------------------------------ of two tensors
+# --------------------------------------------------------------------------------------------- of two tensors
 
 DISTINCT = [sample(arg(3, 4, distinct=True), arg(4, low=-0.1, high=0.1)), *PAIRS[:-1]]
 
@@ -209,7 +213,7 @@ def fmin(input: Tensor, other: Tensor | Number) -> Tensor:
     return Fmin.apply(input, other)
 
 
-# ------------------------------------------------------------------------------------------------ over dimensions
+# -------------------------------------------------------------------------------------------- over dimensions
 
 EXTREMES = [
     sample(arg(2, 3, distinct=True)),
@@ -228,7 +232,8 @@ def _needs_elements(name: str, input: Tensor, axis: tuple[int, ...] | None) -> N
         return
     if axis is None:
         raise RuntimeError(
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the"
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the"
+            f" reduction dim with the"
             " 'dim' argument."
         )
     for place in axis:
@@ -240,7 +245,11 @@ def _needs_elements(name: str, input: Tensor, axis: tuple[int, ...] | None) -> N
     primitive=Amax,
     reference=reducing(np.max),
     samples=EXTREMES,
-    errors=[OUT_OF_RANGE, (sample(arg(0)), RuntimeError, NOTHING), (sample(arg(2, 0), 1), IndexError, "non-zero size")],
+    errors=[
+        OUT_OF_RANGE,
+        (sample(arg(0)), RuntimeError, NOTHING),
+        (sample(arg(2, 0), 1), IndexError, "non-zero size"),
+    ],
 )
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dimensions ``dim`` (all of them by default); NaN if there is one.
@@ -260,7 +269,11 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     primitive=Amin,
     reference=reducing(np.min),
     samples=EXTREMES,
-    errors=[OUT_OF_RANGE, (sample(arg(0)), RuntimeError, NOTHING), (sample(arg(2, 0), 1), IndexError, "non-zero size")],
+    errors=[
+        OUT_OF_RANGE,
+        (sample(arg(0)), RuntimeError, NOTHING),
+        (sample(arg(2, 0), 1), IndexError, "non-zero size"),
+    ],
 )
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dimensions ``dim`` (all of them by default); NaN if there is one.
@@ -334,11 +347,15 @@ PLACES = [
     primitive=ArgPlace,
     reference=_argument_reference(np.argmax),
     samples=PLACES,
-    errors=[OUT_OF_RANGE, (sample(arg(0)), IndexError, r"argmax\(\): Expected reduction dim to be specified")],
+    errors=[
+        OUT_OF_RANGE,
+        (sample(arg(0)), IndexError, r"argmax\(\): Expected reduction dim to be specified"),
+    ],
     differentiable=False,
 )
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the largest element along ``dim``, or in the flattened tensor; of equals the first.
+    """The index (int64) of the largest element along ``dim``, or in the flattened tensor; of equals the
+    first.
 
     NaN counts as the largest.
 
@@ -353,11 +370,15 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     primitive=ArgPlace,
     reference=_argument_reference(np.argmin),
     samples=PLACES,
-    errors=[OUT_OF_RANGE, (sample(arg(0)), IndexError, r"argmin\(\): Expected reduction dim to be specified")],
+    errors=[
+        OUT_OF_RANGE,
+        (sample(arg(0)), IndexError, r"argmin\(\): Expected reduction dim to be specified"),
+    ],
     differentiable=False,
 )
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the smallest element along ``dim``, or in the flattened tensor; of equals the first.
+    """The index (int64) of the smallest element along ``dim``, or in the flattened tensor; of equals the
+    first.
 
     NaN counts as the smallest.
 
@@ -372,7 +393,9 @@ _MAX = named("max", "values", "indices")
 _MIN = named("min", "values", "indices")
 
 
-def _extreme(name: str, whole: Any, pair: Any, kind: Any, input: Tensor, dim: Any, keepdim: bool, other: Any) -> Any:
+def _extreme(
+    name: str, whole: Any, pair: Any, kind: Any, input: Tensor, dim: Any, keepdim: bool, other: Any
+) -> Any:
     """The three forms of max and min."""
     if isinstance(dim, Tensor):
         dim, other = None, dim
@@ -420,11 +443,14 @@ FORMS = [
         (OUT_OF_RANGE),
     ],
 )
-def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
-    """The largest element: ``max(x)`` of all, ``max(x, dim)`` along a dimension, ``max(x, y)`` of two tensors.
+def max(
+    input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None
+) -> Any:
+    """The largest element: ``max(x)`` of all, ``max(x, dim)`` along a dimension, ``max(x, y)`` of two
+    tensors.
 
-    Along a dimension a named tuple (values, indices) comes back; of equal elements the first counts, and gets the whole
-    gradient.  Over all, equal elements share it.  NaN counts as the largest.
+    Along a dimension a named tuple (values, indices) comes back; of equal elements the first counts, and gets
+    the whole gradient.  Over all, equal elements share it.  NaN counts as the largest.
 
     >>> import accelgrad
     >>> values, indices = accelgrad.max(accelgrad.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1)
@@ -444,11 +470,14 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *
         (OUT_OF_RANGE),
     ],
 )
-def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
-    """The smallest element: ``min(x)`` of all, ``min(x, dim)`` along a dimension, ``min(x, y)`` of two tensors.
+def min(
+    input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None
+) -> Any:
+    """The smallest element: ``min(x)`` of all, ``min(x, dim)`` along a dimension, ``min(x, y)`` of two
+    tensors.
 
-    Along a dimension a named tuple (values, indices) comes back; of equal elements the first counts, and gets the whole
-    gradient.  Over all, equal elements share it.  NaN counts as the smallest.
+    Along a dimension a named tuple (values, indices) comes back; of equal elements the first counts, and gets
+    the whole gradient.  Over all, equal elements share it.  NaN counts as the smallest.
 
     >>> import accelgrad
     >>> accelgrad.min(accelgrad.tensor([[1.0, 2.0], [4.0, 3.0]]))

@@ -54,7 +54,8 @@ def norm(
     *,
     dtype: Dtype | None = None,
 ) -> Tensor:
-    """The norm ``(sum |x|^p)^(1/p)`` over all elements or over ``dim``; "fro" is p = 2, "nuc" the sum of singular values.
+    """The norm ``(sum |x|^p)^(1/p)`` over all elements or over ``dim``; "fro" is p = 2, "nuc" the sum of
+    singular values.
 
     The gradient is 0 where the norm is 0.  New code: :func:`accelgrad.linalg.vector_norm`, ``matrix_norm``.
 
@@ -170,7 +171,8 @@ def _svd_reference(A: Any, some: bool = True) -> Any:
 
 @op(primitive=SVD, reference=_svd_reference, samples=RECTANGLES[:2])
 def svd(input: Tensor, some: bool = True) -> Any:
-    """``A = U diag(S) V'`` as a named tuple (U, S, V), reduced if ``some``; :func:`accelgrad.linalg.svd` gives V'.
+    """``A = U diag(S) V'`` as a named tuple (U, S, V), reduced if ``some``; :func:`accelgrad.linalg.svd`
+    gives V'.
 
     >>> import accelgrad
     >>> accelgrad.svd(accelgrad.tensor([[3.0, 0.0], [0.0, 4.0]])).S

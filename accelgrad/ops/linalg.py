@@ -1,4 +1,5 @@
-"""Linear systems: inv, solve, det, slogdet, cholesky and what follows from them; all of them take batches of matrices."""
+"""Linear systems: inv, solve, det, slogdet, cholesky and what follows from them; all of them take batches of
+matrices."""
 
 from __future__ import annotations
 
@@ -37,15 +38,20 @@ def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A") -> No
     shape = A.array.shape
     if len(shape) < 2:
         raise RuntimeError(
-            f"linalg.{name}: The input tensor {letter} must have at least 2 dimensions; got shape {tuple(shape)}"
+            f"linalg.{name}: The input tensor {letter} must have at least 2 dimensions; got shape"
+            f" {tuple(shape)}"
         )
     if square and shape[-1] != shape[-2]:
         raise RuntimeError(
-            f"linalg.{name}: {letter} must be batches of square matrices, but they are {shape[-2]} by {shape[-1]} matrices"
+            f"linalg.{name}: {letter} must be batches of square matrices, but they are {shape[-2]} by"
+            f" {shape[-1]} matrices"
         )
     if A.array.dtype.kind != "f" or A.array.dtype == "float16":
-        low = "Low precision dtypes not supported. Got " if A.array.dtype.kind == "f" else (
-            "Expected a floating point or complex tensor as input. Got ")  # fmt: skip
+        low = (
+            "Low precision dtypes not supported. Got "
+            if A.array.dtype.kind == "f"
+            else ("Expected a floating point or complex tensor as input. Got ")
+        )
         raise RuntimeError(f"linalg.{name}: {low}{title(A.array)}; convert with .float()")
 
 
@@ -79,7 +85,8 @@ class Inverse(Primitive):
         if type(error).__name__ != "LinAlgError":
             return error
         return LinAlgError(
-            "linalg.inv: The diagonal element of the factor U is zero, the inversion could not be completed because the"
+            "linalg.inv: The diagonal element of the factor U is zero, the inversion could not be completed"
+            " because the"
             f" input matrix is singular{_which(arrays[0])}."
         )
 
@@ -115,19 +122,22 @@ class Solve(Primitive):
         A, B = arrays
         if type(error).__name__ == "LinAlgError":
             return LinAlgError(
-                f"linalg.solve: The solver failed because the input matrix is singular{_which(A)}. Check the rank, or use"
+                f"linalg.solve: The solver failed because the input matrix is singular{_which(A)}. Check"
+                f" the rank, or use"
                 " linalg.lstsq for the least-squares solution."
             )
         if A.shape[-1] != B.shape[-2]:
             return RuntimeError(
-                f"linalg.solve: Incompatible shapes of A and B for the equation AX = B ({A.shape[-2]}x{A.shape[-1]} and"
+                f"linalg.solve: Incompatible shapes of A and B for the equation AX = B"
+                f" ({A.shape[-2]}x{A.shape[-1]} and"
                 f" {B.shape[-2]}x{B.shape[-1]})"
             )
         return unequal_shapes([A[..., 0, 0], B[..., 0, 0]]) or error
 
 
 class Det(Primitive):
-    """d = det A,  dL/dA = dL/dd times the cofactors, d A'⁻¹ where A is regular  (Giles 2008, section 2.2.4)"""
+    """d = det A,  dL/dA = dL/dd times the cofactors, d A'⁻¹ where A is regular  (Giles 2008, section
+    2.2.4)"""
 
     @staticmethod
     def forward(ctx: Any, A: Any) -> Any:
@@ -188,7 +198,8 @@ class SlogDet(Primitive):
 
 
 class Cholesky(Primitive):
-    """A = L L',  dL/dA = ½ (S + S') with S = L'⁻¹ Φ(L' dL/dL) L⁻¹; Φ takes the lower triangle, half the diagonal.
+    """A = L L',  dL/dA = ½ (S + S') with S = L'⁻¹ Φ(L' dL/dL) L⁻¹; Φ takes the lower triangle, half the
+    diagonal.
 
     Source: Murray 2016, "Differentiation of the Cholesky decomposition", equation 10.
     """
@@ -214,7 +225,8 @@ class Cholesky(Primitive):
         if type(error).__name__ != "LinAlgError":
             return error
         return LinAlgError(
-            "linalg.cholesky: The factorization could not be completed because the input is not positive-definite. It must"
+            "linalg.cholesky: The factorization could not be completed because the input is not"
+            " positive-definite. It must"
             " be symmetric with positive eigenvalues; adding a small multiple of the identity often helps."
         )
 
@@ -282,15 +294,24 @@ def _numpy_solve(A: Any, B: Any, left: bool = True) -> Any:
         sample(regular(2), arg(2, 2, 1)),
     ],
     errors=[
-        (sample(SINGULAR, arg(2)), LinAlgError, "linalg.solve: The solver failed because the input matrix is singular"),
+        (
+            sample(SINGULAR, arg(2)),
+            LinAlgError,
+            "linalg.solve: The solver failed because the input matrix is singular",
+        ),
         (sample(arg(2, 3), arg(2)), *NOT_SQUARE[1:]),
-        (sample(regular(3), arg(2, 2)), RuntimeError, "linalg.solve: Incompatible shapes of A and B for the equation AX = B"),
+        (
+            sample(regular(3), arg(2, 2)),
+            RuntimeError,
+            "linalg.solve: Incompatible shapes of A and B for the equation AX = B",
+        ),
     ],
     namespace="linalg",
     method=False,
-)  # fmt: skip
+)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
-    """The X with ``A X = B`` (with ``left=False``: ``X A = B``) for regular A (..., n, n) and B (..., n, k) or (..., n).
+    """The X with ``A X = B`` (with ``left=False``: ``X A = B``) for regular A (..., n, n) and B (..., n, k)
+    or (..., n).
 
     LinAlgError where A is singular, RuntimeError where the shapes do not fit.
 
@@ -301,7 +322,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     matrices("solve", A)
     if A.array.dtype != B.array.dtype:
         raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {title(A.array)} and B of type"
+            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {title(A.array)}"
+            f" and B of type"
             f" {title(B.array)} instead"
         )
     if _is_vector(A, B) and left:
@@ -315,11 +337,16 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 @op(
     primitive=Det,
     reference=np.linalg.det,
-    samples=[*SQUARE, sample(SINGULAR), sample(arg(3, 3, values=[[1.0, 2, 3], [4, 5, 6], [7, 8, 10]])), sample(arg(0, 0))],
+    samples=[
+        *SQUARE,
+        sample(SINGULAR),
+        sample(arg(3, 3, values=[[1.0, 2, 3], [4, 5, 6], [7, 8, 10]])),
+        sample(arg(0, 0)),
+    ],
     errors=[NOT_SQUARE, TOO_FLAT],
     namespace="linalg",
     method=False,
-)  # fmt: skip
+)
 def det(A: Tensor) -> Tensor:
     """The determinant of square matrices (..., n, n).  Its gradient exists for singular matrices too.
 
@@ -343,7 +370,8 @@ _SLOGDET = named("linalg_slogdet", "sign", "logabsdet")
     method=False,
 )
 def slogdet(A: Tensor) -> Any:
-    """The sign and the logarithm of the absolute determinant, as a named tuple (sign, logabsdet): it does not overflow.
+    """The sign and the logarithm of the absolute determinant, as a named tuple (sign, logabsdet): it does not
+    overflow.
 
     >>> import accelgrad
     >>> accelgrad.linalg.slogdet(accelgrad.tensor([[2.0, 0.0], [0.0, -4.0]]))[0]
@@ -390,7 +418,8 @@ POSITIVE = [
     method=False,
 )
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower triangular L with ``A = L L'`` for symmetric positive-definite A; with ``upper`` its transpose.
+    """The lower triangular L with ``A = L L'`` for symmetric positive-definite A; with ``upper`` its
+    transpose.
 
     Only the lower triangle of A is read.  LinAlgError where A is not positive-definite.
 
@@ -405,10 +434,11 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 
 def _triangular(A: Tensor, upper: bool, unit: bool) -> Tensor:
-    """A with zeros on the other side of the diagonal, and ones on it for ``unit``: by constants, so gradients go through."""
+    """A with zeros on the other side of the diagonal, and ones on it for ``unit``: by constants, so
+    gradients go through."""
     raw, size = A.xp, A.array.shape[-1]
     lower = raw.tril(raw.ones((size, size), dtype=A.array.dtype), -1 if unit else 0)
-    result = A * wrap(lower.T if upper else lower, raw)  # type: ignore[operator]
+    result = A * wrap(lower.T if upper else lower, raw)
     return result + wrap(raw.eye(size, dtype=A.array.dtype), raw) if unit else result
 
 

@@ -1,4 +1,5 @@
-"""Norms of vectors and matrices, and what belongs to linear algebra besides: cond, matrix_power, multi_dot, vander."""
+"""Norms of vectors and matrices, and what belongs to linear algebra besides: cond, matrix_power, multi_dot,
+vander."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def _floats(name: str, input: Tensor, dtype: Dtype | None) -> Tensor:
     input = as_kind(input, dtype)
     if input.array.dtype.kind != "f":
         raise RuntimeError(
-            f"{name}: Expected a floating point or complex tensor as input. Got {title(input.array)}; convert with .float()"
+            f"{name}: Expected a floating point or complex tensor as input. Got {title(input.array)};"
+            f" convert with .float()"
         )
     return input
 
@@ -117,7 +119,8 @@ def _numpy_vector(x: Any, axis: Any = None, keepdims: bool = False, ord: float =
 def vector_norm(
     x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None
 ) -> Tensor:
-    """``(sum |x|^ord)^(1/ord)`` over all elements or over ``dim``; ord 0 counts, ±inf are the largest and smallest size.
+    """``(sum |x|^ord)^(1/ord)`` over all elements or over ``dim``; ord 0 counts, ±inf are the largest and
+    smallest size.
 
     The gradient is 0 where the norm is 0.
 
@@ -162,8 +165,8 @@ def matrix_norm(
     *,
     dtype: Dtype | None = None,
 ) -> Tensor:
-    """A norm of matrices: "fro" (root of the sum of squares), "nuc" (sum of the singular values), ±2 (largest, smallest
-    singular value), ±1 (largest, smallest sum of a column's sizes), ±inf (of a row's).
+    """A norm of matrices: "fro" (root of the sum of squares), "nuc" (sum of the singular values), ±2
+    (largest, smallest singular value), ±1 (largest, smallest sum of a column's sizes), ±inf (of a row's).
 
     >>> import accelgrad
     >>> accelgrad.linalg.matrix_norm(accelgrad.tensor([[1.0, -2.0], [3.0, 4.0]]), 1)
@@ -172,7 +175,8 @@ def matrix_norm(
     A = _floats("linalg.matrix_norm", A, dtype)
     if A.array.ndim < 2:
         raise RuntimeError(
-            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions; got shape {tuple(A.shape)}"
+            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions; got shape"
+            f" {tuple(A.shape)}"
         )
     axes = wrap_dims(tuple(dim), A.array.ndim)
     if len(axes) != 2:
@@ -184,11 +188,11 @@ def matrix_norm(
             f"linalg.matrix_norm: Order {ord} not supported; use fro, nuc, inf, -inf, 1, -1, 2 or -2"
         )
     last = OPS["movedim"].call(A, axes, (-2, -1))
-    if ord == "nuc" or abs(ord) == 2:
+    if isinstance(ord, str) or abs(ord) == 2:
         values = SingularValues.apply(last)
         result = (
             OPS["sum"].call(values, -1)
-            if ord == "nuc"
+            if isinstance(ord, str)
             else OPS["amax" if ord > 0 else "amin"].call(values, -1)
         )
     else:
@@ -237,7 +241,8 @@ def norm(
 ) -> Tensor:
     """The norm of a vector or matrix: :func:`vector_norm` for one dimension, :func:`matrix_norm` for two.
 
-    Without ``ord`` the root of the sum of all squares, of any shape.  RuntimeError where ord is given for more dimensions.
+    Without ``ord`` the root of the sum of all squares, of any shape.  RuntimeError where ord is given for
+    more dimensions.
 
     >>> import accelgrad
     >>> accelgrad.linalg.norm(accelgrad.tensor([[3.0, 0.0], [0.0, 4.0]]))
@@ -248,10 +253,11 @@ def norm(
     given = A.array.ndim if dim is None else 1 if isinstance(dim, int) else len(tuple(dim))
     if given > 2:
         raise RuntimeError(
-            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.array.ndim}D."
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got"
+            f" {A.array.ndim}D."
         )
     if given == 2:
-        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)  # type: ignore[arg-type]
+        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     return vector_norm(A, _order("linalg.norm", ord), dim, keepdim, dtype=dtype)
 
 
@@ -268,8 +274,8 @@ def norm(
     method=False,
 )
 def cond(A: Tensor, p: float | str | None = None) -> Tensor:
-    """The condition number: the norm of a matrix times that of its inverse; for p 2 (the default) the ratio of the largest
-    to the smallest singular value, and the other way round for -2.
+    """The condition number: the norm of a matrix times that of its inverse; for p 2 (the default) the ratio
+    of the largest to the smallest singular value, and the other way round for -2.
 
     >>> import accelgrad
     >>> accelgrad.linalg.cond(accelgrad.tensor([[2.0, 0.0], [0.0, 4.0]]))
@@ -281,7 +287,7 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
         largest, smallest = values[..., 0], values[..., -1]
         return smallest / largest if p == -2 else largest / smallest
     matrices("cond", A)
-    return matrix_norm(A, p) * matrix_norm(Inverse.apply(A), p)  # type: ignore[operator]
+    return matrix_norm(A, p) * matrix_norm(Inverse.apply(A), p)
 
 
 @op(
@@ -330,7 +336,8 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     method=False,
 )
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices in the order that takes the fewest operations; the first and last may be vectors.
+    """The product of several matrices in the order that takes the fewest operations; the first and last may
+    be vectors.
 
     >>> import accelgrad
     >>> accelgrad.linalg.multi_dot([accelgrad.ones(9), accelgrad.ones(9, 9), accelgrad.ones(9, 1)])
@@ -347,7 +354,8 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     for place, one in enumerate(given):
         if one.array.ndim != 2:
             raise RuntimeError(
-                f"multi_dot(): tensor {place} must be 2D{' or 1D' if place in (0, len(given) - 1) else ''} but got"
+                f"multi_dot(): tensor {place} must be 2D{' or 1D' if place in (0, len(given) - 1) else ''}"
+                f" but got"
                 f" {one.array.ndim}D"
             )
     result = chain("multi_dot", given)
@@ -439,7 +447,8 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     rows, columns = math.prod(shape[:ind]), math.prod(shape[ind:])
     if rows != columns:
         raise RuntimeError(
-            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got"
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but"
+            " got"
             f" {columns} != {rows}"
         )
     inverse = Inverse.apply(OPS["reshape"].call(A, (rows, columns)))
@@ -449,10 +458,15 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 @op(
     primitive=Solve,
     reference=lambda A, B: np.linalg.tensorsolve(A, B),
-    samples=[sample(arg(2, 2, 4, values=(np.eye(4) * 3 + np.arange(16).reshape(4, 4) / 9).reshape(2, 2, 4).tolist()), arg(2, 2))],
+    samples=[
+        sample(
+            arg(2, 2, 4, values=(np.eye(4) * 3 + np.arange(16).reshape(4, 4) / 9).reshape(2, 2, 4).tolist()),
+            arg(2, 2),
+        )
+    ],
     namespace="linalg",
     method=False,
-)  # fmt: skip
+)
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """The X with ``tensordot(A, X, X.ndim) = B``; ``dims`` of A are moved to its end first.
 
@@ -466,7 +480,8 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
     size = math.prod(shape)
     if size != B.array.size:
         raise RuntimeError(
-            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but"
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) =="
+            " prod(self.shape[:other.ndim]), but"
             f" got {size} != {B.array.size}"
         )
     reshape = OPS["reshape"].call

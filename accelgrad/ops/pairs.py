@@ -1,4 +1,5 @@
-"""Further functions of two operands, element by element: hypot, atan2, logaddexp, xlogy, lerp, addcmul and their kin."""
+"""Further functions of two operands, element by element: hypot, atan2, logaddexp, xlogy, lerp, addcmul and
+their kin."""
 
 from __future__ import annotations
 
@@ -250,7 +251,8 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """
     if isinstance(values, Tensor) and values.dtype is not input.dtype:
         raise RuntimeError(
-            f"heaviside is not yet implemented for tensors with different dtypes: {input.dtype} and {values.dtype}"
+            f"heaviside is not yet implemented for tensors with different dtypes: {input.dtype} and"
+            f" {values.dtype}"
         )
     return Heaviside.apply(input, values)
 
@@ -313,7 +315,7 @@ def xlog1py(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     return Xlog1py.apply(input, other)
 
 
-# ------------------------------------------------------------------------------------------------ combined from others
+# --------------------------------------------------------------------------------------- combined from others
 
 
 @op(
@@ -344,10 +346,7 @@ def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     >>> accelgrad.float_power(accelgrad.tensor([2, 4]), -1)
     tensor([0.5000, 0.2500], dtype=accelgrad.float64)
     """
-    double = [
-        one.to(dtypes.float64) if isinstance(one, Tensor) else float(one)  # type: ignore[attr-defined]
-        for one in (input, exponent)
-    ]
+    double = [one.to(dtypes.float64) if isinstance(one, Tensor) else float(one) for one in (input, exponent)]
     return Pow.apply(*double)
 
 
@@ -366,7 +365,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     >>> accelgrad.addcmul(accelgrad.ones(2), accelgrad.ones(2), accelgrad.tensor([1.0, 2.0]), value=10)
     tensor([11., 21.])
     """
-    product = tensor1 * tensor2 if value == 1 else tensor1 * value * tensor2  # type: ignore[operator]
+    product = tensor1 * tensor2 if value == 1 else tensor1 * value * tensor2
     return Add.apply(input, product)
 
 
@@ -392,7 +391,8 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     """
     if tensor1.array.dtype.kind != "f" and tensor2.array.dtype.kind != "f":
         raise RuntimeError(
-            "Integer division with addcdiv is no longer supported: convert one of tensor1 and tensor2 with .float()"
+            "Integer division with addcdiv is no longer supported: convert one of tensor1 and tensor2 with"
+            " .float()"
         )
     quotient = tensor1 / tensor2 if value == 1 else tensor1 * value / tensor2  # type: ignore[operator]
     return Add.apply(input, quotient)

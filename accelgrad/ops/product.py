@@ -22,7 +22,8 @@ class Matmul(Primitive):
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         if x.dtype is not y.dtype and x.dtype != y.dtype:
             raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype}; NumPy's arrays are float64"
+                f"expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype}; NumPy's"
+                f" arrays are float64"
                 " unless told otherwise: convert one with .float() or .to(other.dtype)"
             )
         ctx.save_for_backward(x, y)
@@ -72,7 +73,8 @@ class Matmul(Primitive):
         a, b = (tuple(one.shape) for one in arrays)
         if not a or not b:
             return RuntimeError(
-                f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D; use * to scale"
+                f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D;"
+                f" use * to scale"
             )
         return mismatch(a, b) or unequal_shapes([_Shape(a[:-2]), _Shape(b[:-2])]) or error
 
@@ -98,7 +100,8 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> Exception | None:
         return None
     if len(a) == 1 and len(b) == 1:
         return RuntimeError(
-            f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of elements, but"
+            f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number"
+            f" of elements, but"
             f" got {a[0]} and {b[0]} elements respectively"
         )
     if len(b) == 1:
@@ -111,7 +114,8 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> Exception | None:
     rows = 1 if len(a) == 1 else _rows(a)
     hint = "; did you mean b.mT?" if b[-1] == a[-1] else ""
     return RuntimeError(
-        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a[-1]} and {inner}x{b[-1]}): the last dimension of {a} must"
+        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a[-1]} and {inner}x{b[-1]}): the last"
+        f" dimension of {a} must"
         f" equal the second last of {b}{hint}"
     )
 
@@ -161,9 +165,9 @@ del Tensor.__imatmul__  # type: ignore[attr-defined]  # x @= y makes a new tenso
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product ``input @ other``.
 
-    Shapes: (n, k) and (k, m) give (n, m); leading dimensions are a batch, and broadcast; a 1-D tensor is a row on the left
-    and a column on the right, and its dimension is dropped; two 1-D tensors give a 0-d tensor.  Both of one dtype.
-    RuntimeError where the inner extents or the dtypes differ.
+    Shapes: (n, k) and (k, m) give (n, m); leading dimensions are a batch, and broadcast; a 1-D tensor is a
+    row on the left and a column on the right, and its dimension is dropped; two 1-D tensors give a 0-d
+    tensor.  Both of one dtype. RuntimeError where the inner extents or the dtypes differ.
 
     >>> import accelgrad
     >>> accelgrad.matmul(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
@@ -239,7 +243,8 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     a, b = input.array.shape, mat2.array.shape
     if a[0] != b[0] or a[2] != b[1]:
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}]."
+            f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got:"
+            f" [{b[0]}, {b[1]}]."
         )
     return Matmul.apply(input, mat2)
 
@@ -248,9 +253,11 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     primitive=Matmul,
     reference=np.matmul,
     samples=[sample(arg(2, 3), arg(3)), sample(arg(2, 0), arg(0))],
-    errors=[(sample(arg(2, 3), arg(2)), RuntimeError, "size mismatch, got input"),
-            (sample(arg(2), arg(2)), RuntimeError, r"vector \+ matrix @ vector expected")],
-)  # fmt: skip
+    errors=[
+        (sample(arg(2, 3), arg(2)), RuntimeError, "size mismatch, got input"),
+        (sample(arg(2), arg(2)), RuntimeError, r"vector \+ matrix @ vector expected"),
+    ],
+)
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector: (n, k) and (k) give (n).
 
@@ -260,7 +267,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     """
     if input.array.ndim != 2 or vec.array.ndim != 1:
         raise RuntimeError(
-            f"vector + matrix @ vector expected, got 1, {input.array.ndim}, {vec.array.ndim}: mv takes a matrix and a vector"
+            f"vector + matrix @ vector expected, got 1, {input.array.ndim}, {vec.array.ndim}: mv takes a"
+            f" matrix and a vector"
         )
     return Matmul.apply(input, vec)
 
@@ -268,7 +276,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 def _vectors(name: str, input: Tensor, other: Tensor) -> None:
     if input.array.ndim != 1 or other.array.ndim != 1:
         raise RuntimeError(
-            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors: {name} takes two vectors;"
+            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors: {name}"
+            f" takes two vectors;"
             " use matmul for matrices"
         )
 
@@ -321,17 +330,19 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
     errors=[(sample(arg(2, 3), arg(4)), RuntimeError, r"inner\(\) the last dimension must match")],
 )
 def inner(input: Tensor, other: Tensor) -> Tensor:
-    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---); a 0-d one scales.
+    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---); a 0-d one
+    scales.
 
     >>> import accelgrad
     >>> accelgrad.inner(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
     tensor([3., 7.])
     """
     if not input.array.ndim or not other.array.ndim:
-        return input * other  # type: ignore[operator]
+        return input * other
     if input.array.shape[-1] != other.array.shape[-1]:
         raise RuntimeError(
-            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and"
+            f"inner() the last dimension must match on both input tensors but got shapes"
+            f" {list(input.shape)} and"
             f" {list(other.shape)}"
         )
     return OPS["tensordot"].call(input, other, ((-1,), (-1,)))
@@ -358,11 +369,12 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return Mul.apply(OPS["unsqueeze"].call(input, 1), vec2)
 
 
-# ------------------------------------------------------------------------------------------------ added to something
+# ----------------------------------------------------------------------------------------- added to something
 
 
 def _added(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:
-    """``beta input + alpha product``; with beta = 0 the input is not looked at, so that its NaN do not spread."""
+    """``beta input + alpha product``; with beta = 0 the input is not looked at, so that its NaN do not
+    spread."""
     if alpha != 1:
         product = Mul.apply(product, alpha)
     if beta == 0:
@@ -384,9 +396,15 @@ def _add_reference(product: Any) -> Any:
         sample(arg(2, 4), arg(2, 3), arg(3, 4), beta=0.5, alpha=2),
         sample(arg(2, 1), arg(2, 0), arg(0, 4)),
     ],
-    errors=[(sample(arg(3), arg(2, 8), arg(10, 3)), RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)")],
+    errors=[
+        (
+            sample(arg(3), arg(2, 8), arg(10, 3)),
+            RuntimeError,
+            r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)",
+        )
+    ],
     inplace=True,
-)  # fmt: skip
+)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``; ``input`` broadcasts to the product.
 
@@ -434,9 +452,12 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: 
 @op(
     primitive=Matmul,
     reference=_add_reference(np.matmul),
-    samples=[sample(arg(2, 2, 4), arg(2, 2, 3), arg(2, 3, 4)), sample(arg(4), arg(2, 2, 3), arg(2, 3, 4), beta=2, alpha=0.5)],
+    samples=[
+        sample(arg(2, 2, 4), arg(2, 2, 3), arg(2, 3, 4)),
+        sample(arg(4), arg(2, 2, 3), arg(2, 3, 4), beta=2, alpha=0.5),
+    ],
     inplace=True,
-)  # fmt: skip
+)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``; ``input`` broadcasts to the product.
 
@@ -450,9 +471,12 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
 @op(
     primitive=Matmul,
     reference=_add_reference(lambda a, b: np.matmul(a, b).sum(0)),
-    samples=[sample(arg(2, 4), arg(3, 2, 3), arg(3, 3, 4)), sample(arg(4), arg(3, 2, 3), arg(3, 3, 4), beta=2, alpha=0.5)],
+    samples=[
+        sample(arg(2, 4), arg(3, 2, 3), arg(3, 3, 4)),
+        sample(arg(4), arg(3, 2, 3), arg(3, 3, 4), beta=2, alpha=0.5),
+    ],
     inplace=True,
-)  # fmt: skip
+)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``; ``input`` broadcasts to the sum.
 

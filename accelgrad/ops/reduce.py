@@ -94,7 +94,8 @@ class Mean(Primitive):
 class Prod(Primitive):
     """y = product of x along one axis (or of all),  dL/dx_i = dL/dy times the product of the others.
 
-    Where no x is 0 that is y / x_i.  Else the products of all before and of all behind i are multiplied: no division.
+    Where no x is 0 that is y / x_i.  Else the products of all before and of all behind i are multiplied: no
+    division.
     """
 
     @staticmethod
@@ -132,7 +133,7 @@ def as_kind(input: Tensor, dtype: Dtype | None) -> Tensor:
     """The input cast to ``dtype`` before it is reduced; itself for None."""
     if dtype is None or input.array.dtype == dtypes.as_numpy(dtype):
         return input
-    return input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+    return input.to(dtypes.as_dtype(dtype))
 
 
 def _numpy_sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
@@ -152,7 +153,8 @@ def _numpy_sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = No
     errors=[OUT_OF_RANGE, TWICE],
 )
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None) -> Tensor:
-    """The sum of all elements, or over the dimensions ``dim``, which ``keepdim`` leaves in place with extent 1.
+    """The sum of all elements, or over the dimensions ``dim``, which ``keepdim`` leaves in place with extent
+    1.
 
     Integers and bools are summed as int64.  ``dtype`` casts first.  The sum of nothing is 0.
     IndexError for a dimension that does not exist, RuntimeError for one given twice.
@@ -173,7 +175,8 @@ def needs_floats(name: str, input: Tensor, dtype: Dtype | None = None) -> None:
     if not kind.is_floating_point:
         what = "Input" if dtype is None else "Optional"
         raise RuntimeError(
-            f"{name}(): could not infer output dtype. {what} dtype must be either a floating point or complex dtype."
+            f"{name}(): could not infer output dtype. {what} dtype must be either a floating point or"
+            f" complex dtype."
             f" Got: {kind.title.removesuffix('Tensor')}; convert with .float() first"
         )
 
@@ -258,8 +261,8 @@ class LogSumExp(Primitive):
 
 
 def _numpy_logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    x = x if x.dtype.kind == "f" else x.astype(np.float32)
-    return np.logaddexp.reduce(x, axis=tuple(range(x.ndim)) if axis is None else axis, keepdims=keepdims)
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    return np.logaddexp.reduce(x, axis=axes, keepdims=keepdims)  # type: ignore[call-overload]
 
 
 @op(

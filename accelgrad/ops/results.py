@@ -16,13 +16,15 @@ def named(operation: str, *fields: str) -> Any:
     >>> named("example", "values", "indices")([3.0], [1]).values
     [3.0]
     """
-    base = namedtuple(operation, fields)  # noqa: PYI024  (the names are known at run time only)
+    base = namedtuple(operation, fields)  # type: ignore[misc]  # the names are known at run time only
 
     def __repr__(self: Any) -> str:
         parts = ",\n".join(f"{field}={value!r}" for field, value in zip(fields, self, strict=True))
         return f"accelgrad.return_types.{operation}(\n{parts})"
 
-    made = _made[operation] = type(operation, (base,), {"__repr__": __repr__, "__slots__": (), "__module__": __name__})
+    made = _made[operation] = type(
+        operation, (base,), {"__repr__": __repr__, "__slots__": (), "__module__": __name__}
+    )
     return made
 
 

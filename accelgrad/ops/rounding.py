@@ -1,4 +1,5 @@
-"""Rounding, signs, limits and tests of single elements: floor, round, sign, clamp, nan_to_num, isnan and their kin."""
+"""Rounding, signs, limits and tests of single elements: floor, round, sign, clamp, nan_to_num, isnan and
+their kin."""
 
 from __future__ import annotations
 
@@ -131,7 +132,8 @@ def trunc(input: Tensor) -> Tensor:
     inplace=True,
 )
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """The nearest integers, of two equally near the even one; with ``decimals`` the nearest multiples of its power of ten.
+    """The nearest integers, of two equally near the even one; with ``decimals`` the nearest multiples of its
+    power of ten.
 
     Its gradient is 0; integers stay as they are.
 
@@ -179,7 +181,8 @@ def sgn(input: Tensor) -> Tensor:
 
 
 class Clamp(Pairwise):
-    """y = min(max(x, low), high):  dL/dx = dL/dy where low <= x <= high;  a limit gets it where it was taken"""
+    """y = min(max(x, low), high):  dL/dx = dL/dy where low <= x <= high;  a limit gets it where it was
+    taken"""
 
     @staticmethod
     def forward(ctx: Any, x: Any, low: Any, high: Any) -> Any:
@@ -295,15 +298,19 @@ class NanToNum(Primitive):
 
 @op(
     primitive=NanToNum,
-    reference=lambda x, nan=None, posinf=None, neginf=None: np.nan_to_num(x, nan=nan or 0.0, posinf=posinf, neginf=neginf),
+    reference=lambda x, nan=None, posinf=None, neginf=None: np.nan_to_num(
+        x, nan=nan or 0.0, posinf=posinf, neginf=neginf
+    ),
     samples=[
         sample(arg(2, 3)),
         sample(arg(values=[1.0, float("nan"), float("inf"), float("-inf")], requires_grad=False)),
-        sample(arg(values=[1.0, float("nan"), float("inf"), float("-inf")], requires_grad=False), 5.0, 7.0, -7.0),
+        sample(
+            arg(values=[1.0, float("nan"), float("inf"), float("-inf")], requires_grad=False), 5.0, 7.0, -7.0
+        ),
         sample(arg(3, dtype="int64")),
     ],
     inplace=True,
-)  # fmt: skip
+)
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
@@ -316,7 +323,7 @@ def nan_to_num(
     return NanToNum.apply(input, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
 
 
-# ------------------------------------------------------------------------------------------------ tests of elements
+# ------------------------------------------------------------------------------------------ tests of elements
 
 
 class Test(Primitive):

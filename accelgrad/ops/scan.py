@@ -1,4 +1,5 @@
-"""Running sums, products and extremes along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp, diff."""
+"""Running sums, products and extremes along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp,
+diff."""
 
 from __future__ import annotations
 
@@ -63,8 +64,8 @@ class CumSum(Primitive):
 class CumProd(Primitive):
     """y_i = x_0 ... x_i,  dL/dx_j = sum over i >= j of dL/dy_i times the product of the others.
 
-    Where no x is 0 the products are y_i / x_j.  Else the sums r_j = dL/dy_j + x_(j+1) r_(j+1) are taken from the end, and
-    dL/dx_j = y_(j-1) r_j: no division.
+    Where no x is 0 the products are y_i / x_j.  Else the sums r_j = dL/dy_j + x_(j+1) r_(j+1) are taken from
+    the end, and dL/dx_j = y_(j-1) r_j: no division.
     """
 
     @staticmethod
@@ -104,7 +105,8 @@ class CumProd(Primitive):
 
 
 class CumExtreme(Primitive):
-    """y_i = the largest (smallest) of x_0 ... x_i, and its place;  dL/dx_j = the sum of the dL/dy_i taken from j"""
+    """y_i = the largest (smallest) of x_0 ... x_i, and its place;  dL/dx_j = the sum of the dL/dy_i taken
+    from j"""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int, largest: bool) -> Any:
@@ -170,10 +172,15 @@ def _constant_max(x: Tensor, axis: int) -> Any:
 @op(
     primitive=CumSum,
     reference=_along(np.cumsum),
-    samples=[*RUNS, sample(arg(2, 3, dtype="int32"), 0), sample(arg(3, dtype="bool"), 0), sample(arg(3), 0, dtype=dtypes.float64)],
+    samples=[
+        *RUNS,
+        sample(arg(2, 3, dtype="int32"), 0),
+        sample(arg(3, dtype="bool"), 0),
+        sample(arg(3), 0, dtype=dtypes.float64),
+    ],
     errors=[OUT_OF_RANGE],
     inplace=True,
-)  # fmt: skip
+)
 def cumsum(input: Tensor, dim: int, *, dtype: Dtype | None = None) -> Tensor:
     """The running sum along ``dim``, of the same shape; integers are summed as int64.
 
@@ -239,7 +246,8 @@ _CUMMIN = named("cummin", "values", "indices")
 
 @op(primitive=CumExtreme, reference=_running_reference(np.maximum), samples=RISING, errors=[OUT_OF_RANGE])
 def cummax(input: Tensor, dim: int) -> Any:
-    """The running maximum along ``dim`` and its index, as a named tuple (values, indices); of equals the last.
+    """The running maximum along ``dim`` and its index, as a named tuple (values, indices); of equals the
+    last.
 
     >>> import accelgrad
     >>> accelgrad.cummax(accelgrad.tensor([1.0, 3.0, 2.0]), 0)[0]
@@ -250,7 +258,8 @@ def cummax(input: Tensor, dim: int) -> Any:
 
 @op(primitive=CumExtreme, reference=_running_reference(np.minimum), samples=RISING, errors=[OUT_OF_RANGE])
 def cummin(input: Tensor, dim: int) -> Any:
-    """The running minimum along ``dim`` and its index, as a named tuple (values, indices); of equals the last.
+    """The running minimum along ``dim`` and its index, as a named tuple (values, indices); of equals the
+    last.
 
     >>> import accelgrad
     >>> accelgrad.cummin(accelgrad.tensor([2.0, 3.0, 1.0]), 0)[1]

@@ -1,4 +1,5 @@
-"""Special functions, element by element: erf, lgamma, digamma, polygamma, the Bessel functions i0 and i1, logit, entr."""
+"""Special functions, element by element: erf, lgamma, digamma, polygamma, the Bessel functions i0 and i1,
+logit, entr."""
 
 from __future__ import annotations
 
@@ -134,13 +135,20 @@ class Polygamma(Primitive):
 
 # B(2k) / (2k)!, the coefficients of Euler-Maclaurin's sum
 _EULER_MACLAURIN = (
-    1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160, -691 / 1307674368000, 1 / 74724249600,
+    1 / 12,
+    -1 / 720,
+    1 / 30240,
+    -1 / 1209600,
+    1 / 47900160,
+    -691 / 1307674368000,
+    1 / 74724249600,
     -3617 / 10670622842880000,
-)  # fmt: skip
+)
 
 
 def hurwitz(xp: Any, s: float, x: Any) -> Any:
-    """Hurwitz' ζ(s, x) = sum over k >= 0 of (x + k)^-s for x > 0, s > 1: ten terms, then Euler and Maclaurin's formula.
+    """Hurwitz' ζ(s, x) = sum over k >= 0 of (x + k)^-s for x > 0, s > 1: ten terms, then Euler and
+    Maclaurin's formula.
 
     Source: Abramowitz & Stegun 23.1.30.
     """
@@ -221,8 +229,9 @@ class Entr(Primitive):
 def _bessel(xp: Any, x: Any, order: int, scaled: bool) -> Any:
     """The modified Bessel functions I0 and I1, times e^-|x| if ``scaled``.
 
-    I_n(x) = 1/π times the integral of e^(x cos t) cos(n t) from 0 to π (Abramowitz & Stegun 9.6.19); the trapezoidal rule
-    is exact to rounding for a periodic integrand.  From 50 on the asymptotic series 9.7.1 is used.
+    I_n(x) = 1/π times the integral of e^(x cos t) cos(n t) from 0 to π (Abramowitz & Stegun 9.6.19); the
+    trapezoidal rule is exact to rounding for a periodic integrand.  From 50 on the asymptotic series 9.7.1 is
+    used.
     """
     wide = x.astype("float64")
     size = xp.abs(wide)
@@ -390,11 +399,16 @@ def digamma(input: Tensor) -> Tensor:
 
 @op(
     primitive=Polygamma,
-    samples=[sample(1, arg(3, low=0.5, high=4)), sample(2, arg(2, 2, low=0.5)), sample(1, arg(values=[-0.4, -1.7])),
-             sample(0, arg(2, low=0.5)), sample(3, arg(low=1))],
+    samples=[
+        sample(1, arg(3, low=0.5, high=4)),
+        sample(2, arg(2, 2, low=0.5)),
+        sample(1, arg(values=[-0.4, -1.7])),
+        sample(0, arg(2, low=0.5)),
+        sample(3, arg(low=1)),
+    ],
     errors=[(sample(-1, arg(2)), RuntimeError, r"polygamma\(n, x\) does not support negative n")],
     method=False,
-)  # fmt: skip
+)
 def polygamma(n: int, input: Tensor) -> Tensor:
     """The n-th derivative of the digamma function; RuntimeError for a negative n.
 
@@ -417,7 +431,8 @@ Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[attr-defin
     inplace=True,
 )
 def mvlgamma(input: Tensor, p: int) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension ``p``: p (p - 1) / 4 log pi + sum of lgamma(x - i/2).
+    """The logarithm of the multivariate gamma function of dimension ``p``: p (p - 1) / 4 log pi + sum of
+    lgamma(x - i/2).
 
     RuntimeError where an element is not greater than ``(p - 1) / 2``.
 
@@ -427,9 +442,9 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     """
     if input.array.size and not bool(input.xp.all(input.array > (p - 1) / 2)):
         raise RuntimeError(f"All elements must be greater than (p-1)/2 = {(p - 1) / 2}")
-    total = input * 0 + p * (p - 1) / 4 * math.log(math.pi)  # type: ignore[operator]
+    total = input * 0 + p * (p - 1) / 4 * math.log(math.pi)
     for i in range(p):
-        total = total + lgamma(input - i / 2)  # type: ignore[operator]
+        total = total + lgamma(input - i / 2)
     return total
 
 
@@ -442,7 +457,8 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     inplace=True,
 )
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(x / (1 - x))``, the inverse of sigmoid; with ``eps`` the elements are held within [eps, 1 - eps] first.
+    """``log(x / (1 - x))``, the inverse of sigmoid; with ``eps`` the elements are held within [eps, 1 - eps]
+    first.
 
     >>> import accelgrad
     >>> accelgrad.logit(accelgrad.tensor([0.5, 0.9]))
@@ -545,7 +561,7 @@ def ndtr(input: Tensor) -> Tensor:
     >>> accelgrad.special.ndtr(accelgrad.tensor([0.0, 1.0]))
     tensor([0.5000, 0.8413])
     """
-    return erfc(input * -math.sqrt(0.5)) * 0.5  # type: ignore[operator]
+    return erfc(input * -math.sqrt(0.5)) * 0.5
 
 
 @op(primitive=Erfinv, samples=unary(0.1, 0.9, integers=False), namespace="special", method=False)
@@ -556,16 +572,19 @@ def ndtri(input: Tensor) -> Tensor:
     >>> accelgrad.special.ndtri(accelgrad.tensor([0.5, 0.975]))
     tensor([0.0000, 1.9600])
     """
-    return erfinv(input * 2.0 - 1.0) * math.sqrt(2)  # type: ignore[operator]
+    return erfinv(input * 2.0 - 1.0) * math.sqrt(2)
 
 
 @op(
     primitive=Zeta,
-    samples=[sample(arg(3, low=2, high=5), arg(3, low=0.5, high=3)), sample(arg(values=[1.0, 0.5]), arg(values=[2.0, 2.0]))],
+    samples=[
+        sample(arg(3, low=2, high=5), arg(3, low=0.5, high=3)),
+        sample(arg(values=[1.0, 0.5]), arg(values=[2.0, 2.0])),
+    ],
     differentiable=False,
     namespace="special",
     method=False,
-)  # fmt: skip
+)
 def zeta(input: Tensor, other: Tensor) -> Tensor:
     """Hurwitz' zeta function, the sum over k >= 0 of ``(other + k) ** -input``.
 

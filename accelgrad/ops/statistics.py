@@ -1,4 +1,5 @@
-"""Spread and order statistics: var, std, var_mean, std_mean, median, nanmedian, mode, quantile, nanquantile."""
+"""Spread and order statistics: var, std, var_mean, std_mean, median, nanmedian, mode, quantile,
+nanquantile."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.ops.dims import Dims, axes_of, reducing, wrap_dim
-from accelgrad.ops.extrema import _share, at_place
+from accelgrad.ops.extrema import at_place, share
 from accelgrad.ops.reduce import OUT_OF_RANGE, Mean, count_of, spread
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.results import named
@@ -19,7 +20,8 @@ from accelgrad.tensor import Tensor, wrap
 
 
 def _variance(ctx: Any, x: Any, axis: Any, correction: float, keepdims: bool) -> Any:
-    """The sum of squared distances from the mean / (n - correction); NaN or inf where that is not positive."""
+    """The sum of squared distances from the mean / (n - correction); NaN or inf where that is not
+    positive."""
     xp = ctx.xp
     ctx.axis, ctx.count, ctx.correction = axis, count_of(x.shape, axis), correction
     if ctx.count == 0:
@@ -79,7 +81,8 @@ def _spread_of(
     keepdim: bool,
     correction: float | None,
 ) -> Tensor:
-    """The overloads of var and std brought to one: (x, unbiased), (x, dim, unbiased, keepdim), (x, dim, correction=)."""
+    """The overloads of var and std brought to one: (x, unbiased), (x, dim, unbiased, keepdim), (x, dim,
+    correction=)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if unbiased is not None and correction is not None:
@@ -87,14 +90,18 @@ def _spread_of(
             f"{name}() takes either unbiased or correction, not both: unbiased=True is correction=1"
         )
     if input.array.dtype.kind != "f":
-        raise RuntimeError(f"{name} and var only support floating point and complex dtypes" if name == "std" else
-                           "std and var only support floating point and complex dtypes; convert with .float() first")  # fmt: skip
+        raise RuntimeError(
+            f"{name} and var only support floating point and complex dtypes"
+            if name == "std"
+            else "std and var only support floating point and complex dtypes; convert with .float() first"
+        )
     free: float = (1 if unbiased is None else int(unbiased)) if correction is None else correction
     axis = axes_of(dim, input)
     count = count_of(input.array.shape, axis)
     if input.array.size and count <= free:
         warnings.warn(
-            f"{name}(): degrees of freedom is <= 0: {count} elements fall together and the correction is {free}; the result"
+            f"{name}(): degrees of freedom is <= 0: {count} elements fall together and the correction is"
+            f" {free}; the result"
             " is nan. Use correction=0 for single elements.",
             UserWarning,
             stacklevel=4,
@@ -130,8 +137,12 @@ INTEGERS = (sample(arg(2, dtype="int64")), RuntimeError, "std and var only suppo
     primitive=Var,
     reference=_numpy_spread(np.var),
     samples=SPREADS,
-    errors=[OUT_OF_RANGE, INTEGERS, (sample(arg(2), 0, True, correction=1), TypeError, "either unbiased or correction")],
-)  # fmt: skip
+    errors=[
+        OUT_OF_RANGE,
+        INTEGERS,
+        (sample(arg(2), 0, True, correction=1), TypeError, "either unbiased or correction"),
+    ],
+)
 def var(
     input: Tensor,
     dim: Dims | bool = None,
@@ -142,8 +153,8 @@ def var(
 ) -> Tensor:
     """The variance over all or over ``dim``: the sum of ``(x - mean)²`` divided by ``n - correction``.
 
-    ``correction`` is 1 by default (Bessel's); ``unbiased=False`` is another spelling of 0.  Of a single element it is NaN.
-    RuntimeError for integers.
+    ``correction`` is 1 by default (Bessel's); ``unbiased=False`` is another spelling of 0.  Of a single
+    element it is NaN. RuntimeError for integers.
 
     >>> import accelgrad
     >>> accelgrad.var(accelgrad.tensor([1.0, 2.0, 3.0]))
@@ -228,7 +239,8 @@ def std_mean(
 
 
 class Ranked(Primitive):
-    """y = the element in the middle (or the most frequent one) along an axis, and its place;  dL/dy goes there"""
+    """y = the element in the middle (or the most frequent one) along an axis, and its place;  dL/dy goes
+    there"""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int, keepdims: bool, what: str) -> Any:
@@ -299,7 +311,8 @@ class Median(Primitive):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return _share(ctx.xp, grad, *ctx.saved_tensors, None)
+        x, y = ctx.saved_tensors
+        return share(ctx.xp, grad, x, y, None)
 
 
 def _ranked(name: str, input: Tensor, dim: int, keepdim: bool, kind: Any) -> Any:
@@ -322,7 +335,7 @@ def _ranked_reference(pick: Any) -> Any:
 
 
 def _pick_median(row: Any) -> int:
-    holes = np.flatnonzero(np.isnan(row)) if row.dtype.kind == "f" else []
+    holes = np.flatnonzero(row != row)
     return int(holes[0]) if len(holes) else int(np.argsort(row)[(len(row) - 1) // 2])
 
 
@@ -396,7 +409,8 @@ def _pick_mode(row: Any) -> int:
     errors=[OUT_OF_RANGE, EMPTY],
 )
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent value along ``dim`` and its last index, as a named tuple; of equally frequent ones the smallest.
+    """The most frequent value along ``dim`` and its last index, as a named tuple; of equally frequent ones
+    the smallest.
 
     >>> import accelgrad
     >>> accelgrad.mode(accelgrad.tensor([1, 2, 2, 3]))[0]
@@ -417,8 +431,10 @@ def _quantile(
     if not input.array.size:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     if interpolation not in _METHODS:
-        raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got"
-                           f" {interpolation}")  # fmt: skip
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got"
+            f" {interpolation}"
+        )
     if isinstance(q, Tensor) and q.dtype is not input.dtype:
         raise RuntimeError(
             f"{name}() q tensor must be same dtype as the input tensor: {q.dtype} and {input.dtype}"
@@ -507,10 +523,11 @@ def quantile(
     *,
     interpolation: str = "linear",
 ) -> Tensor:
-    """The value below which the share ``q`` of the elements lies, of all or along ``dim``; several ``q`` come first.
+    """The value below which the share ``q`` of the elements lies, of all or along ``dim``; several ``q`` come
+    first.
 
-    ``interpolation`` between two neighbours: linear, lower, higher, midpoint or nearest.  NaN where there is one.
-    RuntimeError for a q outside of [0, 1], for integers, and over nothing.
+    ``interpolation`` between two neighbours: linear, lower, higher, midpoint or nearest.  NaN where there is
+    one. RuntimeError for a q outside of [0, 1], for integers, and over nothing.
 
     >>> import accelgrad
     >>> accelgrad.quantile(accelgrad.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)
