@@ -1,4 +1,4 @@
-"""``accelgrad.special``: special functions under PyTorch's names, gathered from the registry of operations."""
+"""``accelgrad.special``: special functions under PyTorch's names, gathered from the registry."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ __all__: list[str] = []
 
 _ELSEWHERE = {
     "expit": "sigmoid", "psi": "digamma", "gammaln": "lgamma", "multigammaln": "mvlgamma",
-    **{name: name for name in (
-        "digamma", "erf", "erfc", "erfinv", "exp2", "expm1", "i0", "log1p", "logit", "logsumexp", "polygamma", "round",
-        "sinc", "xlogy",
-    )},
+    "digamma": "digamma", "erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "exp2": "exp2", "expm1": "expm1",
+    "i0": "i0", "log1p": "log1p", "logit": "logit", "logsumexp": "logsumexp", "polygamma": "polygamma",
+    "round": "round", "sinc": "sinc", "xlogy": "xlogy",
     "softmax": "nn.functional.softmax", "log_softmax": "nn.functional.log_softmax",
 }  # fmt: skip
 """Functions that also have a name outside of this namespace."""
