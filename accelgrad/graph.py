@@ -266,6 +266,7 @@ class _State(threading.local):
     inference = False
     anomaly = False
     check_nan = False
+    casting: Any = None  # what autocast does to the inputs of an operation
 
 
 state = _State()

@@ -161,6 +161,12 @@ class Context(graph.Node):
                 )
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...] | list[Any]:
+        if self.xp.alone:
+            return self._propagate(gradients, differentiable)
+        with self.xp.scope():
+            return self._propagate(gradients, differentiable)
+
+    def _propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...] | list[Any]:
         if self._released:
             raise RuntimeError(SECOND_TIME)
         if isinstance(gradients[0], np.generic):  # NumPy's sum of two 0-d arrays is a scalar
@@ -321,6 +327,8 @@ class Primitive:
     def apply(cls, *inputs: Any, **options: Any) -> Any:
         """Unwrap the inputs, run ``forward``, wrap the results; record the call if a gradient may be asked
         for."""
+        if state.casting is not None:
+            inputs = state.casting(cls, inputs)
         if cls.promotion is not None:
             inputs = promote(inputs, cls)
         arrays: list[Any] = []
@@ -352,7 +360,11 @@ class Primitive:
         ctx = Context(cls, xp, tuple(edges) if recording else (None,) * len(edges))
         token = backend.hush()
         try:
-            out = cls.forward(ctx, *arrays, **options)
+            if xp.alone:
+                out = cls.forward(ctx, *arrays, **options)
+            else:
+                with xp.scope():
+                    out = cls.forward(ctx, *arrays, **options)
         except (TypeError, ValueError) as error:
             raise cls.explain(error, arrays) from None
         finally:

@@ -13,6 +13,7 @@ Operations hang themselves on this class when they are registered (:mod:`accelgr
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -535,10 +536,12 @@ def silently_walk(
     token = backend.hush()
     before = graph.state.grad
     graph.state.grad = create_graph
+    xp = getattr(roots[0][0][0], "xp", backend.CPU)
     try:
-        return graph.walk(
-            roots, keep_graph=keep, differentiable=create_graph, targets=targets, accumulate=accumulate
-        )
+        with contextlib.nullcontext() if xp.alone else xp.scope():
+            return graph.walk(
+                roots, keep_graph=keep, differentiable=create_graph, targets=targets, accumulate=accumulate
+            )
     finally:
         graph.state.grad = before
         backend.unhush(token)
@@ -563,7 +566,8 @@ def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[g
                 f" {tuple(tensor.shape)};"
                 " reduce it first (loss.sum() or loss.mean()), or pass gradient= of that shape"
             )
-        array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
+        with tensor.xp.scope():
+            array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
         return edge, wrap(array, tensor.xp) if create_graph else array
     if not isinstance(gradient, Tensor):
         raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
