@@ -2,7 +2,8 @@
 
     for each parameter:  for i in its elements:  the formula of accelgrad.kernels.plain
 
-The lists come in by identity (see objects.py), so a step over four small parameters costs a few
+The constants are rounded to the dtype of the parameters, as NumPy rounds Python's numbers when they meet an
+array. The lists come in by identity (see objects.py), so a step over four small parameters costs a few
 microseconds whatever their shapes.  Multiplications and additions are rounded one by one as NumPy rounds
 them: the results equal the plain formula's to the last bit, and it does not matter which of the two took a
 step.
@@ -74,14 +75,19 @@ def part(items, i, first, last, zero):
 
 
 @jit()
-def sgd(p, g, sign, lr, weight_decay):
+def sgd(p, g, numbers):
+    real = p.dtype.type
+    sign, lr, weight_decay = real(numbers[0]), real(numbers[1]), real(numbers[2])
     for j in range(p.size):
         d = sign * g[j] + weight_decay * p[j] if weight_decay != 0 else sign * g[j]
         p[j] -= lr * d
 
 
 @jit()
-def sgd_momentum(p, g, b, sign, lr, weight_decay, momentum, damped, nesterov):
+def sgd_momentum(p, g, b, nesterov, numbers):
+    real = p.dtype.type
+    sign, lr, weight_decay = real(numbers[0]), real(numbers[1]), real(numbers[2])
+    momentum, damped = real(numbers[3]), real(numbers[4])
     for j in range(p.size):
         d = sign * g[j] + weight_decay * p[j] if weight_decay != 0 else sign * g[j]
         b[j] = b[j] * momentum + damped * d
@@ -91,7 +97,6 @@ def sgd_momentum(p, g, b, sign, lr, weight_decay, momentum, damped, nesterov):
 @jit()
 def sgd_range(start, stop, params, grads, buffers, nesterov, numbers, zero):
     """Elements start ... stop of all the parameters laid end to end; ``buffers`` is 0 without momentum."""
-    sign, lr, weight_decay, momentum, damped = numbers
     begin = 0
     for i in range(list_length(params)):
         size = array_size(list_item(params, i))
@@ -101,14 +106,18 @@ def sgd_range(start, stop, params, grads, buffers, nesterov, numbers, zero):
             p, g = part(params, i, first, last, zero), part(grads, i, first, last, zero)
             if buffers:
                 b = part(buffers, i, first, last, zero)
-                sgd_momentum(p, g, b, sign, lr, weight_decay, momentum, damped, nesterov)
+                sgd_momentum(p, g, b, nesterov, numbers)
             else:
-                sgd(p, g, sign, lr, weight_decay)
+                sgd(p, g, numbers)
 
 
 @jit()
 def adam(p, g, m, v, largest, numbers):
-    sign, beta1, rest1, beta2, rest2, decay, shrink, correction, eps, rate = numbers
+    real = p.dtype.type
+    sign, beta1, rest1 = real(numbers[0]), real(numbers[1]), real(numbers[2])
+    beta2, rest2 = real(numbers[3]), real(numbers[4])
+    decay, shrink = real(numbers[5]), real(numbers[6])
+    correction, eps, rate = real(numbers[7]), real(numbers[8]), real(numbers[9])
     for j in range(p.size):
         d = sign * g[j]
         x = p[j] * shrink if shrink != 1 else p[j]
@@ -182,7 +191,6 @@ def sgd_step(
     size, grads = measure(params, grads, *(() if buffers is None else (buffers,)))
     if size < 0:
         return NotImplemented
-    kind = params[0].dtype.type
     numbers = (-1.0 if maximize else 1.0, lr, weight_decay, momentum, 1.0 - dampening)
     parallel(
         sgd_range,
@@ -191,8 +199,8 @@ def sgd_step(
         id(grads),
         0 if buffers is None else id(buffers),
         nesterov,
-        tuple(map(kind, numbers)),
-        kind(0),
+        tuple(map(float, numbers)),
+        ZERO[params[0].dtype.char],
         wide=size >= PARALLEL,
         grain=64,
     )
@@ -225,7 +233,6 @@ def adam_step(
     size, grads = measure(params, grads, *others)
     if size < 0:
         return NotImplemented
-    kind = params[0].dtype.type
     numbers = (
         -1.0 if maximize else 1.0,
         beta1,
@@ -246,8 +253,8 @@ def adam_step(
         id(exp_avgs),
         id(exp_avg_sqs),
         0 if max_exp_avg_sqs is None else id(max_exp_avg_sqs),
-        tuple(map(kind, numbers)),
-        kind(0),
+        tuple(map(float, numbers)),
+        ZERO[params[0].dtype.char],
         wide=size >= PARALLEL,
         grain=64,
     )
