@@ -1,8 +1,10 @@
-"""save and load: checkpoints of tensors, numbers and strings in nested dicts and lists; no file is ever executed.
+"""save and load: checkpoints of tensors, numbers and strings in nested dicts and lists; no file is ever
+executed.
 
-Three formats.  A name that ends in ``.safetensors`` takes that format (a flat dict of tensors; extra ``io``).  Any other name
-takes ours: an npz archive with one array per tensor and a JSON text that says how they are nested.  And PyTorch's own zip
-files (``.pt``, ``.pth``) are read without PyTorch, by an unpickler that knows tensors and containers and refuses the rest.
+Three formats.  A name that ends in ``.safetensors`` takes that format (a flat dict of tensors; extra
+``io``).  Any other name takes ours: an npz archive with one array per tensor and a JSON text that says how
+they are nested.  And PyTorch's own zip files (``.pt``, ``.pth``) are read without PyTorch, by an unpickler
+that knows tensors and containers and refuses the rest.
 """
 
 from __future__ import annotations
@@ -34,10 +36,12 @@ VERSION = 1
 
 
 def save(obj: Any, f: File) -> None:
-    """Write ``obj`` to a file (a name or an open binary one): tensors, arrays, numbers, strings, None, in dicts and lists.
+    """Write ``obj`` to a file (a name or an open binary one): tensors, arrays, numbers, strings, None, in
+    dicts and lists.
 
-    The file appears under its name only when it is complete: a crash never destroys an older checkpoint.  TypeError for
-    anything that a load could only bring back by running code; save ``model.state_dict()``, not the model.
+    The file appears under its name only when it is complete: a crash never destroys an older checkpoint.
+    TypeError for anything that a load could only bring back by running code; save ``model.state_dict()``, not
+    the model.
 
     >>> import accelgrad, io
     >>> file = io.BytesIO()
@@ -55,12 +59,14 @@ def save(obj: Any, f: File) -> None:
         _write_archive(obj, f)  # type: ignore[arg-type]
 
 
-def load(f: File, map_location: Any = None, *, weights_only: bool | None = None, mmap: bool | None = None) -> Any:
+def load(
+    f: File, map_location: Any = None, *, weights_only: bool | None = None, mmap: bool | None = None
+) -> Any:
     """What :func:`save` wrote, or PyTorch's ``save``: tensors and plain containers of them.
 
-    ``map_location``: a device, or a function ``(tensor, "cpu") -> tensor``; by default tensors return to the device that
-    they were saved from if it is at hand, else to the CPU.  ``weights_only`` is accepted: nothing else is ever loaded.
-    RuntimeError names a file that is damaged, or that would have to run code.
+    ``map_location``: a device, or a function ``(tensor, "cpu") -> tensor``; by default tensors return to the
+    device that they were saved from if it is at hand, else to the CPU.  ``weights_only`` is accepted: nothing
+    else is ever loaded. RuntimeError names a file that is damaged, or that would have to run code.
     """
     name = os.fspath(f) if _is_name(f) else getattr(f, "name", "the open file")  # type: ignore[arg-type]
     try:
@@ -85,7 +91,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # mkstemp's files are for the owner alone; give it the usual permissions
+        with contextlib.suppress(OSError):  # mkstemp's files are for the owner alone
             os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -100,7 +106,7 @@ def _umask() -> int:
     return mask
 
 
-# ------------------------------------------------------------------------------------------------ our own archive
+# -------------------------------------------------------------------------------------------- our own archive
 
 
 def _write_archive(obj: Any, file: IO[bytes]) -> None:
@@ -132,7 +138,9 @@ def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, int], path:
         return entry
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
-            raise TypeError(f"save: the array at {path or 'the top'} holds Python objects, which are never loaded back")
+            raise TypeError(
+                f"save: the array at {path or 'the top'} holds Python objects, which are never loaded back"
+            )
         return {"kind": "array", "array": _store(value, value, arrays, known)}
     if isinstance(value, np.generic):
         return {"kind": "scalar", "array": _store(value, np.asarray(value), arrays, known)}
@@ -193,7 +201,8 @@ def _read(file: IO[bytes], name: str, map_location: Any) -> Any:
         return _read_safetensors(file, name, map_location)
     if start[:1] == b"\x80":
         raise RuntimeError(
-            f"load: {name} is a bare pickle (or a PyTorch file from before version 1.6), which could run code on loading."
+            f"load: {name} is a bare pickle (or a PyTorch file from before version 1.6), which could run"
+            f" code on loading."
             " Save it again with a current PyTorch, or as .safetensors"
         )
     if not start:
@@ -210,7 +219,8 @@ def _read_archive(archive: zipfile.ZipFile, name: str, map_location: Any) -> Any
         raise RuntimeError(f"load: {name} is not an {FORMAT}")
     if structure["version"] > VERSION:
         raise RuntimeError(
-            f"load: {name} was written by a newer accelgrad (format {structure['version']}, this one reads {VERSION})"
+            f"load: {name} was written by a newer accelgrad (format {structure['version']}, this one reads"
+            f" {VERSION})"
         )
     arrays: dict[int, np.ndarray] = {}
     tensors: dict[int, Any] = {}
@@ -287,7 +297,8 @@ def _safetensors() -> Any:
         import safetensors.numpy
     except ImportError as error:
         raise RuntimeError(
-            "the .safetensors format needs the package safetensors: pip install 'accelgrad[io]'; any other ending takes"
+            "the .safetensors format needs the package safetensors: pip install 'accelgrad[io]'; any other"
+            " ending takes"
             " the format of accelgrad itself"
         ) from error
     return safetensors.numpy
@@ -295,12 +306,15 @@ def _safetensors() -> Any:
 
 def _write_safetensors(obj: Any, file: IO[bytes]) -> None:
     if not isinstance(obj, Mapping) or not all(isinstance(key, str) for key in obj):
-        raise TypeError("save: a .safetensors file holds a flat dict of tensors with string keys; use another ending")
+        raise TypeError(
+            "save: a .safetensors file holds a flat dict of tensors with string keys; use another ending"
+        )
     arrays = {}
     for key, value in obj.items():
         if not isinstance(value, Tensor | np.ndarray):
             raise TypeError(
-                f"save: a .safetensors file holds tensors only, {key!r} is a {type(value).__name__}; use another ending"
+                f"save: a .safetensors file holds tensors only, {key!r} is a {type(value).__name__}; use"
+                f" another ending"
             )
         host = value.xp.to_host(value.array) if isinstance(value, Tensor) else value
         arrays[key] = np.require(host, requirements="C")  # safetensors takes the bytes as they lie
@@ -317,7 +331,7 @@ def _read_safetensors(file: IO[bytes], name: str, map_location: Any) -> Any:
     return {key: _placed(np.array(array), "cpu", map_location) for key, array in arrays.items()}
 
 
-# ------------------------------------------------------------------------------------------------ PyTorch's files
+# -------------------------------------------------------------------------------------------- PyTorch's files
 
 
 class _Storage:
@@ -328,7 +342,8 @@ class _Storage:
 
 
 _STORAGES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
     "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
@@ -342,7 +357,9 @@ class _Kind:
 
 
 class _TorchReader(pickle.Unpickler):
-    """Reads the pickle inside a PyTorch zip file: tensors, parameters, containers, numbers; nothing else is looked up."""
+    """Reads the pickle inside a PyTorch zip file: tensors, parameters, containers, numbers; nothing else is
+    looked up.
+    """
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str, name: str, map_location: Any) -> None:
         super().__init__(io.BytesIO(archive.read(f"{prefix}data.pkl")), encoding="utf-8")
@@ -379,7 +396,8 @@ class _TorchReader(pickle.Unpickler):
         if module == "torch" and name in {kind.name for kind in dtypes.ALL}:
             return dtypes.as_dtype(name)
         raise pickle.UnpicklingError(
-            f"the file asks for {module}.{name}, which is code and not data; refused. Save a state_dict, whose entries are"
+            f"the file asks for {module}.{name}, which is code and not data; refused. Save a state_dict,"
+            f" whose entries are"
             " tensors"
         )
 

@@ -100,7 +100,10 @@ def test_training_continues_from_a_checkpoint_as_if_nothing_had_happened(tmp_pat
 
     one = fresh()
     steps(*one, 3)
-    save(dict(zip(("model", "optimizer", "schedule"), (part.state_dict() for part in one), strict=True)), tmp_path / "c")
+    save(
+        dict(zip(("model", "optimizer", "schedule"), (part.state_dict() for part in one), strict=True)),
+        tmp_path / "c",
+    )
     steps(*one, 3)
     other = fresh()
     for part, state in zip(other, load(tmp_path / "c").values(), strict=True):
@@ -158,7 +161,12 @@ def test_a_damaged_file_is_named(tmp_path: Path):
     path = tmp_path / "broken.ag"
     save({"x": accelgrad.arange(1000)}, path)
     content = path.read_bytes()
-    for damaged in (content[: len(content) // 2], content.replace(b"\x05\x00\x00\x00", b"\x06\x00\x00\x00"), b"", b"text"):
+    for damaged in (
+        content[: len(content) // 2],
+        content.replace(b"\x05\x00\x00\x00", b"\x06\x00\x00\x00"),
+        b"",
+        b"text",
+    ):
         path.write_bytes(damaged)
         with pytest.raises(RuntimeError, match=r"broken\.ag"):
             load(path)
@@ -191,7 +199,9 @@ def test_a_pickle_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
-def test_a_pytorch_file_that_asks_for_code_is_refused_before_it_runs(tmp_path: Path, protocol: int, monkeypatch):
+def test_a_pytorch_file_that_asks_for_code_is_refused_before_it_runs(
+    tmp_path: Path, protocol: int, monkeypatch
+):
     ran = []
     path = tmp_path / "evil.pt"
     with zipfile.ZipFile(path, "w") as archive:
@@ -224,16 +234,31 @@ def test_pytorchs_files_are_read_without_pytorch(tmp_path: Path):
     kinds = {
         str(kind): torch.arange(4).to(kind)
         for kind in (
-            torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16,
-            torch.int8, torch.uint8, torch.bool,
+            torch.float64,
+            torch.float32,
+            torch.float16,
+            torch.bfloat16,
+            torch.int64,
+            torch.int32,
+            torch.int16,
+            torch.int8,
+            torch.uint8,
+            torch.bool,
         )
-    }  # fmt: skip
+    }
     base = torch.arange(12.0)
     content = {
-        "model": model.state_dict(), "kinds": kinds, "view": base.view(3, 4).T[1:], "epoch": 7, "lr": 0.5,
-        "parameter": torch.nn.Parameter(torch.ones(2)), "list": [1, (2.5, None), "text"], "empty": torch.zeros(0, 3),
-        "scalar": torch.tensor(2.0), "size": torch.Size([2, 3]),
-    }  # fmt: skip
+        "model": model.state_dict(),
+        "kinds": kinds,
+        "view": base.view(3, 4).T[1:],
+        "epoch": 7,
+        "lr": 0.5,
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "list": [1, (2.5, None), "text"],
+        "empty": torch.zeros(0, 3),
+        "scalar": torch.tensor(2.0),
+        "size": torch.Size([2, 3]),
+    }
     torch.save(content, tmp_path / "file.pt")
     got = load(tmp_path / "file.pt")
     assert type(got["model"]) is OrderedDict and list(got["model"]) == list(content["model"])

@@ -1,6 +1,7 @@
 """Notes on exceptions: in which layer of which model it happened, and what the layer had expected.
 
-All of this runs only when an exception passes through ``Module.__call__``; the exception keeps its class and its words.
+All of this runs only when an exception passes through ``Module.__call__``; the exception keeps its class and
+its words.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ __all__ = ["locate"]
 
 
 def locate(error: Exception, module: Any, args: tuple[Any, ...]) -> None:
-    """Note on ``error`` that it happened in ``module``; the modules around it lengthen the path as it passes them."""
+    """Note on ``error`` that it happened in ``module``; the modules around it lengthen the path as it passes
+    them.
+    """
     known = error.__dict__.get("_accelgrad_module")
     if known is None:
         error.__dict__["_accelgrad_module"] = known = (module, _expectation(module, args))

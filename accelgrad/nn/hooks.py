@@ -1,8 +1,8 @@
 """Hooks on modules: where they are kept, and the call that runs them.
 
-``Module.__call__`` goes straight to ``forward`` while nobody has registered a hook; :func:`call_with_hooks` is the long
-way: global pre-hooks, own pre-hooks, forward, hooks, and around it the two boundaries at which the gradients of the
-module's outputs and inputs pass by.
+``Module.__call__`` goes straight to ``forward`` while nobody has registered a hook; :func:`call_with_hooks`
+is the long way: global pre-hooks, own pre-hooks, forward, hooks, and around it the two boundaries at which
+the gradients of the module's outputs and inputs pass by.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandl
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
-    """Call ``hook(module, args, output)`` after the forward of every module; what it returns replaces the output.
+    """Call ``hook(module, args, output)`` after the forward of every module; what it returns replaces the
+    output.
 
     >>> import accelgrad
     >>> seen = []
@@ -82,7 +83,7 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
     return RemovableHandle(everywhere.backward, Hook(hook))  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------------------------------------------------- the long call
+# ---------------------------------------------------------------------------------------------- the long call
 
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -136,7 +137,7 @@ def _after(hook: Hook, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     )
 
 
-# -------------------------------------------------------------------------------------------------- backward through a module
+# ---------------------------------------------------------------------------------- backward through a module
 
 
 class Boundary(Primitive):
@@ -152,7 +153,9 @@ class Boundary(Primitive):
 
 
 class _Passage:
-    """One call of a module with backward hooks: remembers the outputs' gradients until those of the inputs are there."""
+    """One call of a module with backward hooks: remembers the outputs' gradients until those of the inputs
+    are there.
+    """
 
     def __init__(self, module: Any, before: list[Hook], after: list[Hook]) -> None:
         self.module, self.before, self.after = module, before, after
@@ -210,7 +213,8 @@ class _Passage:
                 answer = hook.function(self.module, (None,) * self.inputs, grads)
                 if answer is not None and any(one is not None for one in answer):
                     raise RuntimeError(
-                        "Backward hook for Modules where no input requires gradient should always return None or None"
+                        "Backward hook for Modules where no input requires gradient should always return"
+                        " None or None"
                         " for all gradients."
                     )
         if changed is None:
@@ -233,7 +237,9 @@ class _Passage:
 
 
 def _through_boundary(values: tuple[Any, ...]) -> tuple[list[int], list[Any], Any]:
-    """Where the floating point tensors stand, the values with those behind a boundary, and its node (None: no gradient)."""
+    """Where the floating point tensors stand, the values with those behind a boundary, and its node (None: no
+    gradient).
+    """
     places = [
         place for place, one in enumerate(values) if isinstance(one, Tensor) and one.array.dtype.kind == "f"
     ]

@@ -17,13 +17,16 @@ from accelgrad.random import Generator, default_generator
 from accelgrad.tensor import Tensor
 
 __all__ = [
-    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_",
+    "ones_",
     "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
 
 def fill(tensor: Tensor, values: Any) -> Tensor:
-    """Write host values (an array or a number) into the memory of ``tensor``, whatever autograd thinks of it."""
+    """Write host values (an array or a number) into the memory of ``tensor``, whatever autograd thinks of
+    it.
+    """
     tensor.array[...] = tensor.xp.from_host(values) if isinstance(values, np.ndarray) else values
     tensor._version[0] += 1
     return tensor
@@ -33,7 +36,7 @@ def _stream(generator: Generator | None) -> np.random.Generator:
     return (default_generator if generator is None else generator).numpy
 
 
-# ------------------------------------------------------------------------------------------------------ plain values
+# ----------------------------------------------------------------------------------------------- plain values
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -70,7 +73,8 @@ def trunc_normal_(
         raise ValueError(f"trunc_normal_ expects a <= b, got a={a} and b={b}")
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may"
+            " be incorrect.",
             stacklevel=2,
         )
     stream = _stream(generator)
@@ -88,7 +92,9 @@ def trunc_normal_(
 def _inverse_truncated(
     stream: np.random.Generator, shape: tuple[int, ...], mean: float, std: float, a: float, b: float
 ) -> np.ndarray:
-    """Far in a tail or in a narrow window rejection would take forever: the inverse of the distribution function."""
+    """Far in a tail or in a narrow window rejection would take forever: the inverse of the distribution
+    function.
+    """
     standard = NormalDist()
     low, high = standard.cdf((a - mean) / std), standard.cdf((b - mean) / std)
     uniform = low + (high - low) * stream.random(shape)
@@ -136,7 +142,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return fill(tensor, values)
 
 
-# ------------------------------------------------------------------------------------------ scaled by the layer's width
+# -------------------------------------------------------------------------------- scaled by the layer's width
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -172,7 +178,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
-    """How many inputs an output sees, and how many outputs an input reaches: (out, in, *window) -> fan in, fan out."""
+    """How many inputs an output sees, and how many outputs an input reaches: (out, in, *window) -> fan in,
+    fan out.
+    """
     shape = tensor.array.shape
     if len(shape) < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
@@ -215,7 +223,9 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Uniform in +-gain sqrt(3 / fan), with the gain of ``nonlinearity`` (``a``: a leaky ReLU's slope).  He et al. 2015."""
+    """Uniform in +-gain sqrt(3 / fan), with the gain of ``nonlinearity`` (``a``: a leaky ReLU's slope).  He
+    et al. 2015.
+    """
     if _warn_of_nothing(tensor):
         return tensor
     bound = math.sqrt(3.0) * calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))

@@ -1,8 +1,8 @@
 """Module: parameters, buffers and child modules in a tree, and a ``forward``.
 
-Assigning to an attribute sorts the value: a Parameter into ``_parameters``, a Buffer into ``_buffers``, a Module into
-``_modules``, everything else stays an ordinary attribute.  All the rest, ``parameters()``, ``to()``, ``state_dict()``,
-the printed tree, is a walk over these three dictionaries.
+Assigning to an attribute sorts the value: a Parameter into ``_parameters``, a Buffer into ``_buffers``, a
+Module into ``_modules``, everything else stays an ordinary attribute.  All the rest, ``parameters()``,
+``to()``, ``state_dict()``, the printed tree, is a walk over these three dictionaries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Self = TypeVar("Self", bound="Module")
 
 
 class Module:
-    """The base of every layer and model: subclass it, call ``super().__init__()``, assign parts, write ``forward``.
+    """The base of every layer and model: subclass it, call ``super().__init__()``, assign parts, write
+    ``forward``.
 
     >>> import accelgrad
     >>> from accelgrad import nn
@@ -61,10 +62,11 @@ class Module:
         self.__dict__.update(
             training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent_buffers_set=set(),
             _forward_pre_hooks={}, _forward_hooks={}, _backward_pre_hooks={}, _backward_hooks={},
-            _state_dict_pre_hooks={}, _state_dict_hooks={}, _load_state_dict_pre_hooks={}, _load_state_dict_post_hooks={},
+            _state_dict_pre_hooks={}, _state_dict_hooks={}, _load_state_dict_pre_hooks={},
+            _load_state_dict_post_hooks={},
         )  # fmt: skip
 
-    # -------------------------------------------------------------------------------------------------- the call
+    # ----------------------------------------------------------------------------------------------- the call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -85,28 +87,34 @@ class Module:
         """In words, what is wrong with ``input`` for this layer; asked only after an exception."""
         return ""
 
-    # -------------------------------------------------------------------------------------------------- registration
+    # ------------------------------------------------------------------------------------------- registration
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter, which then is the attribute ``name``; None keeps the name without a value."""
         self._check_name("parameter", name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_typename(param)}' object to parameter '{name}' (accelgrad.nn.Parameter or None required)"
+                f"cannot assign '{_typename(param)}' object to parameter '{name}' (accelgrad.nn.Parameter"
+                f" or None required)"
             )
         if param is not None and not param.is_leaf:
             raise ValueError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. To"
-                f" express '{name}' as a function of another Tensor, compute the value in the forward() method."
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created"
+                f" explicitly. To"
+                f" express '{name}' as a function of another Tensor, compute the value in the forward()"
+                f" method."
             )
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a tensor that moves and is saved with the module (unless ``persistent=False``) but is not learned."""
+        """Add a tensor that moves and is saved with the module (unless ``persistent=False``) but is not
+        learned.
+        """
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None required)"
+                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None"
+                f" required)"
             )
         self._buffers[name] = tensor
         if persistent:
@@ -155,19 +163,22 @@ class Module:
         elif name in parameters:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as parameter '{name}' (accelgrad.nn.Parameter or None expected)"
+                    f"cannot assign '{_typename(value)}' as parameter '{name}' (accelgrad.nn.Parameter or"
+                    f" None expected)"
                 )
             parameters[name] = None
         elif name in own["_modules"]:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as child module '{name}' (accelgrad.nn.Module or None expected)"
+                    f"cannot assign '{_typename(value)}' as child module '{name}' (accelgrad.nn.Module or"
+                    f" None expected)"
                 )
             own["_modules"][name] = None
         elif name in own["_buffers"] or isinstance(value, Buffer):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as buffer '{name}' (accelgrad.Tensor or None expected)"
+                    f"cannot assign '{_typename(value)}' as buffer '{name}' (accelgrad.Tensor or None"
+                    f" expected)"
                 )
             if isinstance(value, Buffer):
                 self._forget(name, self._buffers)
@@ -211,7 +222,7 @@ class Module:
         names = [*super().__dir__(), *self._parameters, *self._modules, *self._buffers]
         return sorted({name for name in names if not name[:1].isdigit()})
 
-    # -------------------------------------------------------------------------------------------------- the parts by name
+    # -------------------------------------------------------------------------------------- the parts by name
 
     def get_submodule(self, target: str) -> Module:
         """The module at a dotted path, itself for ""; AttributeError where there is none."""
@@ -262,7 +273,9 @@ class Module:
         return found
 
     def get_extra_state(self) -> Any:
-        """What a subclass wants to be saved besides its tensors; override it together with ``set_extra_state``."""
+        """What a subclass wants to be saved besides its tensors; override it together with
+        ``set_extra_state``.
+        """
         raise RuntimeError(
             f"{type(self).__name__} has no extra state: override get_extra_state and set_extra_state"
         )
@@ -281,7 +294,9 @@ class Module:
     def named_modules(
         self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """Every module of the tree with its dotted path, this one first under ``prefix``; shared ones once."""
+        """Every module of the tree with its dotted path, this one first under ``prefix``; shared ones
+        once.
+        """
         if memo is None:
             memo = set()
         if self in memo:
@@ -351,13 +366,15 @@ class Module:
             yield buffer
 
     def apply(self: Self, fn: Callable[[Module], None]) -> Self:
-        """Call ``fn`` on every module of the tree, children first, and return the module: for initialisation, say."""
+        """Call ``fn`` on every module of the tree, children first, and return the module: for initialisation,
+        say.
+        """
         for child in self.children():
             child.apply(fn)
         fn(self)
         return self
 
-    # -------------------------------------------------------------------------------------------------- modes and gradients
+    # ------------------------------------------------------------------------------------ modes and gradients
 
     def train(self: Self, mode: bool = True) -> Self:
         """Training mode for the whole tree: dropout drops, batch norm uses the batch's statistics."""
@@ -369,7 +386,9 @@ class Module:
         return self
 
     def eval(self: Self) -> Self:
-        """Evaluation mode for the whole tree; gradients are recorded as before (that is what ``no_grad`` is for)."""
+        """Evaluation mode for the whole tree; gradients are recorded as before (that is what ``no_grad`` is
+        for).
+        """
         return self.train(False)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
@@ -388,10 +407,12 @@ class Module:
                     parameter._grad = parameter._grad.detach()
                     parameter._grad.array[...] = 0
 
-    # -------------------------------------------------------------------------------------------------- devices and types
+    # -------------------------------------------------------------------------------------- devices and types
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Replace the memory of every parameter, gradient and buffer by that of ``fn(tensor)``; the objects stay."""
+        """Replace the memory of every parameter, gradient and buffer by that of ``fn(tensor)``; the objects
+        stay.
+        """
         if recurse:
             for child in self.children():
                 child._apply(fn)
@@ -410,7 +431,8 @@ class Module:
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
         """Move and convert in place: ``to("gpu")``, ``to(accelgrad.float64)``, both, or as another tensor is.
 
-        Only floating point parameters and buffers change their type.  TypeError for a type that is not floating point.
+        Only floating point parameters and buffers change their type.  TypeError for a type that is not
+        floating point.
         """
         device, kind = kwargs.pop("device", None), kwargs.pop("dtype", None)
         for ignored in ("non_blocking", "memory_format"):
@@ -467,7 +489,9 @@ class Module:
     # -------------------------------------------------------------------------------------------------- state
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        """Every parameter and persistent buffer under its dotted name; the tensors share memory with the module's."""
+        """Every parameter and persistent buffer under its dotted name; the tensors share memory with the
+        module's.
+        """
         return state.collect(self, destination, prefix, keep_vars)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -482,8 +506,8 @@ class Module:
     ) -> Any:
         """Copy the values of ``state_dict`` (Tensors or NumPy arrays) into the parameters and buffers.
 
-        Returns the missing and the unexpected names; with ``strict`` they are an error.  ``assign`` takes the tensors
-        themselves instead of copying.  RuntimeError lists everything that does not fit.
+        Returns the missing and the unexpected names; with ``strict`` they are an error.  ``assign`` takes the
+        tensors themselves instead of copying.  RuntimeError lists everything that does not fit.
         """
         return state.restore(self, state_dict, strict, assign)
 
@@ -525,7 +549,9 @@ class Module:
         return self._register(self._backward_pre_hooks, Hook(hook), prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(module, grad_input, grad_output)`` when the inputs' gradients are there; its answer replaces them."""
+        """Call ``hook(module, grad_input, grad_output)`` when the inputs' gradients are there; its answer
+        replaces them.
+        """
         return self._register(self._backward_hooks, Hook(hook), prepend)
 
     register_backward_hook = register_full_backward_hook
@@ -535,13 +561,17 @@ class Module:
         return RemovableHandle(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, local_metadata)`` after ``state_dict`` has collected this module."""
+        """Call ``hook(module, state_dict, prefix, local_metadata)`` after ``state_dict`` has collected this
+        module.
+        """
         return RemovableHandle(self._state_dict_hooks, hook)
 
     _register_state_dict_hook = register_state_dict_post_hook
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)`` before loading."""
+        """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)``
+        before loading.
+        """
         return RemovableHandle(self._load_state_dict_pre_hooks, hook)
 
     def _register_load_state_dict_pre_hook(
@@ -555,7 +585,7 @@ class Module:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the two lists."""
         return RemovableHandle(self._load_state_dict_post_hooks, hook)
 
-    # -------------------------------------------------------------------------------------------------- the printed tree
+    # --------------------------------------------------------------------------------------- the printed tree
 
     def _get_name(self) -> str:
         return type(self).__name__

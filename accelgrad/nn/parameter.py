@@ -15,8 +15,9 @@ __all__ = ["Buffer", "Parameter", "UninitializedParameter", "empty"]
 class Parameter(Tensor):
     """A tensor that is learned: as attribute of a Module it appears in ``parameters()``.
 
-    It shares the memory of ``data`` and requires a gradient unless ``requires_grad=False``.  A plain tensor assigned
-    to a Module stays an ordinary attribute: no optimizer would see it.  TypeError where ``data`` is no tensor.
+    It shares the memory of ``data`` and requires a gradient unless ``requires_grad=False``.  A plain tensor
+    assigned to a Module stays an ordinary attribute: no optimizer would see it.  TypeError where ``data`` is
+    no tensor.
 
     >>> from accelgrad import Tensor
     >>> weight = Parameter(Tensor([1.0, 2.0]))
@@ -31,7 +32,8 @@ class Parameter(Tensor):
             data = empty((0,))
         if not isinstance(data, Tensor):
             raise TypeError(
-                f"{cls.__name__} expects a Tensor, got {type(data).__name__}; wrap it first: accelgrad.tensor(...)"
+                f"{cls.__name__} expects a Tensor, got {type(data).__name__}; wrap it first:"
+                f" accelgrad.tensor(...)"
             )
         self = _fill(object.__new__(cls), data.array, data.xp)
         self._version = data._version
@@ -42,7 +44,8 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that belongs to a Module without being learned, such as a running mean; see ``register_buffer``.
+    """A tensor that belongs to a Module without being learned, such as a running mean; see
+    ``register_buffer``.
 
     >>> import accelgrad
     >>> module = accelgrad.nn.Module()
@@ -63,7 +66,9 @@ class Buffer(Tensor):
 
 
 class UninitializedParameter(Parameter):
-    """A parameter whose shape is not known before the first input has been seen; ``materialize`` gives it one."""
+    """A parameter whose shape is not known before the first input has been seen; ``materialize`` gives it
+    one.
+    """
 
     __slots__ = ()
 
@@ -82,7 +87,8 @@ class UninitializedParameter(Parameter):
         """RuntimeError: there is none yet."""
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in"
-            " `load_state_dict` when trying to load an uninitialized parameter into an initialized module. Call"
+            " `load_state_dict` when trying to load an uninitialized parameter into an initialized module."
+            " Call"
             " `forward` once to give it a shape."
         )
 

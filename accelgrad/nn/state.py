@@ -31,7 +31,9 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
 
 
 def collect(module: Any, destination: Any, prefix: str, keep_vars: bool) -> Any:
-    """Put every parameter and persistent buffer below ``module`` into ``destination`` under ``prefix + name``."""
+    """Put every parameter and persistent buffer below ``module`` into ``destination`` under ``prefix +
+    name``.
+    """
     if destination is None:
         destination = OrderedDict()
         destination._metadata = OrderedDict()  # PyTorch's: the version of each module's layout
@@ -73,7 +75,8 @@ def restore(module: Any, state_dict: Mapping[str, Any], strict: bool, assign: bo
         for hook in part._load_state_dict_post_hooks.values():
             if hook(part, report) is not None:
                 raise RuntimeError(
-                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new values,"
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to"
+                    " return new values,"
                     " if incompatible_keys need to be modified, it should be done inplace."
                 )
 
@@ -115,7 +118,8 @@ def load_own(
             value = as_tensor(values[key])
         except TypeError:
             errors.append(
-                f'While copying the parameter named "{key}", expected an array or Tensor from checkpoint but received'
+                f'While copying the parameter named "{key}", expected an array or Tensor from checkpoint'
+                f" but received"
                 f" {type(values[key])}"
             )
             continue
@@ -125,7 +129,8 @@ def load_own(
             value = wrap(value.array[0:1].reshape(()), value.xp)
         if value.array.shape != held.array.shape:
             errors.append(
-                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the shape in"
+                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the"
+                f" shape in"
                 f" current model is {held.shape}."
             )
         elif assign:
@@ -156,7 +161,9 @@ def load_own(
 
 
 def as_tensor(value: Any) -> Tensor:
-    """A checkpoint's entry as Tensor: a Tensor, a NumPy array, or what gives one (a PyTorch tensor); TypeError else."""
+    """A checkpoint's entry as Tensor: a Tensor, a NumPy array, or what gives one (a PyTorch tensor);
+    TypeError else.
+    """
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "detach"):
@@ -181,7 +188,7 @@ def _rename_hints(
     module: Any, values: Mapping[str, Any], missing: list[str], unexpected: list[str]
 ) -> list[str]:
     """Which unexpected entry might be meant by which missing one: the only one of its shape and last name."""
-    shapes = {key: tuple(np.shape(values[key])) for key in unexpected if hasattr(values[key], "shape")}
+    shapes = {key: tuple(values[key].shape) for key in unexpected if hasattr(values[key], "shape")}
     held = {
         name: tuple(tensor.shape) for name, tensor in (*module.named_parameters(), *module.named_buffers())
     }

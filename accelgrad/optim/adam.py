@@ -28,7 +28,8 @@ class Adam(Optimizer):
         v = beta2 v + (1 - beta2) g²
         x = x - lr  m / (1 - beta1^t)  /  (sqrt(v / (1 - beta2^t)) + eps)
 
-    Kingma & Ba 2015, Algorithm 1.  ``amsgrad`` divides by the largest v so far (Reddi et al. 2018, Algorithm 2).
+    Kingma & Ba 2015, Algorithm 1.  ``amsgrad`` divides by the largest v so far (Reddi et al. 2018, Algorithm
+    2).
 
     >>> from accelgrad import Tensor, nn
     >>> x = nn.Parameter(Tensor([1.0]))
@@ -59,7 +60,8 @@ class Adam(Optimizer):
         check_betas(betas)
         refuse(type(self).__name__, differentiable)
         defaults = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+            "maximize": maximize,
             "foreach": foreach, "capturable": capturable, "differentiable": differentiable, "fused": fused,
             "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip

@@ -36,8 +36,8 @@ class RMSprop(Optimizer):
         v = alpha v + (1 - alpha) g²
         x = x - lr g / (sqrt(v) + eps)
 
-    ``centered`` subtracts the square of the running mean of g from v (Graves 2013); ``momentum`` accumulates the steps.
-    Hinton, Neural Networks for Machine Learning, lecture 6e.
+    ``centered`` subtracts the square of the running mean of g from v (Graves 2013); ``momentum`` accumulates
+    the steps. Hinton, Neural Networks for Machine Learning, lecture 6e.
     """
 
     def __init__(
@@ -57,8 +57,10 @@ class RMSprop(Optimizer):
         check_positive(lr=lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
         refuse("RMSprop", differentiable)
         defaults = {
-            "lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered, "weight_decay": weight_decay,
-            "capturable": capturable, "foreach": foreach, "maximize": maximize, "differentiable": differentiable,
+            "lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
+            "weight_decay": weight_decay,
+            "capturable": capturable, "foreach": foreach, "maximize": maximize,
+            "differentiable": differentiable,
         }  # fmt: skip
         super().__init__(params, defaults)
 
@@ -173,7 +175,8 @@ class Adadelta(Optimizer):
             raise ValueError(f"Invalid rho value: {rho}")
         refuse("Adadelta", differentiable)
         defaults = {
-            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize, "capturable": capturable,
+            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+            "capturable": capturable,
             "foreach": foreach, "differentiable": differentiable,
         }  # fmt: skip
         super().__init__(params, defaults)
@@ -222,7 +225,8 @@ class Adamax(Optimizer):
         check_betas(betas)
         refuse("Adamax", differentiable)
         defaults = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach, "maximize": maximize,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach,
+            "maximize": maximize,
             "differentiable": differentiable, "capturable": capturable,
         }  # fmt: skip
         super().__init__(params, defaults)
@@ -262,7 +266,9 @@ class _Moments(Optimizer):
 
 
 class NAdam(_Moments):
-    """Adam with Nesterov's momentum; the momentum itself grows from step to step.  Dozat 2016, Algorithm 2."""
+    """Adam with Nesterov's momentum; the momentum itself grows from step to step.  Dozat 2016, Algorithm
+    2.
+    """
 
     scalars = ("step", "mu_product")
 
@@ -285,7 +291,8 @@ class NAdam(_Moments):
         check_betas(betas)
         refuse("NAdam", differentiable)
         defaults = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+            "momentum_decay": momentum_decay,
             "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize, "foreach": foreach,
             "capturable": capturable, "differentiable": differentiable,
         }  # fmt: skip
@@ -334,8 +341,10 @@ class RAdam(_Moments):
         check_betas(betas)
         refuse("RAdam", differentiable)
         defaults = {
-            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize, "foreach": foreach,
-            "capturable": capturable, "decoupled_weight_decay": decoupled_weight_decay, "differentiable": differentiable,
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable, "decoupled_weight_decay": decoupled_weight_decay,
+            "differentiable": differentiable,
         }  # fmt: skip
         super().__init__(params, defaults)
 

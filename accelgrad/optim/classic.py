@@ -1,4 +1,6 @@
-"""Older ways down: ASGD, which averages where it has been, and Rprop, which looks at the gradient's sign only."""
+"""Older ways down: ASGD, which averages where it has been, and Rprop, which looks at the gradient's sign
+only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ __all__ = ["ASGD", "Rprop"]
 
 
 class ASGD(Optimizer):
-    """Averaged stochastic gradient descent: the average of the path is kept in ``state[x]["ax"]`` from step ``t0`` on.
+    """Averaged stochastic gradient descent: the average of the path is kept in ``state[x]["ax"]`` from step
+    ``t0`` on.
 
     Polyak & Juditsky 1992.
     """
@@ -35,7 +38,8 @@ class ASGD(Optimizer):
         check_positive(lr=lr, weight_decay=weight_decay)
         refuse("ASGD", differentiable)
         defaults = {
-            "lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay, "foreach": foreach,
+            "lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay,
+            "foreach": foreach,
             "maximize": maximize, "differentiable": differentiable, "capturable": capturable,
         }  # fmt: skip
         super().__init__(params, defaults)
@@ -63,10 +67,11 @@ class ASGD(Optimizer):
 
 
 class Rprop(Optimizer):
-    """Resilient backpropagation: every element has its own step length, which grows while the sign of its gradient stays.
+    """Resilient backpropagation: every element has its own step length, which grows while the sign of its
+    gradient stays.
 
-    ``etas``: the factors after a change of sign and without one; ``step_sizes``: the bounds.  For full batches.
-    Riedmiller & Braun 1993.
+    ``etas``: the factors after a change of sign and without one; ``step_sizes``: the bounds.  For full
+    batches. Riedmiller & Braun 1993.
     """
 
     def __init__(

@@ -40,10 +40,12 @@ class _WithMomentum(LRScheduler):
 
 
 class CyclicLR(_WithMomentum):
-    """Up from ``base_lr`` to ``max_lr`` in ``step_size_up`` steps and down again in ``step_size_down``, over and over.
+    """Up from ``base_lr`` to ``max_lr`` in ``step_size_up`` steps and down again in ``step_size_down``, over
+    and over.
 
-    ``mode``: "triangular", "triangular2" (half the height every cycle), "exp_range" (height times gamma^step), or any
-    ``scale_fn`` of the cycle or the step (``scale_mode`` "cycle" or "iterations").  Smith 2017.
+    ``mode``: "triangular", "triangular2" (half the height every cycle), "exp_range" (height times
+    gamma^step), or any ``scale_fn`` of the cycle or the step (``scale_mode`` "cycle" or "iterations").  Smith
+    2017.
     """
 
     def __init__(
@@ -127,10 +129,11 @@ class CyclicLR(_WithMomentum):
 
 
 class OneCycleLR(_WithMomentum):
-    """One rise from ``max_lr / div_factor`` to ``max_lr`` and one long fall to 1 / ``final_div_factor`` of the start.
+    """One rise from ``max_lr / div_factor`` to ``max_lr`` and one long fall to 1 / ``final_div_factor`` of
+    the start.
 
-    ``step`` is called after every batch, ``total_steps`` (or ``epochs * steps_per_epoch``) times in all; the rise takes
-    the fraction ``pct_start``; ``three_phase`` falls to the start first.  Smith & Topin 2018.
+    ``step`` is called after every batch, ``total_steps`` (or ``epochs * steps_per_epoch``) times in all; the
+    rise takes the fraction ``pct_start``; ``three_phase`` falls to the start first.  Smith & Topin 2018.
     """
 
     def __init__(
@@ -203,7 +206,8 @@ class OneCycleLR(_WithMomentum):
                 f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
             )
         start = 0.0
-        for end, *names in self._phases:
+        for phase in self._phases:
+            end, *names = phase
             if step <= end or end == self.total_steps - 1:
                 break
             start = end
@@ -218,9 +222,11 @@ class OneCycleLR(_WithMomentum):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine from ``initial_lr`` to ``eta_min`` in ``T_0`` epochs, then again, each time ``T_mult`` times longer.
+    """Half a cosine from ``initial_lr`` to ``eta_min`` in ``T_0`` epochs, then again, each time ``T_mult``
+    times longer.
 
-    ``step(epoch)`` takes fractions, to be called after every batch.  Loshchilov & Hutter 2017 (SGDR), equation 5.
+    ``step(epoch)`` takes fractions, to be called after every batch.  Loshchilov & Hutter 2017 (SGDR),
+    equation 5.
     """
 
     def __init__(

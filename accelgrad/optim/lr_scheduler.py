@@ -1,8 +1,8 @@
 """Learning-rate schedules: how ``lr`` changes from epoch to epoch (or step to step).
 
-Most of them compute the next value from the present one, so that two schedules on one optimizer multiply; where a closed
-form exists, ``_get_closed_form_lr`` gives it, and ``step(epoch)`` jumps by it.  The base class is in
-:mod:`accelgrad.optim.schedule`, the schedules that go up and down are in :mod:`accelgrad.optim.cycles`.
+Most of them compute the next value from the present one, so that two schedules on one optimizer multiply;
+where a closed form exists, ``_get_closed_form_lr`` gives it, and ``step(epoch)`` jumps by it.  The base class
+is in :mod:`accelgrad.optim.schedule`, the schedules that go up and down are in :mod:`accelgrad.optim.cycles`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from accelgrad.optim.optimizer import Optimizer
 from accelgrad.optim.schedule import LRScheduler, for_each_group, rates, set_lr
 
 __all__ = [
-    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
-    "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR",
+    "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
+    "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR",
+    "StepLR",
 ]  # fmt: skip
 
 
@@ -139,7 +141,9 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """From ``initial_lr * start_factor`` in a straight line to ``initial_lr * end_factor`` at ``total_iters``: a warm-up."""
+    """From ``initial_lr * start_factor`` in a straight line to ``initial_lr * end_factor`` at
+    ``total_iters``: a warm-up.
+    """
 
     def __init__(
         self,
@@ -218,7 +222,8 @@ class PolynomialLR(LRScheduler):
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from ``initial_lr`` down to ``eta_min`` at epoch ``T_max`` (and up again after it).
 
-    ``eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``: Loshchilov & Hutter 2017, equation 5.
+    ``eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``: Loshchilov & Hutter 2017, equation
+    5.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
@@ -246,7 +251,7 @@ class CosineAnnealingLR(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
 
-# --------------------------------------------------------------------------------------------------- schedules of schedules
+# ------------------------------------------------------------------------------------- schedules of schedules
 
 
 class _Combined(LRScheduler):
@@ -264,8 +269,10 @@ class _Combined(LRScheduler):
                 raise TypeError(f"{name} at index {place} should have `optimizer` as its attribute.")
             if isinstance(one, ReduceLROnPlateau):
                 raise ValueError(
-                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be"
-                    f" specified when calling `step`, but got one at index {place} in the given schedulers sequence."
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional"
+                    f" kwargs to be"
+                    f" specified when calling `step`, but got one at index {place} in the given schedulers"
+                    f" sequence."
                 )
             if one.optimizer is not optimizer:
                 raise ValueError(
@@ -288,7 +295,9 @@ class _Combined(LRScheduler):
 
 
 class SequentialLR(_Combined):
-    """One schedule after another: at each epoch in ``milestones`` the next one takes over, from its own epoch 0."""
+    """One schedule after another: at each epoch in ``milestones`` the next one takes over, from its own epoch
+    0.
+    """
 
     def __init__(
         self, optimizer: Optimizer, schedulers: list[Any], milestones: list[int], last_epoch: int = -1
@@ -296,8 +305,10 @@ class SequentialLR(_Combined):
         self._take(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of milestone"
-                f" points, but got number of schedulers {len(schedulers)} and the number of milestones to be equal to"
+                "Sequential Schedulers expects number of schedulers provided to be one more than the"
+                " number of milestone"
+                f" points, but got number of schedulers {len(schedulers)} and the number of milestones to"
+                f" be equal to"
                 f" {len(milestones)}"
             )
         self._milestones = milestones
@@ -342,10 +353,11 @@ class ChainedScheduler(_Combined):
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """``lr = lr * factor`` when a metric has not become better for more than ``patience`` epochs: ``step(metric)``.
+    """``lr = lr * factor`` when a metric has not become better for more than ``patience`` epochs:
+    ``step(metric)``.
 
-    ``mode`` "min" or "max"; better means by more than ``threshold``, relative ("rel") or absolute ("abs"); after a
-    reduction ``cooldown`` epochs do not count; no rate falls below ``min_lr``.
+    ``mode`` "min" or "max"; better means by more than ``threshold``, relative ("rel") or absolute ("abs");
+    after a reduction ``cooldown`` epochs do not count; no rate falls below ``min_lr``.
     """
 
     def __init__(

@@ -84,13 +84,15 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
 class Optimizer:
     """The base of all optimizers.
 
-    ``params`` is an iterable of tensors, of (name, tensor) pairs, or of groups: dicts with "params" and settings of their
-    own; ``defaults`` gives the settings that a group does not.  TypeError for what is not a tensor, ValueError for an
-    empty list, for a tensor that was computed, and for one in two groups.
+    ``params`` is an iterable of tensors, of (name, tensor) pairs, or of groups: dicts with "params" and
+    settings of their own; ``defaults`` gives the settings that a group does not.  TypeError for what is not a
+    tensor, ValueError for an empty list, for a tensor that was computed, and for one in two groups.
     """
 
     scalars: tuple[str, ...] = ("step",)
-    """The entries of a parameter's state that are Python numbers here and tensors with one element in ``state_dict``."""
+    """The entries of a parameter's state that are Python numbers here and tensors with one element in
+    ``state_dict``.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -110,7 +112,8 @@ class Optimizer:
         groups = list(params)
         if not groups:
             raise ValueError(
-                "optimizer got an empty parameter list; layers kept in a plain Python list or dict are not registered by"
+                "optimizer got an empty parameter list; layers kept in a plain Python list or dict are not"
+                " registered by"
                 " their Module: use nn.ModuleList or nn.ModuleDict"
             )
         if not isinstance(groups[0], dict):
@@ -128,7 +131,9 @@ class Optimizer:
         self._load_post_hooks: dict[int, Any] = {}
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group, for instance of layers that are thawed during training; its settings override the defaults."""
+        """Add a group, for instance of layers that are thawed during training; its settings override the
+        defaults.
+        """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         params = param_group["params"]
@@ -136,7 +141,8 @@ class Optimizer:
             params = [params]
         elif isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will"
+                "optimizer parameters need to be organized in ordered collections, but the ordering of"
+                " tensors in sets will"
                 " change between runs. Please use a list instead."
             )
         params = list(params)
@@ -151,7 +157,8 @@ class Optimizer:
                 )
             if not one.is_leaf and not one.retains_grad:
                 raise ValueError(
-                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost; give the parameter"
+                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost;"
+                    " give the parameter"
                     " that it was computed from"
                 )
         for name, value in self.defaults.items():
@@ -162,7 +169,8 @@ class Optimizer:
             param_group.setdefault(name, value)
         if len(params) != len({id(one) for one in params}):
             warnings.warn(
-                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error",
+                "optimizer contains a parameter group with duplicate parameters; in future, this will"
+                " cause an error",
                 stacklevel=3,
             )
         known = {id(one) for group in self.param_groups for one in group["params"]}
@@ -170,10 +178,12 @@ class Optimizer:
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
 
-    # ---------------------------------------------------------------------------------------------------- the step
+    # ----------------------------------------------------------------------------------------------- the step
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient.  ``closure`` computes the loss anew; its value is returned."""
+        """Change every parameter that has a gradient.  ``closure`` computes the loss anew; its value is
+        returned.
+        """
         loss = None
         if closure is not None:
             with enable_grad():
@@ -199,11 +209,15 @@ class Optimizer:
         return {}
 
     def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """Change the raw array ``x`` in place, given its gradient and what ``state`` keeps for it from step to step."""
+        """Change the raw array ``x`` in place, given its gradient and what ``state`` keeps for it from step
+        to step.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines update_parameter, update or step")
 
     def active(self, group: Group) -> Iterator[tuple[Any, list[Tensor]]]:
-        """The parameters of a group that have a gradient, a list for each device: for steps on all of them at once."""
+        """The parameters of a group that have a gradient, a list for each device: for steps on all of them at
+        once.
+        """
         chosen = [one for one in group["params"] if one._grad is not None]
         if not chosen:
             return
@@ -227,7 +241,7 @@ class Optimizer:
                     one._grad = one._grad.detach()
                     one._grad.array[...] = 0
 
-    # ---------------------------------------------------------------------------------------------------- hooks
+    # -------------------------------------------------------------------------------------------------- hooks
 
     def _add_hook(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
         self._has_hooks = True
@@ -265,10 +279,12 @@ class Optimizer:
         """Call ``hook(optimizer)`` after loading."""
         return self._add_hook(self._load_post_hooks, hook, prepend)
 
-    # ---------------------------------------------------------------------------------------------------- state
+    # -------------------------------------------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
-        """``{"state": {number: ...}, "param_groups": [...]}``: PyTorch's form, parameters replaced by running numbers."""
+        """``{"state": {number: ...}, "param_groups": [...]}``: PyTorch's form, parameters replaced by running
+        numbers.
+        """
         for hook in self._state_dict_pre_hooks.values():
             hook(self)
         numbers: dict[int, int] = {}
@@ -308,7 +324,8 @@ class Optimizer:
         for own, theirs in zip(self.param_groups, saved, strict=True):
             if len(own["params"]) != len(theirs["params"]):
                 raise ValueError(
-                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group:"
+                    "loaded state dict contains a parameter group that doesn't match the size of"
+                    " optimizer's group:"
                     f" {len(theirs['params'])} against {len(own['params'])} parameters"
                 )
         parameters = {
@@ -335,7 +352,9 @@ class Optimizer:
         return name in self.scalars and isinstance(value, int | float)
 
     def _restored(self, name: str, value: Any, parameter: Tensor) -> Any:
-        """One entry of a loaded state: scalars as numbers, tensors in the type and on the device of their parameter."""
+        """One entry of a loaded state: scalars as numbers, tensors in the type and on the device of their
+        parameter.
+        """
         if name in self.scalars:
             return float(value)
         if hasattr(value, "__array__"):
@@ -385,7 +404,9 @@ _WORDS = {"lr": "learning rate", "eps": "epsilon value", "momentum": "momentum v
 
 
 def check_positive(**settings: Any) -> None:
-    """ValueError for the first setting that is negative or not a number: ``check_positive(lr=lr, momentum=momentum)``."""
+    """ValueError for the first setting that is negative or not a number: ``check_positive(lr=lr,
+    momentum=momentum)``.
+    """
     for name, value in settings.items():
         if not number(value) >= 0:
             raise ValueError(f"Invalid {_WORDS.get(name, f'{name} value')}: {value}")
@@ -402,6 +423,8 @@ def refuse(name: str, differentiable: bool) -> None:
     """RuntimeError for ``differentiable=True``: steps here write into raw arrays, unseen by autograd."""
     if differentiable:
         raise RuntimeError(
-            f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside of the graph;"
-            " write the update as a formula (x = x - lr * grad, with create_graph=True) to differentiate through it"
+            f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside"
+            f" of the graph;"
+            " write the update as a formula (x = x - lr * grad, with create_graph=True) to differentiate"
+            " through it"
         )

@@ -24,17 +24,23 @@ SCHEDULES: dict[str, Any] = {
     "restarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, 2, 0.001),
     "equal restarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 9),
     "onecycle": lambda s, o: s.OneCycleLR(o, 1.0, total_steps=60),
-    "onecycle linear": lambda s, o: s.OneCycleLR(o, [1.0, 0.5], epochs=6, steps_per_epoch=10, anneal_strategy="linear"),
+    ("onecycle linear"): lambda s, o: s.OneCycleLR(
+        o, [1.0, 0.5], epochs=6, steps_per_epoch=10, anneal_strategy="linear"
+    ),
     "onecycle three": lambda s, o: s.OneCycleLR(o, 1.0, total_steps=60, three_phase=True, div_factor=10.0),
     "cyclic": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=5),
-    "cyclic down": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=5, step_size_down=9, mode="triangular2"),
+    ("cyclic down"): lambda s, o: s.CyclicLR(
+        o, 0.01, 0.1, step_size_up=5, step_size_down=9, mode="triangular2"
+    ),
     "cyclic range": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=5, mode="exp_range", gamma=0.97),
     "cyclic own": lambda s, o: s.CyclicLR(o, 0.01, 0.1, 5, scale_fn=lambda x: 1 / x, cycle_momentum=False),
     "sequence": lambda s, o: s.SequentialLR(
         o, [s.LinearLR(o, 0.1, total_iters=5), s.ExponentialLR(o, 0.9), s.CosineAnnealingLR(o, 10)], [5, 20]
     ),
-    "chain": lambda s, o: s.ChainedScheduler([s.LinearLR(o, 0.1, total_iters=9), s.ExponentialLR(o, 0.95)], o),
-}  # fmt: skip
+    "chain": lambda s, o: s.ChainedScheduler(
+        [s.LinearLR(o, 0.1, total_iters=9), s.ExponentialLR(o, 0.95)], o
+    ),
+}
 
 
 def ours(kind: str = "SGD") -> Any:
@@ -95,17 +101,40 @@ def test_a_schedule_continues_from_its_state(name: str):
 @pytest.mark.parametrize(
     "options",
     [
-        {"patience": 2}, {"patience": 0, "factor": 0.5, "cooldown": 3}, {"mode": "max", "patience": 1},
-        {"threshold": 0.05, "threshold_mode": "abs", "patience": 1}, {"min_lr": 0.03, "patience": 0},
-        {"min_lr": [0.01, 0.02], "patience": 0}, {"mode": "max", "threshold_mode": "abs", "threshold": 0.1, "patience": 1},
+        {"patience": 2},
+        {"patience": 0, "factor": 0.5, "cooldown": 3},
+        {"mode": "max", "patience": 1},
+        {"threshold": 0.05, "threshold_mode": "abs", "patience": 1},
+        {"min_lr": 0.03, "patience": 0},
+        {"min_lr": [0.01, 0.02], "patience": 0},
+        {"mode": "max", "threshold_mode": "abs", "threshold": 0.1, "patience": 1},
     ],
-)  # fmt: skip
+)
 def test_a_plateau_reduces_the_rate_when_pytorch_does(options: dict[str, Any]):
     torch = pytest.importorskip("torch")
     mine, reference = ours(), theirs(torch, "SGD")
     expected = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, **options)
     got = optim.lr_scheduler.ReduceLROnPlateau(mine, **options)
-    metrics = [1.0, 0.9, 0.95, 0.91, 0.9, 0.89, 0.92, 0.5, 0.6, 0.61, 0.6, 0.62, 0.49, 0.48, 0.5, 0.5, 0.5, 0.7]
+    metrics = [
+        1.0,
+        0.9,
+        0.95,
+        0.91,
+        0.9,
+        0.89,
+        0.92,
+        0.5,
+        0.6,
+        0.61,
+        0.6,
+        0.62,
+        0.49,
+        0.48,
+        0.5,
+        0.5,
+        0.5,
+        0.7,
+    ]
     for metric in metrics * 3:
         expected.step(metric)
         got.step(accelgrad.tensor(metric))
@@ -153,7 +182,11 @@ def test_a_rate_that_is_a_tensor_stays_that_tensor():
         (lambda s: s.OneCycleLR(ours(), 0.1, total_steps=-1), ValueError, "positive integer total_steps"),
         (lambda s: s.OneCycleLR(ours(), 0.1, 5, pct_start=2.0), ValueError, "between 0 and 1 pct_start"),
         (lambda s: s.OneCycleLR(ours(), 0.1, 5, anneal_strategy="x"), ValueError, "'cos' or 'linear'"),
-        (lambda s: s.OneCycleLR(optim.Adagrad([nn.Parameter(accelgrad.ones(1))]), 0.1, 5), ValueError, "momentum"),
+        (
+            lambda s: s.OneCycleLR(optim.Adagrad([nn.Parameter(accelgrad.ones(1))]), 0.1, 5),
+            ValueError,
+            "momentum",
+        ),
         (lambda s: s.CyclicLR(ours(), 0.1, 1, mode="x"), ValueError, "mode is invalid"),
         (lambda s: s.CosineAnnealingWarmRestarts(ours(), 0), ValueError, "positive integer T_0"),
         (lambda s: s.CosineAnnealingWarmRestarts(ours(), 1, 0), ValueError, "T_mult >= 1"),

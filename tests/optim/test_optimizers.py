@@ -15,29 +15,51 @@ from accelgrad import nn, optim
 
 KINDS: dict[str, list[dict[str, Any]]] = {
     "SGD": [
-        {}, {"lr": 0.1, "momentum": 0.9}, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}, {"weight_decay": 0.1},
-        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, {"lr": 0.1, "maximize": True, "momentum": 0.5},
+        {},
+        {"lr": 0.1, "momentum": 0.9},
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.5},
+        {"weight_decay": 0.1},
+        {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+        {"lr": 0.1, "maximize": True, "momentum": 0.5},
     ],
     "Adam": [
-        {}, {"lr": 0.1, "betas": (0.7, 0.8)}, {"weight_decay": 0.5}, {"amsgrad": True, "lr": 0.1}, {"eps": 0.1},
-        {"maximize": True, "weight_decay": 0.1}, {"decoupled_weight_decay": True, "weight_decay": 0.1, "lr": 0.1},
+        {},
+        {"lr": 0.1, "betas": (0.7, 0.8)},
+        {"weight_decay": 0.5},
+        {"amsgrad": True, "lr": 0.1},
+        {"eps": 0.1},
+        {"maximize": True, "weight_decay": 0.1},
+        {"decoupled_weight_decay": True, "weight_decay": 0.1, "lr": 0.1},
     ],
     "AdamW": [{}, {"lr": 0.1, "weight_decay": 0.5}, {"amsgrad": True, "maximize": True, "lr": 0.1}],
     "RMSprop": [
-        {}, {"lr": 0.1, "alpha": 0.5}, {"centered": True}, {"momentum": 0.9, "weight_decay": 0.1},
+        {},
+        {"lr": 0.1, "alpha": 0.5},
+        {"centered": True},
+        {"momentum": 0.9, "weight_decay": 0.1},
         {"centered": True, "momentum": 0.5, "maximize": True},
     ],
-    "Adagrad": [{}, {"lr": 0.1, "lr_decay": 0.2}, {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True}],
+    "Adagrad": [
+        {},
+        {"lr": 0.1, "lr_decay": 0.2},
+        {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True},
+    ],
     "Adadelta": [{}, {"rho": 0.5, "weight_decay": 0.1}, {"lr": 0.5, "maximize": True, "eps": 1e-3}],
     "Adamax": [{}, {"lr": 0.1, "betas": (0.7, 0.8), "weight_decay": 0.1}, {"maximize": True}],
     "NAdam": [
-        {}, {"lr": 0.1, "momentum_decay": 0.1}, {"weight_decay": 0.1, "maximize": True},
+        {},
+        {"lr": 0.1, "momentum_decay": 0.1},
+        {"weight_decay": 0.1, "maximize": True},
         {"weight_decay": 0.1, "decoupled_weight_decay": True},
     ],
-    "RAdam": [{}, {"lr": 0.1, "weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}],
+    "RAdam": [
+        {},
+        {"lr": 0.1, "weight_decay": 0.1},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True},
+    ],
     "ASGD": [{}, {"lr": 0.1, "t0": 5, "weight_decay": 0.1}, {"lambd": 0.1, "alpha": 0.5, "maximize": True}],
     "Rprop": [{}, {"lr": 0.1, "etas": (0.3, 1.5)}, {"step_sizes": (0.01, 0.02), "maximize": True}],
-}  # fmt: skip
+}
 CASES = [(name, options) for name, several in KINDS.items() for options in several]
 
 
@@ -66,7 +88,9 @@ def test_the_path_is_pytorchs(name: str, options: dict[str, Any]):
         optimizer.step()
         for one, other in zip(theirs, ours, strict=True):
             np.testing.assert_allclose(
-                other.detach().numpy(), one.detach().numpy(), rtol=2e-6 if name in ("NAdam", "ASGD") else 1e-10
+                other.detach().numpy(),
+                one.detach().numpy(),
+                rtol=2e-6 if name in ("NAdam", "ASGD") else 1e-10,
             )
     expected, got = their_optimizer.state_dict(), optimizer.state_dict()
     assert expected["state"].keys() == got["state"].keys()
@@ -270,19 +294,31 @@ class Plain(nn.Module):
         (lambda: optim.SGD([], lr=0.1), ValueError, "empty parameter list.*nn.ModuleList"),
         (lambda: optim.SGD(Plain().parameters(), lr=0.1), ValueError, "empty parameter list.*nn.ModuleList"),
         (lambda: optim.SGD(one_parameter(), lr=0.1), TypeError, "should be an iterable of Tensors or dicts"),
-        (lambda: optim.SGD([3], lr=0.1), TypeError, "can only optimize Tensors, but one of the params is int"),
+        (
+            lambda: optim.SGD([3], lr=0.1),
+            TypeError,
+            "can only optimize Tensors, but one of the params is int",
+        ),
         (lambda: optim.SGD([one_parameter() * 2], lr=0.1), ValueError, "can't optimize a non-leaf Tensor"),
         (lambda: optim.SGD([{"params": {one_parameter()}}], lr=0.1), TypeError, "ordered collections"),
         (lambda: optim.SGD([one_parameter()], lr=-1), ValueError, "Invalid learning rate: -1"),
         (lambda: optim.SGD([one_parameter()], momentum=-1), ValueError, "Invalid momentum value: -1"),
         (lambda: optim.SGD([one_parameter()], nesterov=True), ValueError, "Nesterov momentum requires"),
-        (lambda: optim.Adam([one_parameter()], betas=(1.0, 0.9)), ValueError, "Invalid beta parameter at index 0: 1.0"),
+        (
+            lambda: optim.Adam([one_parameter()], betas=(1.0, 0.9)),
+            ValueError,
+            "Invalid beta parameter at index 0: 1.0",
+        ),
         (lambda: optim.Adam([one_parameter()], eps=-1), ValueError, "Invalid epsilon value: -1"),
-        (lambda: optim.Adam([one_parameter()], differentiable=True), RuntimeError, "differentiable=True is not offered"),
+        (
+            lambda: optim.Adam([one_parameter()], differentiable=True),
+            RuntimeError,
+            "differentiable=True is not offered",
+        ),
         (lambda: optim.Rprop([one_parameter()], etas=(1.5, 1.2)), ValueError, "Invalid eta values: 1.5, 1.2"),
         (lambda: optim.Adadelta([one_parameter()], rho=2), ValueError, "Invalid rho value: 2"),
     ],
-)  # fmt: skip
+)
 def test_wrong_arguments_are_explained(make, error, words):
     with pytest.raises(error, match=words):
         make()

@@ -65,7 +65,9 @@ class ReLU(_InPlace):
 
 
 class RReLU(Module):
-    """Leaky ReLU whose slope is drawn from [lower, upper) for each element in training, and their mean in evaluation."""
+    """Leaky ReLU whose slope is drawn from [lower, upper) for each element in training, and their mean in
+    evaluation.
+    """
 
     def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
         super().__init__()
@@ -234,7 +236,9 @@ class LeakyReLU(Module):
 
 
 class PReLU(Module):
-    """Leaky ReLU with a learned slope, one for all (``num_parameters=1``) or one per channel.  He et al. 2015."""
+    """Leaky ReLU with a learned slope, one for all (``num_parameters=1``) or one per channel.  He et al.
+    2015.
+    """
 
     def __init__(
         self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
@@ -258,7 +262,9 @@ class PReLU(Module):
 
 
 class GELU(Module):
-    """x Phi(x), Phi being the normal distribution function; ``approximate="tanh"`` takes the formula with tanh."""
+    """x Phi(x), Phi being the normal distribution function; ``approximate="tanh"`` takes the formula with
+    tanh.
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -344,7 +350,8 @@ class _Along(Module):
         if self.dim is not None:
             return self.dim
         warnings.warn(
-            f"Implicit dimension choice for {type(self).__name__} has been deprecated. Change the call to include"
+            f"Implicit dimension choice for {type(self).__name__} has been deprecated. Change the call to"
+            f" include"
             " dim=X as an argument.",
             stacklevel=4,
         )

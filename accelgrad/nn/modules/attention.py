@@ -19,8 +19,9 @@ __all__ = ["MultiheadAttention"]
 class MultiheadAttention(Module):
     """softmax(q kᵀ / sqrt(width of a head)) v in several heads.  Vaswani et al. 2017, section 3.2.
 
-    ``in_proj_weight`` (3 embed_dim, embed_dim) holds the projections of query, key and value (three matrices where
-    ``kdim`` or ``vdim`` differ).  In boolean masks True means: not to be looked at; float masks are added.
+    ``in_proj_weight`` (3 embed_dim, embed_dim) holds the projections of query, key and value (three matrices
+    where ``kdim`` or ``vdim`` differ).  In boolean masks True means: not to be looked at; float masks are
+    added.
     """
 
     def __init__(
@@ -87,14 +88,16 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(l, n, embed_dim), (s, n, kdim), (s, n, vdim) to (l, n, embed_dim) and the weights (n, l, s), or None.
+        """(l, n, embed_dim), (s, n, kdim), (s, n, vdim) to (l, n, embed_dim) and the weights (n, l, s), or
+        None.
 
-        With ``batch_first`` (n, l, ...); without a batch (l, ...).  Masks: ``key_padding_mask`` (n, s), ``attn_mask``
-        (l, s) or (n * num_heads, l, s).
+        With ``batch_first`` (n, l, ...); without a batch (l, ...).  Masks: ``key_padding_mask`` (n, s),
+        ``attn_mask`` (l, s) or (n * num_heads, l, s).
         """
         if is_causal and attn_mask is None:
             raise RuntimeError(
-                "Need attn_mask if specifying the is_causal hint: nn.Transformer.generate_square_subsequent_mask"
+                "Need attn_mask if specifying the is_causal hint:"
+                " nn.Transformer.generate_square_subsequent_mask"
             )
         if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
             raise AssertionError(

@@ -88,7 +88,8 @@ class _Numbered(Module):
         """Add several modules at the end."""
         if not isinstance(modules, Iterable):
             raise TypeError(
-                f"{type(self).__name__}.extend should be called with an iterable, but got {type(modules).__name__}"
+                f"{type(self).__name__}.extend should be called with an iterable, but got"
+                f" {type(modules).__name__}"
             )
         for module in list(modules):
             self.append(module)
@@ -177,7 +178,8 @@ class ModuleList(_Numbered):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """A list cannot be called: iterate over it, or use Sequential."""
         raise NotImplementedError(
-            'Module [ModuleList] is missing the required "forward" function: iterate over it in your own forward, or use'
+            'Module [ModuleList] is missing the required "forward" function: iterate over it in your own'
+            " forward, or use"
             " nn.Sequential"
         )
 
@@ -308,7 +310,8 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters that are found; tensors become parameters, other values are kept as they are.
+    """A dictionary of parameters that are found; tensors become parameters, other values are kept as they
+    are.
 
     >>> from accelgrad import Tensor
     >>> [name for name, _ in ParameterDict({"w": Tensor(2)}).named_parameters()]
@@ -378,7 +381,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of ``key``, or ``default``."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A new dictionary with one value under all ``keys``."""

@@ -1,4 +1,6 @@
-"""Convolutions and transposed convolutions in one, two and three dimensions, with weights laid out as PyTorch's."""
+"""Convolutions and transposed convolutions in one, two and three dimensions, with weights laid out as
+PyTorch's.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +83,7 @@ class _ConvNd(Module):
         if not isinstance(self.padding, str):
             return tuple(extent for extent in reversed(self.padding) for _ in range(2))
         if self.padding not in ("same", "valid"):
-            raise ValueError(
-                f"Invalid padding string '{self.padding}', should be one of {{'same', 'valid'}}"
-            )
+            raise ValueError(f"Invalid padding string '{self.padding}', should be one of {{'same', 'valid'}}")
         if self.padding == "valid":
             return (0,) * 2 * self.dims
         if any(step != 1 for step in self.stride):
@@ -111,7 +111,10 @@ class _ConvNd(Module):
         hint = ""
         if len(shape) == self.dims + 2 and shape[-1] == self.in_channels:
             hint = f" The channels seem to come last: x.permute{order}"
-        return f"the layer expects {self.in_channels} channels ({names}), got {channels}. Input shape {shape}.{hint}"
+        return (
+            f"the layer expects {self.in_channels} channels ({names}), got {channels}. Input shape"
+            f" {shape}.{hint}"
+        )
 
     def extra_repr(self) -> str:
         """The settings that differ from their defaults."""
@@ -166,8 +169,9 @@ class _Conv(_ConvNd):
 class Conv1d(_Conv):
     """y[n, o, p] = b[o] + sum over i, k of W[o, i, k] x[n, i, p stride + k dilation - padding].
 
-    ``padding`` "same" keeps the length, "valid" is none; ``groups`` splits the channels; ``padding_mode`` says
-    what the border is filled with.  First values: uniform in +-1 / sqrt(in_channels kernel_size / groups).
+    ``padding`` "same" keeps the length, "valid" is none; ``groups`` splits the channels; ``padding_mode``
+    says what the border is filled with.  First values: uniform in +-1 / sqrt(in_channels kernel_size /
+    groups).
     """
 
     dims = 1
@@ -252,7 +256,8 @@ class _ConvTranspose(_ConvNd):
         most = [low + s - 1 for low, s in zip(least, self.stride, strict=True)]
         if any(not low <= size <= high for size, low, high in zip(wanted, least, most, strict=True)):
             raise ValueError(
-                f"requested an output size of {list(wanted)}, but valid sizes range from {least} to {most} (for an"
+                f"requested an output size of {list(wanted)}, but valid sizes range from {least} to {most}"
+                f" (for an"
                 f" input of {list(input.array.shape[-self.dims :])})"
             )
         return tuple(size - low for size, low in zip(wanted, least, strict=True))
@@ -312,6 +317,8 @@ class _LazyConv(LazyModule, _ConvNd):
                 f" {type(self).__name__}, but got input of size: {tuple(input.shape)}"
             )
         self.in_channels = input.array.shape[-self.dims - 1]
+        if not self.has_uninitialized_params():  # a checkpoint was loaded
+            return
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:
                 raise ValueError(f"{name} must be divisible by groups")

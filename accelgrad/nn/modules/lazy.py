@@ -11,7 +11,8 @@ __all__ = ["LazyModule"]
 
 
 class LazyModule(Module):
-    """Mixed into a layer: its parameters get their shape in ``initialize_parameters``, before the first forward.
+    """Mixed into a layer: its parameters get their shape in ``initialize_parameters``, before the first
+    forward (or from a checkpoint).
 
     Afterwards the module is an ordinary one, of the class ``becomes``.
     """
@@ -32,8 +33,7 @@ class LazyModule(Module):
 
 
 def _initialize(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if module.has_uninitialized_params():
-        module.initialize_parameters(*args, **kwargs)
+    module.initialize_parameters(*args, **kwargs)
     module._first_call.remove()
     del module._first_call
     if module.becomes is not None:

@@ -172,7 +172,9 @@ class KLDivLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """exp(input) - target input: the negative log-likelihood of counts, input being the logarithm of their mean."""
+    """exp(input) - target input: the negative log-likelihood of counts, input being the logarithm of their
+    mean.
+    """
 
     def __init__(
         self,
@@ -207,9 +209,7 @@ class GaussianNLLLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
         """All of one shape, or var with the last dimension 1 or missing."""
-        return F.gaussian_nll_loss(
-            input, target, var, full=self.full, eps=self.eps, reduction=self.reduction
-        )
+        return F.gaussian_nll_loss(input, target, var, full=self.full, eps=self.eps, reduction=self.reduction)
 
 
 class HuberLoss(_Loss):
@@ -261,7 +261,9 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class MarginRankingLoss(_Loss):
-    """max(0, -target (input1 - input2) + margin), target 1 meaning that input1 should be larger, -1 input2."""
+    """max(0, -target (input1 - input2) + margin), target 1 meaning that input1 should be larger, -1
+    input2.
+    """
 
     def __init__(
         self, margin: float = 0.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
@@ -320,7 +322,9 @@ class MultiMarginLoss(_WeightedLoss):
         if p not in (1, 2):
             raise ValueError("only p == 1 and p == 2 supported")
         if weight is not None and weight.ndim != 1:
-            raise ValueError(f"MultiMarginLoss: expected weight to be None or 1D tensor, got {weight.ndim}D instead")
+            raise ValueError(
+                f"MultiMarginLoss: expected weight to be None or 1D tensor, got {weight.ndim}D instead"
+            )
         self.p, self.margin = p, margin
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -331,7 +335,9 @@ class MultiMarginLoss(_WeightedLoss):
 
 
 class TripletMarginLoss(_Loss):
-    """max(0, |anchor - positive| - |anchor - negative| + margin); ``swap`` takes the harder of two negatives."""
+    """max(0, |anchor - positive| - |anchor - negative| + margin); ``swap`` takes the harder of two
+    negatives.
+    """
 
     def __init__(
         self,

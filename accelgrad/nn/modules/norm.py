@@ -13,7 +13,8 @@ from accelgrad.nn.parameter import Parameter, empty
 from accelgrad.tensor import Tensor
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CrossMapLRN2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CrossMapLRN2d", "GroupNorm", "InstanceNorm1d",
+    "InstanceNorm2d",
     "InstanceNorm3d", "LayerNorm", "LocalResponseNorm", "RMSNorm",
 ]  # fmt: skip
 
@@ -101,10 +102,11 @@ class _ChannelNorm(Module):
 
 
 class _BatchNorm(_ChannelNorm):
-    """(x - mean) / sqrt(var + eps) weight + bias, per channel over the batch.  Ioffe & Szegedy 2015, Algorithm 1.
+    """(x - mean) / sqrt(var + eps) weight + bias, per channel over the batch.  Ioffe & Szegedy 2015,
+    Algorithm 1.
 
-    In training with the statistics of the batch, which flow into the running ones (by ``momentum``; None averages
-    over all batches); in evaluation with the running ones.
+    In training with the statistics of the batch, which flow into the running ones (by ``momentum``; None
+    averages over all batches); in evaluation with the running ones.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -139,9 +141,9 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Batch normalisation of images (n, c, h, w).
 
-    (x - mean) / sqrt(var + eps) weight + bias, each channel with its mean and variance over the batch.  Ioffe &
-    Szegedy 2015, Algorithm 1.  In training the statistics of the batch are used and flow into the running ones,
-    by ``momentum`` (None: the average over all batches); in evaluation the running ones are used.
+    (x - mean) / sqrt(var + eps) weight + bias, each channel with its mean and variance over the batch.  Ioffe
+    & Szegedy 2015, Algorithm 1.  In training the statistics of the batch are used and flow into the running
+    ones, by ``momentum`` (None: the average over all batches); in evaluation the running ones are used.
 
     >>> BatchNorm2d(8)
     BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
@@ -173,9 +175,7 @@ class _InstanceNorm(_ChannelNorm):
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
-        )
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """(n, num_features, ...) or (num_features, ...); the result has the same shape."""
@@ -184,7 +184,8 @@ class _InstanceNorm(_ChannelNorm):
         channels = input.array.shape[0 if single else 1]
         if channels != self.num_features and self.affine:
             raise ValueError(
-                f"expected input's size at dim={0 if single else 1} to match num_features ({self.num_features}),"
+                f"expected input's size at dim={0 if single else 1} to match num_features"
+                f" ({self.num_features}),"
                 f" but got: {channels}."
             )
         batch = input.unsqueeze(0) if single else input  # type: ignore[attr-defined]
@@ -314,9 +315,7 @@ class GroupNorm(Module):
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
-            raise ValueError(
-                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
-            )
+            raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             value = empty((num_channels,), device=device, dtype=dtype) if wanted else None
@@ -343,7 +342,9 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """x / (k + alpha / size sum over neighbouring channels of x²)^beta.  Krizhevsky et al. 2012, section 3.3."""
+    """x / (k + alpha / size sum over neighbouring channels of x²)^beta.  Krizhevsky et al. 2012, section
+    3.3.
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()

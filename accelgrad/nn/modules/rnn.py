@@ -1,7 +1,7 @@
 """Recurrent layers and cells: RNN, LSTM, GRU; gates in PyTorch's order (i f g o; r z n).
 
-One sweep over time (:func:`_sweep`) serves all of them, both directions, and packed sequences, whose batch shrinks from
-step to step as the shorter ones end.
+One sweep over time (:func:`_sweep`) serves all of them, both directions, and packed sequences, whose batch
+shrinks from step to step as the shorter ones end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 State = tuple[Tensor, ...]
 
 
-# ------------------------------------------------------------------------------ one step: (gates of x, state) to state
+# --------------------------------------------------------------------- one step: (gates of x, state) to state
 
 
 def _rnn_step(activation: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State:
@@ -34,7 +34,9 @@ def _rnn_step(activation: Any, x: Tensor, state: State, weights: Sequence[Any]) 
 
 
 def _lstm_step(_: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State:
-    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; ``proj`` after Sak et al. 2014."""
+    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; ``proj`` after Sak et al.
+    2014.
+    """
     _, recurrent, _, bias, *projection = weights
     h, c = state
     i, f, g, o = (x + F.linear(h, recurrent, bias)).chunk(4, -1)  # type: ignore[attr-defined]
@@ -91,7 +93,7 @@ def _sweep(
     return outputs, state
 
 
-# ---------------------------------------------------------------------------------------------------------- layers
+# ----------------------------------------------------------------------------------------------------- layers
 
 
 class RNNBase(Module):
@@ -116,7 +118,8 @@ class RNNBase(Module):
             raise ValueError(f"Unrecognized RNN mode: {mode}")
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
             raise ValueError(
-                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
+                "dropout should be a number in range [0, 1] representing the probability of an element"
+                " being zeroed"
             )
         for name, value in (("hidden_size", hidden_size), ("num_layers", num_layers)):
             if not isinstance(value, int):
@@ -166,7 +169,8 @@ class RNNBase(Module):
         return [[getattr(self, name) for name in names] for names in self._weight_names]
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """(t, n, input_size) and (layers * directions, n, hidden_size) to (t, n, directions * hidden_size) and the last state.
+        """(t, n, input_size) and (layers * directions, n, hidden_size) to (t, n, directions * hidden_size)
+        and the last state.
 
         With ``batch_first`` (n, t, ...); without a batch (t, input_size); or a PackedSequence.
         """
@@ -180,7 +184,9 @@ class RNNBase(Module):
             self._check_width(data)
         else:
             if input.ndim not in (2, 3):
-                raise ValueError(f"{self._get_name()}: Expected input to be 2D or 3D, got {input.ndim}D instead")
+                raise ValueError(
+                    f"{self._get_name()}: Expected input to be 2D or 3D, got {input.ndim}D instead"
+                )
             batched = input.ndim == 3
             data = input if batched else input.unsqueeze(1)
             if self.batch_first and batched:
@@ -216,7 +222,8 @@ class RNNBase(Module):
             output: Any = PackedSequence(data, sizes, order, unsorted)
         else:
             if not batched:
-                output, last = data.squeeze(1), tuple(one.squeeze(1) for one in last)  # type: ignore[attr-defined]
+                output, last = (data.squeeze(1),)
+                tuple(one.squeeze(1) for one in last)  # type: ignore[attr-defined]
             else:
                 output = data.transpose(0, 1) if self.batch_first else data
         return output, last if lstm else last[0]
@@ -224,7 +231,8 @@ class RNNBase(Module):
     def _check_width(self, data: Tensor) -> None:
         if data.array.shape[-1] != self.input_size:
             raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.array.shape[-1]}"
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got"
+                f" {data.array.shape[-1]}"
             )
 
     def _first_state(self, data: Tensor, batch: int, hx: Any, batched: bool) -> State:
@@ -279,7 +287,8 @@ class RNN(RNNBase):
             raise ValueError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
         mode = f"RNN_{nonlinearity.upper()}"
         super().__init__(
-            mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+            mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device,
+            dtype
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 
@@ -287,8 +296,8 @@ class RNN(RNNBase):
 class LSTM(RNNBase):
     """Long short-term memory over time; the state is the pair (h, c).  Hochreiter & Schmidhuber 1997.
 
-    i, f, g, o = the four parts of x W_ihᵀ + b_ih + h W_hhᵀ + b_hh;
-    c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c').  ``proj_size`` multiplies h' by a smaller matrix.
+    i, f, g, o = the four parts of x W_ihᵀ + b_ih + h W_hhᵀ + b_hh; c' = sigmoid(f) c + sigmoid(i) tanh(g);
+    h' = sigmoid(o) tanh(c').  ``proj_size`` multiplies h' by a smaller matrix.
     """
 
     def __init__(
@@ -313,8 +322,8 @@ class LSTM(RNNBase):
 class GRU(RNNBase):
     """Gated recurrent units over time.  Cho et al. 2014.
 
-    r = sigmoid(x_r + h_r);  z = sigmoid(x_z + h_z);  n = tanh(x_n + r h_n);  h' = (1 - z) n + z h, with x_* and h_* the
-    parts of x W_ihᵀ + b_ih and h W_hhᵀ + b_hh.
+    r = sigmoid(x_r + h_r);  z = sigmoid(x_z + h_z);  n = tanh(x_n + r h_n);  h' = (1 - z) n + z h, with x_*
+    and h_* the parts of x W_ihᵀ + b_ih and h W_hhᵀ + b_hh.
     """
 
     def __init__(
@@ -330,11 +339,12 @@ class GRU(RNNBase):
         dtype: Any = None,
     ) -> None:
         super().__init__(
-            "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+            "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device,
+            dtype
         )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------------------------- cells
+# ------------------------------------------------------------------------------------------------------ cells
 
 
 class _Cell(Module):

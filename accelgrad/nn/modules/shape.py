@@ -41,7 +41,8 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
-        if not isinstance(unflattened_size, Sequence) or not all(isinstance(n, int) for n in unflattened_size):
+        sizes = unflattened_size
+        if not isinstance(sizes, Sequence) or not all(isinstance(n, int) for n in sizes):
             raise TypeError(f"unflattened_size must be a tuple of ints, but found {unflattened_size!r}")
         self.dim, self.unflattened_size = dim, unflattened_size
 
@@ -88,8 +89,8 @@ class Upsample(Module):
 
     def extra_repr(self) -> str:
         """Size or scale, and the mode."""
-        how = f"scale_factor={self.scale_factor!r}" if self.scale_factor is not None else f"size={self.size!r}"
-        return f"{how}, mode={self.mode!r}"
+        how = "size" if self.scale_factor is None else "scale_factor"
+        return f"{how}={getattr(self, how)!r}, mode={self.mode!r}"
 
 
 class UpsamplingNearest2d(Upsample):
@@ -185,9 +186,7 @@ class Fold(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(n, c kh kw, windows) to (n, c, *output_size)."""
-        return F.fold(
-            input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
-        )
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
         """The window."""

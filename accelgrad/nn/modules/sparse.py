@@ -29,7 +29,9 @@ class _Table(Module):
         super().__init__()
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(f"padding_idx must be within num_embeddings: {padding_idx}, {num_embeddings}")
+                raise ValueError(
+                    f"padding_idx must be within num_embeddings: {padding_idx}, {num_embeddings}"
+                )
             padding_idx %= num_embeddings
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
@@ -55,7 +57,8 @@ class _Table(Module):
 class Embedding(_Table):
     """y = W[input]: numbers of any shape become vectors of ``embedding_dim``.
 
-    The row ``padding_idx`` is zero at first and gets no gradient; ``max_norm`` shortens vectors that are longer.
+    The row ``padding_idx`` is zero at first and gets no gradient; ``max_norm`` shortens vectors that are
+    longer.
 
     >>> Embedding(10, 3)
     Embedding(10, 3)

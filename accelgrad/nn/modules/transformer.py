@@ -19,7 +19,8 @@ from accelgrad.nn.modules.norm import LayerNorm
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = [
-    "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer",
+    "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer",
 ]  # fmt: skip
 
 Activation = str | Callable[[Tensor], Tensor]
@@ -178,7 +179,7 @@ class TransformerEncoder(_Stack):
     ) -> Tensor:
         """(s, n, d_model); the result has the same shape."""
         for layer in self.layers:
-            src = layer(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
+            src = layer(src, mask, src_key_padding_mask, bool(is_causal))
         return src if self.norm is None else self.norm(src)
 
 
@@ -231,7 +232,8 @@ class Transformer(Module):
     ) -> None:
         super().__init__()
         settings: tuple[Any, ...] = (
-            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias,
+            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
+            bias,
             device, dtype,
         )  # fmt: skip
 

@@ -24,10 +24,12 @@ class _Packed(NamedTuple):
 
 
 class PackedSequence(_Packed):
-    """Sequences joined time step by time step: all first elements, all second ones of those still running, and so on.
+    """Sequences joined time step by time step: all first elements, all second ones of those still running,
+    and so on.
 
-    ``batch_sizes`` says how many run at each step; ``sorted_indices`` in which order they were put (the longest first).
-    Made by :func:`pack_sequence` and :func:`pack_padded_sequence`, taken by the recurrent layers.
+    ``batch_sizes`` says how many run at each step; ``sorted_indices`` in which order they were put (the
+    longest first). Made by :func:`pack_sequence` and :func:`pack_padded_sequence`, taken by the recurrent
+    layers.
     """
 
     def __new__(
@@ -85,11 +87,14 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 def _order(lengths: np.ndarray, enforce_sorted: bool, xp: Any) -> tuple[np.ndarray, Tensor | None]:
     """The lengths, the longest first, and the order that makes them so (None if they are already)."""
     if lengths.size == 0 or lengths.min() <= 0:
-        raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
+        raise RuntimeError(
+            "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
+        )
     if enforce_sorted:
         if (np.diff(lengths) > 0).any():
             raise RuntimeError(
-                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass"
+                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can"
+                " pass"
                 " `enforce_sorted=False` to sort them."
             )
         return lengths, None
@@ -118,7 +123,8 @@ def pack_padded_sequence(
     x: Any = input.transpose(0, 1) if batch_first else input  # type: ignore[attr-defined]
     if sizes.size != x.array.shape[1]:
         raise RuntimeError(
-            f"Expected `len(lengths)` to be equal to batch_size, but got {sizes.size} (batch_size={x.array.shape[1]})"
+            f"Expected `len(lengths)` to be equal to batch_size, but got {sizes.size}"
+            f" (batch_size={x.array.shape[1]})"
         )
     if sizes[0] > x.array.shape[0]:
         raise RuntimeError(
@@ -160,7 +166,7 @@ def pad_packed_sequence(
     back = np.full(length * n, data.array.shape[0], dtype=np.int64)  # one row past the end: the padding
     back[places] = np.arange(len(places))
     xp = data.xp
-    border = xp.zeros((1, *data.array.shape[1:]), dtype=data.array.dtype) + data.array.dtype.type(padding_value)
+    border = xp.full((1, *data.array.shape[1:]), padding_value, dtype=data.array.dtype)
     rows = cat([data, wrap(border, xp)]).index_select(0, wrap(xp.from_host(back), xp))
     padded = rows.reshape(length, n, *data.array.shape[1:])
     lengths = np.array([int((running > j).sum()) for j in range(n)], dtype=np.int64)
@@ -176,7 +182,8 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Tensor:
-    """Sequences (t_j, ...) as one tensor (longest, n, ...), or (n, longest, ...), filled up with ``padding_value``.
+    """Sequences (t_j, ...) as one tensor (longest, n, ...), or (n, longest, ...), filled up with
+    ``padding_value``.
 
     >>> from accelgrad import Tensor
     >>> pad_sequence([Tensor([1.0, 2.0]), Tensor([3.0])], batch_first=True)
