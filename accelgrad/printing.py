@@ -44,9 +44,10 @@ def set_printoptions(
 ) -> None:
     """Set how tensors are shown.
 
-    ``precision`` digits after the point (4); tensors with more than ``threshold`` elements (1000) show ``edgeitems`` (3)
-    at each end of a dimension; lines of ``linewidth`` characters (80); ``sci_mode`` forces or forbids 1e-3 notation, None
-    chooses by the values; ``profile`` is "default", "short" or "full".  ValueError for any other profile.
+    ``precision`` digits after the point (4); tensors with more than ``threshold`` elements (1000) show
+    ``edgeitems`` (3) at each end of a dimension; lines of ``linewidth`` characters (80); ``sci_mode`` forces
+    or forbids 1e-3 notation, None chooses by the values; ``profile`` is "default", "short" or "full".
+    ValueError for any other profile.
 
     >>> import accelgrad
     >>> with printoptions(precision=2):
@@ -124,7 +125,10 @@ def _edges(xp: Any, array: Any, cut: tuple[bool, ...]) -> Any:
     for dim, shortened in enumerate(cut):
         if shortened:
             before = (slice(None),) * dim
-            ends = [array[(*before, slice(None, edge))], array[(*before, slice(array.shape[dim] - edge, None))]]
+            ends = [
+                array[(*before, slice(None, edge))],
+                array[(*before, slice(array.shape[dim] - edge, None))],
+            ]
             array = xp.concatenate(ends, axis=dim)
     return array
 

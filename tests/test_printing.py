@@ -68,9 +68,16 @@ def test_empty_single_and_large_tensors_print_as_pytorchs(shape: tuple[int, ...]
 
 @pytest.mark.parametrize(
     "options",
-    [{"precision": 2}, {"sci_mode": True}, {"sci_mode": False}, {"threshold": 5, "edgeitems": 1}, {"linewidth": 40}, {"edgeitems": 0, "threshold": 2}],
+    [
+        {"precision": 2},
+        {"sci_mode": True},
+        {"sci_mode": False},
+        {"threshold": 5, "edgeitems": 1},
+        {"linewidth": 40},
+        {"edgeitems": 0, "threshold": 2},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_options_act_as_pytorchs(options: dict[str, object]) -> None:
     for seed in range(20):
         same_text(numbers(seed, "float32"), **options)

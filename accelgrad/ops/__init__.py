@@ -3,12 +3,12 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "elementwise", "trigonometry", "rounding", "bitwise", "pairs",
+    "convert", "create", "arithmetic", "power", "elementwise", "trigonometry", "rounding", "bitwise", "pairs",
     "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction", "einsum",
-    "linalg", "decomposition", "norms", "legacy", "shape", "index", "join", "gather", "fill",
+    "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join", "gather", "fill",
     "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick", "count", "sorting",
     "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss", "conv", "pool",
-    "avg_pool", "norm", "embedding", "dropout", "attention", "recurrent", "sequence", "sampling",
+    "avg_pool", "norm", "embedding", "dropout", "attention", "recurrent", "sequence", "sampling", "redraw",
     "typed", "reading",
 )  # fmt: skip
 

@@ -92,12 +92,12 @@ class Triu(Primitive):
         return ctx.xp.run(Triu, grad, diagonal=ctx.diagonal)
 
 
-# ------------------------------------------------------------------------------------------------ order
+# ------------------------------------------------------------------------------------------------------ order
 
 
 @op(
     primitive=Flip,
-    reference=lambda x, *dims: np.flip(x, dims[0] if isinstance(dims[0], list | tuple) else dims),
+    reference=lambda x, *dims: np.flip(x, tuple(dims[0]) if isinstance(dims[0], list | tuple) else dims),
     samples=[
         sample(arg(2, 3), (0,)),
         sample(arg(2, 3), [0, -1]),
@@ -210,7 +210,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         )
     k %= 4
     if k == 0:
-        return input.clone()  # type: ignore[attr-defined]
+        return input.clone()
     if k == 2:
         return Flip.apply(input, dims=(first, second))
     turned = Flip.apply(input, dims=(second if k == 1 else first,))
@@ -219,7 +219,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return Permute.apply(turned, dims=tuple(order))
 
 
-# ------------------------------------------------------------------------------------------------ copies side by side
+# ---------------------------------------------------------------------------------------- copies side by side
 
 
 @op(
@@ -239,7 +239,8 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     torch="Tensor.repeat",
 )
 def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
-    """Copies side by side: ``repeats[i]`` of them along dimension i; more numbers than dimensions add some in front.
+    """Copies side by side: ``repeats[i]`` of them along dimension i; more numbers than dimensions add some in
+    front.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2]).repeat(2, 2)
@@ -319,7 +320,8 @@ def repeat_interleave(
             raise RuntimeError(f"repeats has to be Long or Int tensor, but got {repeats.dtype}")
         if counts.size not in (1, extent):
             raise RuntimeError(
-                f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and"
+                "repeats must have the same size as input along dim, but got repeats.size(0) ="
+                f" {counts.size} and"
                 f" input.size({dim}) = {extent}"
             )
     else:
@@ -330,7 +332,7 @@ def repeat_interleave(
     return IndexSelect.apply(input, dim=dim, index=index)
 
 
-# ------------------------------------------------------------------------------------------------ triangles
+# -------------------------------------------------------------------------------------------------- triangles
 
 
 def _needs_matrix(name: str, input: Tensor) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.ops.expand import Expand
 from accelgrad.ops.gather import IndexSelect
-from accelgrad.ops.join import Cat, at_least, cat, stack
+from accelgrad.ops.join import at_least, cat, stack
 from accelgrad.ops.pad import ConstantPadNd
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.shape import Expand, View
+from accelgrad.ops.shape import View
 from accelgrad.tensor import Tensor
 
 __all__ = [
@@ -69,7 +70,8 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     for one in given:
         if one.array.ndim > 1:
             raise RuntimeError(
-                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape {tuple(one.shape)}"
+                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape"
+                f" {tuple(one.shape)}"
             )
     exchanged = indexing == "xy" and len(given) > 1
     order = [1, 0, *range(2, len(given))] if exchanged else list(range(len(given)))

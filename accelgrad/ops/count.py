@@ -1,4 +1,5 @@
-"""Counting values and finding their place among boundaries: unique, bincount, histc, bucketize, searchsorted."""
+"""Counting values and finding their place among boundaries: unique, bincount, histc, bucketize,
+searchsorted."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ def unique(
 ) -> Any:
     """The different elements in order (always sorted), or the different slices of ``dim``.
 
-    ``return_inverse`` adds where in the result each element went, ``return_counts`` how often each came.  Every NaN
-    counts as different.
+    ``return_inverse`` adds where in the result each element went, ``return_counts`` how often each came.
+    Every NaN counts as different.
 
     >>> import accelgrad
     >>> accelgrad.unique(accelgrad.tensor([3, 1, 3]), return_counts=True)
@@ -126,7 +127,8 @@ def unique_consecutive(
     out=False,
 )
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2, ... comes in a vector of non-negative integers; with ``weights``, their sums.
+    """How often each of 0, 1, 2, ... comes in a vector of non-negative integers; with ``weights``, their
+    sums.
 
     >>> import accelgrad
     >>> accelgrad.bincount(accelgrad.tensor([0, 2, 2]))
@@ -144,7 +146,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         return wrap(xp.bincount(array, minlength=minlength).astype(np.int64, copy=False), xp)
     if weights.array.shape != array.shape:
         raise RuntimeError(
-            f"weights should be 1-d and have the same length as input: {tuple(weights.shape)} against {tuple(input.shape)}"
+            f"weights should be 1-d and have the same length as input: {tuple(weights.shape)} against"
+            f" {tuple(input.shape)}"
         )
     sums = xp.bincount(array, weights=weights.array, minlength=minlength)
     return wrap(sums.astype(np.float32 if weights.array.dtype == np.float32 else np.float64), xp)
@@ -164,7 +167,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     differentiable=False,
 )
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall in each of ``bins`` equal parts of [``min``, ``max``], or of their own range if those agree.
+    """How many elements fall in each of ``bins`` equal parts of [``min``, ``max``], or of their own range if
+    those agree.
 
     >>> import accelgrad
     >>> accelgrad.histc(accelgrad.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
@@ -205,7 +209,8 @@ def bucketize(
 ) -> Tensor:
     """For every value the number of the interval between sorted ``boundaries`` that it lies in.
 
-    ``boundaries[i - 1] < value <= boundaries[i]`` gives i; with ``right`` the left bound belongs to the interval.
+    ``boundaries[i - 1] < value <= boundaries[i]`` gives i; with ``right`` the left bound belongs to the
+    interval.
 
     >>> import accelgrad
     >>> accelgrad.bucketize(accelgrad.tensor([0, 3, 9]), accelgrad.tensor([1, 3, 5]))
@@ -254,8 +259,8 @@ def searchsorted(
 ) -> Tensor:
     """For every value the place at which it would have to be inserted to keep the last dimension sorted.
 
-    Before equal elements, or behind them with ``right`` (or ``side="right"``).  The sequence is a vector, or its first
-    dimensions are those of ``input``; ``sorter`` are the indices that sort it.
+    Before equal elements, or behind them with ``right`` (or ``side="right"``).  The sequence is a vector, or
+    its first dimensions are those of ``input``; ``sorter`` are the indices that sort it.
 
     >>> import accelgrad
     >>> accelgrad.searchsorted(accelgrad.tensor([1, 3, 5]), accelgrad.tensor([3, 4]), right=True)
@@ -281,8 +286,10 @@ def searchsorted(
     else:
         if sequence.shape[:-1] != values.shape[:-1]:
             raise RuntimeError(
-                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries"
-                f" tensor and input value tensor must match, but we got boundaries tensor {list(sequence.shape)} and input"
+                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions"
+                " of boundaries"
+                " tensor and input value tensor must match, but we got boundaries tensor"
+                f" {list(sequence.shape)} and input"
                 f" value tensor {list(values.shape)}"
             )
         rows = zip(

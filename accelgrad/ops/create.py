@@ -1,4 +1,5 @@
-"""Tensors out of nothing or out of data: tensor, from_numpy, zeros, full, arange, linspace, eye and their kin."""
+"""Tensors out of nothing or out of data: tensor, from_numpy, zeros, full, arange, linspace, eye and their
+kin."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ from accelgrad.ops.registry import op
 from accelgrad.tensor import Tensor, as_array, wrap
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
-    "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor", "zeros", "zeros_like",
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy",
+    "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "range",
+    "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip
 
 Number = bool | int | float
@@ -34,7 +36,8 @@ def kind_of(dtype: Any) -> np.dtype:
 
 
 def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int, ...]:
-    """The shape of a new tensor, given as numbers, as a sequence, or as ``size=``; RuntimeError where negative."""
+    """The shape of a new tensor, given as numbers, as a sequence, or as ``size=``; RuntimeError where
+    negative."""
     if size is not None:
         given = (size,)
     elif not given:
@@ -47,7 +50,7 @@ def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int
     return shape
 
 
-# ------------------------------------------------------------------------------------------------ from data
+# -------------------------------------------------------------------------------------------------- from data
 
 
 @op(method=False, out=False, differentiable=False)
@@ -56,8 +59,8 @@ def tensor(
 ) -> Tensor:
     """A tensor with a copy of ``data``: numbers, nested sequences, arrays or tensors.
 
-    The type is that of the data: bool, int64, the default floating point type for Python floats, an array's own; or
-    ``dtype``.  ValueError for sequences of unequal length, TypeError for what is not a number.
+    The type is that of the data: bool, int64, the default floating point type for Python floats, an array's
+    own; or ``dtype``.  ValueError for sequences of unequal length, TypeError for what is not a number.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]])
@@ -79,8 +82,8 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     """
     if isinstance(data, Tensor):
         if device is not None:
-            data = data.to(device)  # type: ignore[attr-defined]
-        return data if dtype is None else data.to(dtype)  # type: ignore[attr-defined]
+            data = data.to(device)
+        return data if dtype is None else data.to(dtype)
     if backend.is_array(data):
         shared = wrap(data) if not isinstance(data, np.ndarray) else from_numpy(data)
         return as_tensor(shared, dtype, backend.default_device() if device is None else device)
@@ -96,7 +99,8 @@ def asarray(
     copy: bool | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``obj`` as a tensor: shared where possible, copied if ``copy``; ValueError if ``copy=False`` cannot be kept.
+    """``obj`` as a tensor: shared where possible, copied if ``copy``; ValueError if ``copy=False`` cannot be
+    kept.
 
     >>> import accelgrad
     >>> accelgrad.asarray([1, 2])
@@ -120,7 +124,8 @@ def asarray(
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor on the memory of a NumPy array: changes of either are seen by both.
 
-    TypeError for element types that tensors do not have; big-endian arrays and negative strides must be copied first.
+    TypeError for element types that tensors do not have; big-endian arrays and negative strides must be
+    copied first.
 
     >>> import accelgrad
     >>> import numpy
@@ -134,16 +139,18 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     own = dtypes.of(ndarray.dtype).numpy
     if ndarray.dtype != own:
         raise ValueError(
-            "given numpy array has byte order different from the native byte order. Conversion between byte orders is"
+            "given numpy array has byte order different from the native byte order. Conversion between byte"
+            " orders is"
             " currently not supported: use array.astype(array.dtype.newbyteorder('='))"
         )
     if any(step < 0 for step in ndarray.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not"
+            "At least one stride in the given numpy array is negative, and tensors with negative strides"
+            " are not"
             " currently supported. (You can probably work around this by making a copy of your array  with"
             " array.copy().)"
         )
-    # NumPy hands out one dtype object per type; promotion relies on it, so an equal but other one is replaced.
+    # NumPy hands out one dtype object per type; promotion relies on it: an equal but other one is replaced.
     return wrap(ndarray if ndarray.dtype is own else ndarray.view(own), backend.CPU)
 
 
@@ -160,7 +167,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         return ext_tensor.detach()
     if not hasattr(ext_tensor, "__dlpack_device__"):
         raise TypeError(
-            f"from_dlpack() expects an object with __dlpack__, got {type(ext_tensor).__name__}; pass the array, not its"
+            f"from_dlpack() expects an object with __dlpack__, got {type(ext_tensor).__name__}; pass the"
+            " array, not its"
             " capsule"
         )
     kind, index = ext_tensor.__dlpack_device__()
@@ -197,7 +205,7 @@ def scalar_tensor(
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
-# ------------------------------------------------------------------------------------------------ of one value
+# ----------------------------------------------------------------------------------------------- of one value
 
 
 @op(method=False, differentiable=False)
@@ -371,7 +379,7 @@ def full_like(
     )
 
 
-# ------------------------------------------------------------------------------------------------ of evenly spaced values
+# ------------------------------------------------------------------------------------ of evenly spaced values
 
 
 @op(method=False, differentiable=False)
@@ -386,8 +394,8 @@ def arange(
 ) -> Tensor:
     """``start, start + step, ...`` up to but without ``end``; ``arange(n)`` counts from 0.
 
-    int64 where all three are integers, else the default floating point type.  RuntimeError where ``step`` is 0 or leads
-    away from ``end``.
+    int64 where all three are integers, else the default floating point type.  RuntimeError where ``step`` is
+    0 or leads away from ``end``.
 
     >>> import accelgrad
     >>> accelgrad.arange(1, 2, 0.25)
@@ -408,7 +416,7 @@ def arange(
         raise RuntimeError(
             f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}"
         )
-    count = -((start - end) // step) if whole else math.ceil((end - start) / step)
+    count = int(-((start - end) // step)) if whole else math.ceil((end - start) / step)
     return _counted(start, step, count, kind, device, requires_grad)
 
 

@@ -1,4 +1,5 @@
-"""Diagonals, and other windows onto the memory of a tensor: diagonal, diag, diag_embed, trace, unfold, as_strided."""
+"""Diagonals, and other windows onto the memory of a tensor: diagonal, diag, diag_embed, trace, unfold,
+as_strided."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ class Unfold(Primitive):
 
 
 class AsStrided(Primitive):
-    """y = the memory of x with other extents and strides, a view;  dL/dx = dL/dy added where each element came from."""
+    """y = the memory of x with other extents and strides, a view;  dL/dx = dL/dy added where each element
+    came from."""
 
     view = True
 
@@ -75,7 +77,8 @@ class AsStrided(Primitive):
 
 
 class SpreadAdd(Primitive):
-    """y = zeros to which x is added where a view that shows elements several times takes them from: its adjoint."""
+    """y = zeros to which x is added where a view that shows elements several times takes them from: its
+    adjoint."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, view: Any, options: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -107,7 +110,8 @@ class SpreadAdd(Primitive):
     out=False,
 )
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The elements with equal index in ``dim1`` and ``dim2`` (shifted by ``offset``), as a new last dimension; a view.
+    """The elements with equal index in ``dim1`` and ``dim2`` (shifted by ``offset``), as a new last
+    dimension; a view.
 
     >>> import accelgrad
     >>> accelgrad.diagonal(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -227,7 +231,8 @@ def trace(input: Tensor) -> Tensor:
     torch="Tensor.unfold",
 )
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """The windows of ``size`` elements, one every ``step``, along a dimension: (..., count, ..., size); a view.
+    """The windows of ``size`` elements, one every ``step``, along a dimension: (..., count, ..., size); a
+    view.
 
     Windows may overlap: then ``clone()`` the result before changing it.
 
@@ -267,10 +272,11 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """The elements of a tensor, counted in index order, with other extents and strides; a view where it is contiguous.
+    """The elements of a tensor, counted in index order, with other extents and strides; a view where it is
+    contiguous.
 
-    ``storage_offset`` and ``stride`` count the tensor's own elements: unlike PyTorch's, this does not look at memory
-    beyond the tensor.  RuntimeError where the result would leave it.
+    ``storage_offset`` and ``stride`` count the tensor's own elements: unlike PyTorch's, this does not look at
+    memory beyond the tensor.  RuntimeError where the result would leave it.
 
     >>> import accelgrad
     >>> accelgrad.arange(4).as_strided((2, 2), (1, 1))
@@ -287,7 +293,8 @@ def as_strided(
     last = offset + sum([(extent - 1) * step for extent, step in zip(shape, strides, strict=True)])
     if 0 not in shape and (offset < 0 or last >= input.array.size):
         raise RuntimeError(
-            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of bounds for"
+            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of"
+            " bounds for"
             f" storage of size {input.array.size}"
         )
     return AsStrided.apply(input, shape=shape, strides=strides, offset=offset)

@@ -9,7 +9,7 @@ import numpy as np
 from accelgrad import backend, dtypes
 from accelgrad.graph import state
 from accelgrad.ops.dims import element
-from accelgrad.ops.index import Copy
+from accelgrad.ops.index import Copy, setitem
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive, assign, result_dtype
 from accelgrad.tensor import Tensor, wrap
@@ -20,7 +20,8 @@ Number = bool | int | float
 
 
 class Where(Primitive):
-    """z = x where the condition holds, else y;  dL/dx = dL/dz where it holds, dL/dy = dL/dz where it does not."""
+    """z = x where the condition holds, else y;  dL/dx = dL/dz where it holds, dL/dy = dL/dz where it does
+    not."""
 
     promotion = "common"
 
@@ -40,7 +41,8 @@ class Where(Primitive):
 
 
 class MaskedFill(Primitive):
-    """y = x, or the value where the mask holds;  dL/dx = dL/dy where it does not, dL/dvalue = the sum where it does."""
+    """y = x, or the value where the mask holds;  dL/dx = dL/dy where it does not, dL/dvalue = the sum where
+    it does."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, value: Any, *, mask: Any) -> Any:
@@ -120,7 +122,8 @@ def where(
     array = condition.array if isinstance(condition, Tensor) else condition
     if array.dtype.kind != "b" and array.dtype != np.uint8:
         raise RuntimeError(
-            f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtypes.of(array.dtype)}"
+            "where expected condition to be a boolean tensor, but got a tensor with dtype"
+            f" {dtypes.of(array.dtype)}"
         )
     xp = condition.xp if isinstance(condition, Tensor) else backend.of_array(array)
     if array.dtype.kind != "b":
@@ -151,7 +154,8 @@ def no_broadcast(*operands: Any) -> RuntimeError:
                 if a != b and 1 not in (a, b):
                     dim = max(len(first), len(second)) + place
                     return RuntimeError(
-                        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton dimension"
+                        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton"
+                        " dimension"
                         f" {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
                     )
     return RuntimeError(f"shapes cannot be broadcast: {shapes}")
@@ -162,7 +166,7 @@ def _where_method(self: Tensor, condition: Tensor, other: Tensor | Number) -> Te
     return where(condition, self, other)
 
 
-Tensor.where = _where_method  # type: ignore[attr-defined]
+setattr(Tensor, "where", _where_method)  # noqa: B010  (the stub knows it already)
 
 
 @op(
@@ -205,7 +209,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
                 "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with"
                 f" {value.array.ndim} dimension(s)."
             )
-        value = value.to(input.dtype)  # type: ignore[attr-defined]
+        value = value.to(input.dtype)
     else:
         value = element(value, input.dtype)
     try:
@@ -233,14 +237,15 @@ def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
     if isinstance(value, Tensor):
         if value.array.ndim:
             raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} dimensions."
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim}"
+                " dimensions."
             )
-        value = value.to(input.dtype)  # type: ignore[attr-defined]
+        value = value.to(input.dtype)
     else:
         value = element(value, input.dtype)
     if state.grad and (input.edge() is not None or (isinstance(value, Tensor) and value.requires_grad)):
         return assign(input, Fill.apply(input, value))
-    input[...] = value  # type: ignore[index]
+    setitem(input, ..., value)
     return input
 
 
@@ -278,9 +283,9 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
-    value = src.to(input.device, input.dtype) if src.xp is not input.xp else src.to(input.dtype)  # type: ignore[attr-defined]
+    value = src.to(input.device, input.dtype) if src.xp is not input.xp else src.to(input.dtype)
     if value.array.shape != input.array.shape:
-        value = value.expand(input.array.shape)  # type: ignore[attr-defined]
+        value = value.expand(input.array.shape)
     if state.grad and (input.edge() is not None or value.edge() is not None):
         return assign(input, Copy.apply(input, value))
     return assign(input, value)

@@ -1,7 +1,8 @@
-"""Picking elements by index tensors along one dimension, and adding to them: gather, scatter_add, index_select, index_add.
+"""Picking elements by index tensors along one dimension, and adding to them: gather, scatter_add,
+index_select, index_add.
 
-Indices must lie in [0, size): negative ones and ones beyond the end raise, on every device.  On a card the check waits for
-the card to finish its work.
+Indices must lie in [0, size): negative ones and ones beyond the end raise, on every device.  On a card the
+check waits for the card to finish its work.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Gather(Primitive):
 
 
 class GatherSpread(Primitive):
-    """y = zeros with x[i, j] added to y[i, index[i, j]]: the adjoint of :class:`Gather`, whose gradient is Gather's again."""
+    """y = zeros with x[i, j] added to y[i, index[i, j]]: the adjoint of :class:`Gather`, whose gradient is
+    Gather's again."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, dim: int, index: Any, shape: tuple[int, ...]) -> Any:
@@ -89,7 +91,8 @@ class SelectSpread(Primitive):
 
 
 class IndexAdd(Primitive):
-    """z = x with the slices of y added to the slices index of x;  dL/dx = dL/dz, dL/dy = the slices index of dL/dz."""
+    """z = x with the slices of y added to the slices index of x;  dL/dx = dL/dz, dL/dy = the slices index of
+    dL/dz."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
@@ -104,11 +107,12 @@ class IndexAdd(Primitive):
         return grad, picked if ctx.needs_input_grad[1] else None
 
 
-# ------------------------------------------------------------------------------------------------ helpers
+# ---------------------------------------------------------------------------------------------------- helpers
 
 
 def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
-    """The index arrays that name, for each [i, j, ...] of ``index``, the element [i, index[i, j, ...], ...] of an array."""
+    """The index arrays that name, for each [i, j, ...] of ``index``, the element [i, index[i, j, ...], ...]
+    of an array."""
     ndim = index.ndim
     return tuple(
         [
@@ -133,7 +137,8 @@ def scattered(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 
 
 def gathered(ctx: Any, grad: Any) -> Any:
-    """The gradient of a source of ``ctx.shape`` that was scattered: gathered, with zeros where it was not used."""
+    """The gradient of a source of ``ctx.shape`` that was scattered: gathered, with zeros where it was not
+    used."""
     xp, shape = ctx.xp, ctx.index.shape
     result = xp.run(Gather, grad, dim=ctx.dim, index=ctx.index)
     if shape == ctx.shape:
@@ -176,7 +181,8 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
         if place != dim and extent > shape[place]:
             if source is None:
                 raise RuntimeError(
-                    f"Size does not match at dimension {place} expected index {list(extents)} to be no larger than self"
+                    f"Size does not match at dimension {place} expected index {list(extents)} to be no"
+                    " larger than self"
                     f" {list(shape)} apart from dimension {dim}"
                 )
             raise _too_large(extents, shape, dim, source)
@@ -188,7 +194,8 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
 
 def _too_large(extents: Any, shape: Any, dim: int, source: Tensor) -> RuntimeError:
     return RuntimeError(
-        f"Expected index {list(extents)} to be no larger than self {list(shape)} apart from dimension {dim} and to be no"
+        f"Expected index {list(extents)} to be no larger than self {list(shape)} apart from dimension {dim}"
+        " and to be no"
         f" larger size than src {list(source.shape)}"
     )
 
@@ -197,7 +204,8 @@ def same_type(name: str, input: Tensor, source: Tensor) -> None:
     """Scatter and its kin do not convert."""
     if source.array.dtype is not input.array.dtype and source.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype} and {source.dtype}; convert"
+            f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype} and"
+            f" {source.dtype}; convert"
             f" with .to({input.dtype})"
         )
 
@@ -284,7 +292,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     ],
 )
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """:func:`gather` with broadcasting between ``input`` and ``indices``; over all elements where ``dim`` is None.
+    """:func:`gather` with broadcasting between ``input`` and ``indices``; over all elements where ``dim`` is
+    None.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([[3, 1], [2, 4]])
@@ -293,7 +302,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             [4]])
     """
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))  # type: ignore[attr-defined]
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
     if input.array.ndim != indices.array.ndim:
         raise RuntimeError(
             "take_along_dim(): input and indices should have the same number of dimensions, but got"
@@ -307,9 +316,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         (*meet[:dim], one.array.shape[dim], *meet[dim + 1 :]) for one in (input, indices)
     )
     return gather(
-        input if input.array.shape == along_ours else input.expand(along_ours),  # type: ignore[attr-defined]
+        input if input.array.shape == along_ours else input.expand(along_ours),
         dim,
-        indices if indices.array.shape == along_theirs else indices.expand(along_theirs),  # type: ignore[attr-defined]
+        indices if indices.array.shape == along_theirs else indices.expand(along_theirs),
     )
 
 
@@ -342,7 +351,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     inplace=True,
 )
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with ``out[i, index[i, j]] += src[i, j]`` for ``dim=1``, and likewise for other dims; repeats add up.
+    """``input`` with ``out[i, index[i, j]] += src[i, j]`` for ``dim=1``, and likewise for other dims; repeats
+    add up.
 
     >>> import accelgrad
     >>> accelgrad.scatter_add(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2, 2]), accelgrad.ones(3))
@@ -353,7 +363,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return ScatterAdd.apply(input, src, dim=dim, index=array)
 
 
-# ------------------------------------------------------------------------------------------------ by slices
+# -------------------------------------------------------------------------------------------------- by slices
 
 
 def slices(
@@ -433,7 +443,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     inplace=True,
 )
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: int | float = 1) -> Tensor:
-    """``input`` with ``alpha`` times slice k of ``source`` added to slice ``index[k]`` of dimension ``dim``; repeats add up.
+    """``input`` with ``alpha`` times slice k of ``source`` added to slice ``index[k]`` of dimension ``dim``;
+    repeats add up.
 
     >>> import accelgrad
     >>> accelgrad.index_add(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2, 2]), accelgrad.ones(3))
@@ -442,7 +453,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     same_type("index_add", input, source)
     dim, array = slices("index_add", input, dim, index, RuntimeError)
     check_source("index_add_", input, dim, array, source)
-    return IndexAdd.apply(input, source if alpha == 1 else source * alpha, dim=dim, index=array)  # type: ignore[operator]
+    return IndexAdd.apply(input, source if alpha == 1 else source * alpha, dim=dim, index=array)
 
 
 def check_source(
@@ -453,10 +464,12 @@ def check_source(
     extent = theirs[dim] if theirs else 1
     if array.size != extent:
         raise error(
-            f"{name}(): Number of indices ({array.size}) should be equal to source.size(dim): ({extent}), for dim: {dim}"
+            f"{name}(): Number of indices ({array.size}) should be equal to source.size(dim): ({extent}),"
+            f" for dim: {dim}"
         )
     if ours[:dim] != theirs[:dim] or ours[dim + 1 :] != theirs[dim + 1 :]:
         raise RuntimeError(
-            "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape ="
+            "source tensor shape must match self tensor shape, excluding the specified dimension. Got"
+            " self.shape ="
             f" {list(ours)} source.shape = {list(theirs)}"
         )

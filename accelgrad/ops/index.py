@@ -1,7 +1,7 @@
 """Reading and writing parts of a tensor: ``x[...]``, ``x[...] = y``, select and narrow.
 
-An index is taken apart as PyTorch does it: integers, slices, ``None`` and ``...`` are applied first and give a view;
-masks and integer tensors are applied to that view and give a copy.
+An index is taken apart as PyTorch does it: integers, slices, ``None`` and ``...`` are applied first and give
+a view; masks and integer tensors are applied to that view and give a copy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from accelgrad.tensor import Tensor, as_array, wrap
 __all__ = ["Index", "IndexPut", "Select", "Slice", "Spread", "add_at", "narrow", "select"]
 
 
-# ------------------------------------------------------------------------------------------------ views by an index
+# ------------------------------------------------------------------------------------------ views by an index
 
 
 class Select(Primitive):
@@ -41,7 +41,8 @@ class Select(Primitive):
 
 
 class Slice(Primitive):
-    """y = x[index] for an index of integers, slices, None and ..., a view;  dL/dx = zeros with dL/dy at index."""
+    """y = x[index] for an index of integers, slices, None and ..., a view;  dL/dx = zeros with dL/dy at
+    index."""
 
     view = True
 
@@ -70,11 +71,12 @@ class Spread(Primitive):
         return ctx.xp.run(ctx.view, grad, **ctx.options)
 
 
-# ------------------------------------------------------------------------------------------------ copies by an index
+# ----------------------------------------------------------------------------------------- copies by an index
 
 
 class Index(Primitive):
-    """y = x[index] with integer arrays or masks in the index;  dL/dx = zeros to which dL/dy is added at index."""
+    """y = x[index] with integer arrays or masks in the index;  dL/dx = zeros to which dL/dy is added at
+    index."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, index: tuple[Any, ...]) -> Any:
@@ -103,7 +105,8 @@ class IndexSpread(Primitive):
 
 
 class IndexPut(Primitive):
-    """z = x with z[index] = y, or z[index] += y where ``accumulate``;  dL/dx = dL/dz (0 at index), dL/dy = (dL/dz)[index]."""
+    """z = x with z[index] = y, or z[index] += y where ``accumulate``;  dL/dx = dL/dz (0 at index), dL/dy =
+    (dL/dz)[index]."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
@@ -152,7 +155,8 @@ def _add(xp: Any, z: Any, index: tuple[Any, ...], y: Any) -> Any:
 
 
 def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
-    """``xp.index_add`` for every type: CuPy adds by an index in some types only, so the others take a detour."""
+    """``xp.index_add`` for every type: CuPy adds by an index in some types only, so the others take a
+    detour."""
     kind = x.dtype
     if isinstance(x, np.ndarray) or kind.kind == "f" or kind == np.int32:
         return xp.index_add(x, dim, index, source)
@@ -219,17 +223,17 @@ def _assigned(input: Tensor, value: Any) -> Any:
             )
         return element(value, input.dtype)
     if value.array.dtype is not input.array.dtype:
-        value = value.to(input.dtype)  # type: ignore[attr-defined]
+        value = value.to(input.dtype)
     if value.xp is not input.xp:
         if value.array.ndim:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices,"
                 f" {input.device} and {value.device}! Move the value with .to('{input.device}')"
             )
-        value = value.to(input.device)  # type: ignore[attr-defined]
+        value = value.to(input.device)
     shape = value.array.shape
     leading = next((place for place, extent in enumerate(shape) if extent != 1), len(shape))
-    return value.reshape(shape[leading:]) if leading else value  # type: ignore[attr-defined]
+    return value.reshape(shape[leading:]) if leading else value
 
 
 def _type_name(value: Any) -> str:
@@ -250,7 +254,8 @@ def _write(array: Any, index: Any, value: Any) -> None:
 
 
 def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]:
-    """The two parts of an index: the basic one, and the arrays for the dimensions of its result; None where empty."""
+    """The two parts of an index: the basic one, and the arrays for the dimensions of its result; None where
+    empty."""
     array, xp = input.array, input.xp
     if isinstance(index, list) and any(isinstance(one, _PARTS) or one is ... for one in index):
         index = tuple(index)  # PyTorch reads x[[[0, 1], [1, 0]]] as x[[0, 1], [1, 0]]
@@ -259,7 +264,8 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
     if used > array.ndim:
         if not array.ndim:
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to"
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in"
+                " C++ to"
                 " convert a 0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {array.ndim}: {used} in {index!r}")
@@ -315,7 +321,8 @@ def _item(item: Any, xp: Any) -> Any:
         if item.xp is not xp:
             if item.xp.device.type != "cpu":
                 raise RuntimeError(
-                    f"indices should be either on cpu or on the same device as the indexed tensor ({xp.device})"
+                    "indices should be either on cpu or on the same device as the indexed tensor"
+                    f" ({xp.device})"
                 )
             item = xp.from_host(item.array)
         else:
@@ -334,7 +341,8 @@ def _item(item: Any, xp: Any) -> Any:
         raise TypeError("new(): invalid data type 'str': a tensor is indexed by numbers")
     else:
         raise IndexError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got"
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid"
+            " indices (got"
             f" {type(item).__name__})"
         )
     kind = item.dtype
@@ -342,14 +350,16 @@ def _item(item: Any, xp: Any) -> Any:
         return item if item.ndim else bool(item)
     if kind == np.uint8:
         warnings.warn(
-            "indexing with dtype accelgrad.uint8 is now deprecated, please use a dtype accelgrad.bool instead.",
+            "indexing with dtype accelgrad.uint8 is now deprecated, please use a dtype accelgrad.bool"
+            " instead.",
             UserWarning,
             stacklevel=5,
         )
         return item.astype(bool) if item.ndim else bool(item)
     if kind != np.int64 and kind != np.int32:
         raise IndexError(
-            f"tensors used as indices must be long, int, byte or bool tensors, but got {dtypes.of(kind)}; convert it with"
+            f"tensors used as indices must be long, int, byte or bool tensors, but got {dtypes.of(kind)};"
+            " convert it with"
             " .long()"
         )
     return item if item.ndim else int(item)
@@ -382,12 +392,14 @@ def _slice(index: slice) -> slice:
 
 
 def _check_item(array: Any, item: Any, dim: int, place: int) -> None:
-    """A mask must have the shape of what it masks; on a card, where it would wrap, an index must be in range."""
+    """A mask must have the shape of what it masks; on a card, where it would wrap, an index must be in
+    range."""
     if item.dtype.kind == "b":
         for offset, extent in enumerate(item.shape):
             if extent != array.shape[dim + offset]:
                 raise IndexError(
-                    f"The shape of the mask {list(item.shape)} at index {offset} does not match the shape of the indexed"
+                    f"The shape of the mask {list(item.shape)} at index {offset} does not match the shape"
+                    " of the indexed"
                     f" tensor {list(array.shape)} at index {dim + offset}"
                 )
     elif not isinstance(array, np.ndarray):
@@ -395,7 +407,8 @@ def _check_item(array: Any, item: Any, dim: int, place: int) -> None:
 
 
 def check_range(index: Any, dim: int, size: int, least: int = 0, error: type[Exception] = IndexError) -> None:
-    """Raise where an entry of ``index`` is not in [least, size).  On a card this waits for its work to finish."""
+    """Raise where an entry of ``index`` is not in [least, size).  On a card this waits for its work to
+    finish."""
     if not index.size:
         return
     low, high = int(index.min()), int(index.max())
@@ -409,7 +422,8 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
     text = str(error)
     if "read-only" in text:
         return RuntimeError(
-            "this tensor shares memory with a read-only array (or was made by expand) and cannot be changed in place;"
+            "this tensor shares memory with a read-only array (or was made by expand) and cannot be changed"
+            " in place;"
             " clone() it first"
         )
     if "out of bounds" in text:
@@ -422,12 +436,14 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         )
     return RuntimeError(
-        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape"
+        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result"
+        " of shape"
         f" {list(result)}"
     )
 
 
-Tensor.__getitem__, Tensor.__setitem__ = getitem, setitem  # type: ignore[attr-defined, method-assign]
+for _name, _method in {"__getitem__": getitem, "__setitem__": setitem}.items():
+    setattr(Tensor, _name, _method)
 
 
 @op(

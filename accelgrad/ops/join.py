@@ -77,7 +77,7 @@ def _several(name: str, tensors: Any) -> list[Tensor]:
     return given
 
 
-# ------------------------------------------------------------------------------------------------ joining
+# ---------------------------------------------------------------------------------------------------- joining
 
 
 @op(
@@ -133,14 +133,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def _check_joins(first: tuple[int, ...], shape: tuple[int, ...], dim: int, place: int) -> None:
     if len(shape) != len(first):
         raise RuntimeError(
-            f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)} (shapes {list(first)} and"
+            f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)} (shapes"
+            f" {list(first)} and"
             f" {list(shape)})"
         )
     for axis, (expected, got) in enumerate(zip(first, shape, strict=True)):
         if axis != dim and expected != got:
             raise RuntimeError(
-                f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got size {got} for"
-                f" tensor number {place} in the list: dimension {axis} of {list(shape)} against {list(first)}."
+                f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got"
+                f" size {got} for"
+                f" tensor number {place} in the list: dimension {axis} of {list(shape)} against"
+                f" {list(first)}."
             )
 
 
@@ -186,7 +189,8 @@ def _at_least(tensors: Any, ndim: int, name: str) -> list[Tensor]:
 
 
 def at_least(x: Tensor, ndim: int) -> Tensor:
-    """``x`` with at least ``ndim`` (1, 2 or 3) dimensions, new ones placed as NumPy's atleast_nd places them."""
+    """``x`` with at least ``ndim`` (1, 2 or 3) dimensions, new ones placed as NumPy's atleast_nd places
+    them."""
     shape = x.array.shape
     if len(shape) >= ndim:
         return x
@@ -268,7 +272,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return hstack([View.apply(one, shape=(-1, 1)) if one.array.ndim <= 1 else one for one in given])
 
 
-# ------------------------------------------------------------------------------------------------ taking apart
+# ----------------------------------------------------------------------------------------------- taking apart
 
 
 @op(
@@ -288,7 +292,8 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     out=False,
 )
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of ``split_size`` slices each along ``dim`` (the last may be smaller), or of the given numbers of slices.
+    """Views of ``split_size`` slices each along ``dim`` (the last may be smaller), or of the given numbers of
+    slices.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).split(2)
@@ -334,11 +339,13 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     dim = wrap_dim(dim, len(shape))
     if any(part < 0 for part in parts):
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={parts}"
+            "split_with_sizes expects split_sizes have only non-negative entries, but got"
+            f" split_sizes={parts}"
         )
     if sum(parts) != shape[dim]:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at dimension"
+            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at"
+            " dimension"
             f" {dim}), but got split_sizes={parts}"
         )
     ends = [0, *itertools.accumulate(parts)]
@@ -426,7 +433,8 @@ def tensor_split(
 def _split_along(name: str, input: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, ...]:
     if input.array.ndim < least:
         raise RuntimeError(
-            f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a tensor with"
+            f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a"
+            " tensor with"
             f" {input.array.ndim} dimensions!"
         )
     if isinstance(where, int) and (where <= 0 or input.array.shape[dim] % where):

@@ -17,7 +17,8 @@ __all__ = ["pad"]
 
 
 class ConstantPadNd(Primitive):
-    """y = x with a value around it, or without its border where a width is negative;  dL/dx = dL/dy padded by the opposite."""
+    """y = x with a value around it, or without its border where a width is negative;  dL/dx = dL/dy padded by
+    the opposite."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Any:
@@ -93,10 +94,11 @@ def _reference(
     out=False,
 )
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """``input`` with ``pad = (left, right, top, bottom, front, ...)`` values around it, from the last dimension on.
+    """``input`` with ``pad = (left, right, top, bottom, front, ...)`` values around it, from the last
+    dimension on.
 
-    ``mode``: "constant" (``value``, 0 by default; negative widths cut off), "reflect" (mirrored, the border not
-    repeated), "replicate" (the border repeated), "circular" (from the other end).
+    ``mode``: "constant" (``value``, 0 by default; negative widths cut off), "reflect" (mirrored, the border
+    not repeated), "replicate" (the border repeated), "circular" (from the other end).
 
     >>> import accelgrad
     >>> accelgrad.nn.functional.pad(accelgrad.tensor([1, 2]), (1, 2))
@@ -107,7 +109,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise RuntimeError(f"Padding length must be divisible by 2, got {list(flat)}")
     if len(flat) > 2 * len(shape):
         raise RuntimeError(
-            "Padding length should be less than or equal to two times the input dimension but got padding length"
+            "Padding length should be less than or equal to two times the input dimension but got padding"
+            " length"
             f" {len(flat)} and input of dimension {len(shape)}"
         )
     pairs = [(flat[place], flat[place + 1]) for place in range(0, len(flat), 2)]
@@ -115,7 +118,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     for dim, (extent, (low, high)) in enumerate(zip(shape, widths, strict=True)):
         if extent + low + high < 0:
             raise RuntimeError(
-                f"The input size {extent}, plus negative padding {low} and {high}, resulting in a negative output size,"
+                f"The input size {extent}, plus negative padding {low} and {high}, resulting in a negative"
+                " output size,"
                 f" which is invalid. Check dimension {dim} of your input."
             )
     if mode == "constant":
@@ -153,7 +157,8 @@ def _replicated(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
 def _wrapped(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
     if -int(wanted[0]) > extent or int(wanted[-1]) + 1 - extent > extent:
         raise RuntimeError(
-            f"Padding value causes wrapping around more than once: {wanted.size - extent} values around dimension {dim} of"
+            f"Padding value causes wrapping around more than once: {wanted.size - extent} values around"
+            f" dimension {dim} of"
             f" extent {extent}"
         )
     return wanted % extent

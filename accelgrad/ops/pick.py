@@ -34,7 +34,8 @@ __all__ = ["argwhere", "masked_select", "nonzero", "take"]
     ],
 )
 def take(input: Tensor, index: Tensor) -> Tensor:
-    """The elements at flat positions ``index`` (int64, any shape, negative from the end), in the shape of ``index``.
+    """The elements at flat positions ``index`` (int64, any shape, negative from the end), in the shape of
+    ``index``.
 
     >>> import accelgrad
     >>> accelgrad.take(accelgrad.tensor([[1, 2], [3, 4]]), accelgrad.tensor([0, -1]))
@@ -93,7 +94,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     differentiable=False,
 )
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The indices of the elements that are not zero: a row each, (n, ndim), or a tuple with one vector per dimension.
+    """The indices of the elements that are not zero: a row each, (n, ndim), or a tuple with one vector per
+    dimension.
 
     >>> import accelgrad
     >>> accelgrad.nonzero(accelgrad.tensor([0, 5, 6]))

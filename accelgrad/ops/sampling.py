@@ -1,13 +1,12 @@
 """Random tensors: rand, randn, randint, randperm, normal, bernoulli, multinomial and their kin.
 
-Numbers are drawn on the host by the generator (the default one, or ``generator=``) and then moved to the device: the same
-seed gives the same values everywhere.  float32 is drawn as float32.
+Numbers are drawn on the host by the generator (the default one, or ``generator=``) and then moved to the
+device: the same seed gives the same values everywhere.  float32 is drawn as float32.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,13 +16,13 @@ from accelgrad import backend, dtypes, random
 from accelgrad.dtypes import dtype as DType
 from accelgrad.ops.create import extents, kind_of, made
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.primitive import Primitive, assign
+from accelgrad.primitive import Primitive
 from accelgrad.random import Generator
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = [
-    "bernoulli", "fork_rng", "get_rng_state", "multinomial", "normal", "poisson", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "set_rng_state",
+    "bernoulli", "fork_rng", "get_rng_state", "multinomial", "normal", "poisson", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "set_rng_state",
 ]  # fmt: skip
 
 Number = bool | int | float
@@ -52,7 +51,7 @@ def gaussian(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -
     return np.asarray(rng.standard_normal(shape, dtype=kind))
 
 
-def _floating(name: str, kind: np.dtype) -> np.dtype:
+def floating(name: str, kind: np.dtype) -> np.dtype:
     if kind.kind != "f":
         raise NotImplementedError(
             f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'"
@@ -81,7 +80,7 @@ def rand(
     (accelgrad.Size([2, 3]), True)
     """
     xp = backend.namespace(device)
-    kind = _floating("rand", kind_of(dtype))
+    kind = floating("rand", kind_of(dtype))
     return made(
         xp.from_host(uniform(draws(generator), extents(shape, size, "rand"), kind)), xp, requires_grad
     )
@@ -104,7 +103,7 @@ def randn(
     accelgrad.Size([2, 3])
     """
     xp = backend.namespace(device)
-    kind = _floating("normal_kernel_cpu", kind_of(dtype))
+    kind = floating("normal_kernel_cpu", kind_of(dtype))
     return made(
         xp.from_host(gaussian(draws(generator), extents(shape, size, "randn"), kind)), xp, requires_grad
     )
@@ -121,7 +120,8 @@ def randint(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Random integers in [``low``, ``high``), or [0, ``low``) as ``randint(high, size)``; int64 unless ``dtype`` is given.
+    """Random integers in [``low``, ``high``), or [0, ``low``) as ``randint(high, size)``; int64 unless
+    ``dtype`` is given.
 
     >>> import accelgrad
     >>> x = accelgrad.randint(3, (100,))
@@ -130,11 +130,13 @@ def randint(
     """
     if size is None:
         low, high, size = 0, low, high  # type: ignore[assignment]
-    if low >= high:  # type: ignore[operator]
+    if not isinstance(high, int | np.integer):
+        raise TypeError(f"randint() takes low, high, size or high, size; got high = {high!r}")
+    if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     kind = np.dtype(np.int64) if dtype is None else dtypes.as_numpy(dtype)
     xp = backend.namespace(device)
-    values = draws(generator).integers(low, high, extents((size,)))  # type: ignore[arg-type]
+    values = draws(generator).integers(low, high, extents((size,)))
     return made(xp.from_host(np.asarray(values).astype(kind, copy=False)), xp, requires_grad)
 
 
@@ -184,7 +186,7 @@ def rand_like(
     accelgrad.Size([2])
     """
     xp, kind = _like(input, dtype, device)
-    values = uniform(draws(generator), input.array.shape, _floating("rand_like", kind))
+    values = uniform(draws(generator), input.array.shape, floating("rand_like", kind))
     return made(xp.from_host(values), xp, requires_grad)
 
 
@@ -205,7 +207,7 @@ def randn_like(
     accelgrad.Size([2])
     """
     xp, kind = _like(input, dtype, device)
-    values = gaussian(draws(generator), input.array.shape, _floating("normal_kernel_cpu", kind))
+    values = gaussian(draws(generator), input.array.shape, floating("normal_kernel_cpu", kind))
     return made(xp.from_host(values), xp, requires_grad)
 
 
@@ -239,7 +241,7 @@ def randint_like(
     )
 
 
-# ------------------------------------------------------------------------------------------------ by parameters
+# ---------------------------------------------------------------------------------------------- by parameters
 
 
 class Bernoulli(Primitive):
@@ -270,7 +272,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         hits = draws(generator).random(array.shape, dtype=np.float32) < p
         return wrap(xp.from_host(np.asarray(hits).astype(array.dtype)), xp)
-    _floating("bernoulli_tensor_cpu_p_", array.dtype)
+    floating("bernoulli_tensor_cpu_p_", array.dtype)
     if array.size and not (float(array.min()) >= 0 and float(array.max()) <= 1):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true: probabilities lie in [0, 1]")
     chance = draws(generator).random(array.shape)
@@ -293,7 +295,8 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal random numbers with the given means and deviations (tensors, which broadcast, or numbers with ``size``).
+    """Normal random numbers with the given means and deviations (tensors, which broadcast, or numbers with
+    ``size``).
 
     >>> import accelgrad
     >>> accelgrad.normal(0.0, 1.0, (2, 3)).shape
@@ -307,7 +310,7 @@ def normal(
         if size is None:
             raise TypeError("normal() of two numbers needs a size")
         xp, kind = backend.namespace(device), kind_of(dtype)
-        values = gaussian(draws(generator), extents((size,)), _floating("normal_kernel_cpu", kind))
+        values = gaussian(draws(generator), extents((size,)), floating("normal_kernel_cpu", kind))
         return made(xp.from_host(np.asarray(values * std + mean, dtype=kind)), xp, requires_grad)
     xp = given[0].xp
     shape = np.broadcast_shapes(*[one.array.shape for one in given])
@@ -358,10 +361,11 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
-    """Indices drawn with probabilities proportional to each row of ``input``: (samples,) or (rows, samples), int64.
+    """Indices drawn with probabilities proportional to each row of ``input``: (samples,) or (rows, samples),
+    int64.
 
-    Without ``replacement`` an index comes once a row: the largest of ``p / e``, e exponential random numbers, are taken.
-    Source: Efraimidis & Spirakis 2006, algorithm A.
+    Without ``replacement`` an index comes once a row: the largest of ``p / e``, e exponential random numbers,
+    are taken. Source: Efraimidis & Spirakis 2006, algorithm A.
 
     >>> import accelgrad
     >>> accelgrad.multinomial(accelgrad.tensor([0.0, 3.0]), 2, replacement=True)
@@ -382,7 +386,8 @@ def multinomial(
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if not replacement and ((rows > 0).sum(axis=1) < num_samples).any():
         raise RuntimeError(
-            "invalid multinomial distribution (with replacement=False, not enough non-negative category to sample)"
+            "invalid multinomial distribution (with replacement=False, not enough non-negative category to"
+            " sample)"
         )
     rng = draws(generator)
     if replacement:
@@ -398,7 +403,7 @@ def multinomial(
     return wrap(input.xp.from_host(np.ascontiguousarray(index)), input.xp)
 
 
-# ------------------------------------------------------------------------------------------------ states
+# ----------------------------------------------------------------------------------------------------- states
 
 
 @op(method=False, out=False, differentiable=False)
@@ -436,159 +441,3 @@ def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
     finally:
         if enabled:
             random.default_generator.set_state(before)
-
-
-# ------------------------------------------------------------------------------------------------ in place
-
-
-def _overwrite(input: Tensor, values: np.ndarray) -> Tensor:
-    """``values`` drawn on the host, written into ``input``."""
-    xp = input.xp
-    return assign(input, wrap(xp.from_host(values.astype(input.array.dtype, copy=False)), xp))
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.uniform_")
-def uniform_(
-    input: Tensor, from_: Number = 0, to: Number = 1, *, generator: Generator | None = None
-) -> Tensor:
-    """Filled with uniform random numbers in [``from_``, ``to``), in place.
-
-    >>> import accelgrad
-    >>> x = accelgrad.zeros(100).uniform_(2, 3)
-    >>> float(x.array.min()) >= 2
-    True
-    """
-    kind = _floating("check_uniform_bounds", input.array.dtype)
-    if from_ > to:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-    values = uniform(draws(generator), input.array.shape, kind)
-    if (from_, to) != (0, 1):
-        values *= to - from_
-        values += from_
-    return _overwrite(input, values)
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.normal_")
-def normal_(
-    input: Tensor, mean: Number = 0, std: Number = 1, *, generator: Generator | None = None
-) -> Tensor:
-    """Filled with random numbers of the normal distribution with ``mean`` and deviation ``std``, in place.
-
-    >>> import accelgrad
-    >>> accelgrad.zeros(2).normal_(0, 1).shape
-    accelgrad.Size([2])
-    """
-    kind = _floating("normal_kernel_cpu", input.array.dtype)
-    if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    values = gaussian(draws(generator), input.array.shape, kind)
-    if std != 1:
-        values *= std
-    if mean:
-        values += mean
-    return _overwrite(input, values)
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.bernoulli_")
-def bernoulli_(input: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Filled with 1 with probability ``p`` (a number, or a tensor that broadcasts), else 0, in place.
-
-    >>> import accelgrad
-    >>> accelgrad.zeros(2).bernoulli_(1.0)
-    tensor([1., 1.])
-    """
-    if isinstance(p, Tensor):
-        wanted = np.broadcast_to(p.xp.to_host(p.array), input.array.shape)
-        return _overwrite(input, np.asarray(draws(generator).random(input.array.shape) < wanted))
-    if not 0 <= p <= 1:
-        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    return _overwrite(input, np.asarray(draws(generator).random(input.array.shape, dtype=np.float32) < p))
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.exponential_")
-def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
-    """Filled with random numbers of the exponential distribution with rate ``lambd``, in place.
-
-    >>> import accelgrad
-    >>> float(accelgrad.zeros(9).exponential_().array.min()) >= 0
-    True
-    """
-    kind = _floating("exponential", input.array.dtype)
-    if lambd <= 0:
-        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    drawn = np.float32 if kind == np.float16 else kind
-    values = np.asarray(draws(generator).standard_exponential(input.array.shape, dtype=drawn))
-    return _overwrite(input, values / lambd)
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.random_")
-def random_(
-    input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
-) -> Tensor:
-    """Filled with random integers in [``from_``, ``to``), or [0, ``from_``), or the whole range of the type, in place.
-
-    >>> import accelgrad
-    >>> int(accelgrad.zeros(9).random_(3).array.max()) < 3
-    True
-    """
-    kind = input.array.dtype
-    if to is None and from_:
-        from_, to = 0, from_
-    if to is None:
-        digits = {2: 11, 4: 24, 8: 53}
-        to = (
-            2 ** digits[kind.itemsize] + 1
-            if kind.kind == "f"
-            else 2
-            if kind.kind == "b"
-            else np.iinfo(kind).max
-        )
-    if from_ >= to:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={from_} >= to={to}")
-    return _overwrite(input, np.asarray(draws(generator).integers(from_, to, input.array.shape)))
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.log_normal_")
-def log_normal_(
-    input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None
-) -> Tensor:
-    """Filled with exponentials of normal random numbers, in place.
-
-    >>> import accelgrad
-    >>> float(accelgrad.zeros(9).log_normal_().array.min()) > 0
-    True
-    """
-    _floating("log_normal", input.array.dtype)
-    if std <= 0:
-        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    return _overwrite(input, np.exp(draws(generator).standard_normal(input.array.shape) * std + mean))
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.cauchy_")
-def cauchy_(
-    input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None
-) -> Tensor:
-    """Filled with random numbers of the Cauchy distribution, in place.
-
-    >>> import accelgrad
-    >>> accelgrad.zeros(2).cauchy_().shape
-    accelgrad.Size([2])
-    """
-    _floating("cauchy", input.array.dtype)
-    if sigma <= 0:
-        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
-    return _overwrite(input, np.asarray(draws(generator).standard_cauchy(input.array.shape) * sigma + median))
-
-
-@op(out=False, differentiable=False, random=True, torch="Tensor.geometric_")
-def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """Filled with the number of throws until the first success of probability ``p``: 1, 2, ..., in place.
-
-    >>> import accelgrad
-    >>> accelgrad.zeros(2).geometric_(0.999999999).shape
-    accelgrad.Size([2])
-    """
-    if not 0 < p < 1:
-        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    chance = draws(generator).random(input.array.shape)
-    return _overwrite(input, np.asarray(np.ceil(np.log1p(-chance) / math.log1p(-p)).clip(min=1)))

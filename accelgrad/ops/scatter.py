@@ -1,4 +1,5 @@
-"""Placing values by index: scatter, scatter_reduce, index_copy, index_fill, index_put, put, and writing through a view.
+"""Placing values by index: scatter, scatter_reduce, index_copy, index_fill, index_put, put, and writing
+through a view.
 
 Every operation here gives a changed copy; its in-place form (``scatter_`` ...) changes the tensor.
 """
@@ -10,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.ops.dims import element, wrap_dim
 from accelgrad.ops.diagonal import Diagonal
+from accelgrad.ops.dims import element, wrap_dim
 from accelgrad.ops.fill import boolean, no_broadcast
 from accelgrad.ops.gather import along, check_source, elements, gathered, grid, same_type, slices
-from accelgrad.ops.index import IndexPut, Select, Slice, parse
+from accelgrad.ops.index import IndexPut, Select, Slice, getitem, parse, setitem
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.shape import View
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
 __all__ = [
-    "diagonal_scatter", "index_copy", "index_fill", "index_put", "masked_scatter", "put", "scatter", "select_scatter",
-    "slice_scatter",
+    "diagonal_scatter", "index_copy", "index_fill", "index_put", "masked_scatter", "put", "scatter",
+    "select_scatter", "slice_scatter",
 ]  # fmt: skip
 
 Number = bool | int | float
@@ -52,7 +53,8 @@ class Scatter(Primitive):
 
 
 class ViewPut(Primitive):
-    """z = x with y written through a view of it;  dL/dx = dL/dz (0 under the view), dL/dy = that view of dL/dz."""
+    """z = x with y written through a view of it;  dL/dx = dL/dz (0 under the view), dL/dy = that view of
+    dL/dz."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, view: Any, options: dict[str, Any]) -> Any:
@@ -114,8 +116,9 @@ def scatter(
 ) -> Tensor:
     """``input`` with ``out[i, index[i, j]] = src[i, j]`` for ``dim=1``, and likewise for other dims.
 
-    ``src`` may be a number (also as ``value=``); ``reduce`` "add" or "multiply" combines instead of replacing.
-    Where an index comes twice, it is not said which value stays, and the gradient of both is that of the place.
+    ``src`` may be a number (also as ``value=``); ``reduce`` "add" or "multiply" combines instead of
+    replacing. Where an index comes twice, it is not said which value stays, and the gradient of both is that
+    of the place.
 
     >>> import accelgrad
     >>> accelgrad.scatter(accelgrad.zeros(3), 0, accelgrad.tensor([2, 0]), accelgrad.tensor([5.0, 6.0]))
@@ -140,7 +143,7 @@ def scatter(
     return Scatter.apply(input, src, dim=place, index=array)
 
 
-# ------------------------------------------------------------------------------------------------ by slices
+# -------------------------------------------------------------------------------------------------- by slices
 
 
 @op(
@@ -225,16 +228,16 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
                 "index_fill_ only supports a 0-dimensional value tensor, but got tensor with"
                 f" {value.array.ndim} dimension(s)."
             )
-        filled = value.to(input.dtype)  # type: ignore[attr-defined]
+        filled = value.to(input.dtype)
     else:
         filled = element(value, input.dtype)
     dim, array = slices("index_fill_", input, dim, index, IndexError, negative=True)
     if not input.array.ndim:
-        return OPS["full_like"].call(input, value) if not isinstance(filled, Tensor) else filled.clone()  # type: ignore[attr-defined]
+        return OPS["full_like"].call(input, value) if not isinstance(filled, Tensor) else filled.clone()
     return IndexPut.apply(input, filled, index=(slice(None),) * dim + (array,))
 
 
-# ------------------------------------------------------------------------------------------------ by flat or mixed indices
+# ----------------------------------------------------------------------------------- by flat or mixed indices
 
 
 @op(
@@ -274,13 +277,15 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
             raise TypeError(f"expected Tensor as element {place} in argument 0, but got {type(one).__name__}")
     if values.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {input.dtype} for the destination and"
+            f"Index put requires the source and destination dtypes match, got {input.dtype} for the"
+            " destination and"
             f" {values.dtype} for the source."
         )
     basic, arrays = parse(input, tuple(indices))
     if basic is not None or arrays is None:  # 0-d indices: they become a view
-        result = input.clone()  # type: ignore[attr-defined]
-        result[tuple(indices)] = result[tuple(indices)] + values if accumulate else values
+        result = input.clone()
+        where = tuple(indices)
+        setitem(result, where, OPS["add"].call(getitem(result, where), values) if accumulate else values)
         return result
     return IndexPut.apply(input, values, index=arrays, accumulate=accumulate)
 
@@ -330,7 +335,8 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 def flat_index(name: str, input: Tensor, index: Any) -> Any:
-    """The raw array of an index that counts all elements of ``input``, checked; negative ones count from the end."""
+    """The raw array of an index that counts all elements of ``input``, checked; negative ones count from the
+    end."""
     if isinstance(index, Tensor) and index.array.dtype != np.int64:
         raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
     array, size = along(name, input, index), input.array.size
@@ -338,7 +344,8 @@ def flat_index(name: str, input: Tensor, index: Any) -> Any:
         low, high = int(array.min()), int(array.max())
         if low < -size or high >= size:
             raise IndexError(
-                f"out of range: tried to access index {low if low < -size else high} on a tensor of {size} elements."
+                f"out of range: tried to access index {low if low < -size else high} on a tensor of {size}"
+                " elements."
             )
     return array
 
@@ -374,7 +381,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     if source.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and"
+            f" {source.dtype}"
         )
     try:
         shape = np.broadcast_shapes(input.array.shape, array.shape)
@@ -392,7 +400,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return IndexPut.apply(input, values, index=(array,))
 
 
-# ------------------------------------------------------------------------------------------------ through a view
+# --------------------------------------------------------------------------------------------- through a view
 
 
 def _fits(shape: tuple[int, ...], src: Tensor) -> None:
@@ -433,7 +441,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 
 
 def _as(src: Tensor, input: Tensor) -> Tensor:
-    return src if src.array.dtype is input.array.dtype else src.to(input.dtype)  # type: ignore[attr-defined]
+    return src if src.array.dtype is input.array.dtype else src.to(input.dtype)
 
 
 @op(

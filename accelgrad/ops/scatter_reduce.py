@@ -19,8 +19,8 @@ __all__ = ["scatter_reduce"]
 def combined(xp: Any, x: Any, dim: int, index: Any, y: Any, combine: Callable[..., Any]) -> Any:
     """A copy of ``x`` with ``combine(x[place], y)`` for every element of ``y`` at the place its index names.
 
-    Elements with one place are brought together by sorting; then neighbours are combined in pairs, pairs of pairs and
-    so on, which takes as many steps as the logarithm of the longest run and works on every device.
+    Elements with one place are brought together by sorting; then neighbours are combined in pairs, pairs of
+    pairs and so on, which takes as many steps as the logarithm of the longest run and works on every device.
     """
     z = x.copy()
     flat = z.reshape(-1)
@@ -57,7 +57,8 @@ def _places(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> Any:
 
 
 class ScatterExtremum(Primitive):
-    """z = the largest (or smallest) of x and the y sent there;  dL/dz is shared evenly among those that attain it."""
+    """z = the largest (or smallest) of x and the y sent there;  dL/dz is shared evenly among those that
+    attain it."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any, largest: bool) -> Any:
@@ -80,7 +81,8 @@ class ScatterExtremum(Primitive):
 
 
 class ScatterProduct(Primitive):
-    """z = the product of x and the y sent there;  dL/dx = dL/dz times the product of the others, likewise dL/dy."""
+    """z = the product of x and the y sent there;  dL/dx = dL/dz times the product of the others, likewise
+    dL/dy."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
@@ -165,10 +167,11 @@ _TIED = (arg(2, 3, distinct=True), 1, _INDEX, arg(2, 3, distinct=True))
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """``input`` with, at ``[i, index[i, j]]`` (for ``dim=1``), the reduction of all ``src[i, j]`` that are sent there.
+    """``input`` with, at ``[i, index[i, j]]`` (for ``dim=1``), the reduction of all ``src[i, j]`` that are
+    sent there.
 
-    ``reduce``: "sum", "prod", "mean", "amax" or "amin"; the element of ``input`` takes part if ``include_self``.  Where
-    several elements attain an extremum they share its gradient.
+    ``reduce``: "sum", "prod", "mean", "amax" or "amin"; the element of ``input`` takes part if
+    ``include_self``.  Where several elements attain an extremum they share its gradient.
 
     >>> import accelgrad
     >>> i = accelgrad.tensor([0, 0, 1])
@@ -192,7 +195,7 @@ def scatter_reduce(
         count = xp.maximum(count, xp.ones_like(count))
         if input.array.dtype.kind != "f":
             return wrap(total.array // count, xp)
-        return total / count  # type: ignore[operator]
+        return total / count
     if reduce == "prod":
         return ScatterProduct.apply(start, src, dim=dim, index=array)
     return ScatterExtremum.apply(start, src, dim=dim, index=array, largest=reduce == "amax")

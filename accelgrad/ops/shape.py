@@ -1,6 +1,7 @@
 """The shape of a tensor: view, reshape, permute, expand, squeeze, flatten and their kin.
 
-Most of these are views: the result shows the same memory, and a change through it reaches the tensor it was taken from.
+Most of these are views: the result shows the same memory, and a change through it reaches the tensor it was
+taken from.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from accelgrad.dtypes import dtype as DType
 from accelgrad.ops.dims import sizes, wrap_dim, wrap_dims
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.tensor import Size, Tensor, wrap
+from accelgrad.tensor import Tensor, wrap
 
 __all__ = [
-    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "expand", "expand_as", "flatten", "movedim", "permute",
-    "ravel", "reshape", "reshape_as", "squeeze", "t", "transpose", "unflatten", "unsqueeze", "view", "view_as",
+    "flatten", "movedim", "permute", "ravel", "reshape", "reshape_as", "squeeze", "t", "transpose",
+    "unflatten", "unsqueeze", "view", "view_as",
 ]  # fmt: skip
 
 
@@ -87,20 +88,6 @@ class T(Primitive):
         return ctx.xp.transpose(grad)
 
 
-class Expand(Primitive):
-    """y = x repeated along dimensions of extent 1, without copying;  dL/dx = the sum of dL/dy over the repetitions."""
-
-    view = True
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
-        return ctx.xp.broadcast_to(x, shape)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return grad  # summed to the shape of x by whoever asked
-
-
 class Squeeze(Primitive):
     """y = x without some dimensions of extent 1;  dL/dx = dL/dy with them."""
 
@@ -139,7 +126,8 @@ def _bad_shape(x: Any, shape: tuple[int, ...]) -> RuntimeError:
         return RuntimeError(f"invalid shape dimension {shape[place]} at index {place} of shape {list(shape)}")
     if not x.size and -1 in shape and 0 in shape:
         return RuntimeError(
-            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size -1 can"
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified"
+            " dimension size -1 can"
             " be any value and is ambiguous"
         )
     return RuntimeError(
@@ -154,7 +142,7 @@ def _shows(x: Any, y: Any) -> bool:
     return np.may_share_memory(x, y) if isinstance(x, np.ndarray) else x.data.mem is y.data.mem
 
 
-# ------------------------------------------------------------------------------------------------ other extents
+# ---------------------------------------------------------------------------------------------- other extents
 
 
 @op(
@@ -229,14 +217,17 @@ def view(input: Tensor, *shape: int | Sequence[int] | DType, dtype: DType | None
     result = View.apply(input, shape=_extents(shape))
     if not input.array.flags.c_contiguous and not _shows(input.array, result.array):
         raise RuntimeError(
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two"
-            f" contiguous subspaces): shape {tuple(input.shape)}, stride {input.stride()}. Use .reshape(...) instead."
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans"
+            " across two"
+            f" contiguous subspaces): shape {tuple(input.shape)}, stride {input.stride()}. Use"
+            " .reshape(...) instead."
         )
     return result
 
 
 def _view_as_type(input: Tensor, kind: DType) -> Tensor:
-    """The bytes of ``input`` as elements of another type; the last dimension grows or shrinks with their size."""
+    """The bytes of ``input`` as elements of another type; the last dimension grows or shrinks with their
+    size."""
     array, wanted = input.array, dtypes.as_numpy(kind)
     if wanted.itemsize != array.itemsize:
         if not array.ndim:
@@ -245,12 +236,14 @@ def _view_as_type(input: Tensor, kind: DType) -> Tensor:
             )
         if array.strides[-1] != array.itemsize and array.shape[-1] != 1:
             raise RuntimeError(
-                f"self.stride(-1) must be 1 to view {input.dtype} as {kind!r} (different element sizes), but got"
+                f"self.stride(-1) must be 1 to view {input.dtype} as {kind!r} (different element sizes),"
+                " but got"
                 f" {input.stride(-1)}"
             )
         if array.shape[-1] * array.itemsize % wanted.itemsize:
             raise RuntimeError(
-                f"self.size(-1) must be divisible by {wanted.itemsize // array.itemsize} to view {input.dtype} as {kind!r}"
+                f"self.size(-1) must be divisible by {wanted.itemsize // array.itemsize} to view"
+                f" {input.dtype} as {kind!r}"
                 f" (different element sizes), but got {array.shape[-1]}"
             )
     result = wrap(array.view(wanted), input.xp)
@@ -357,7 +350,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
         parts[parts.index(-1)] = shape[dim] // known
     if math.prod(parts) != shape[dim]:
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({shape[dim]}) in the"
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim}"
+            f" ({shape[dim]}) in the"
             " input tensor"
         )
     return View.apply(input, shape=(*shape[:dim], *parts, *shape[dim + 1 :]))
@@ -409,7 +403,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return Unsqueeze.apply(input, dim=wrap_dim(dim, input.array.ndim + 1))
 
 
-# ------------------------------------------------------------------------------------------------ another order
+# ---------------------------------------------------------------------------------------------- another order
 
 
 @op(
@@ -433,7 +427,8 @@ def permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
     order, ndim = sizes(dims), input.array.ndim
     if len(order) != ndim:
         raise RuntimeError(
-            "permute(): number of dimensions in the tensor input does not match the length of the desired ordering of"
+            "permute(): number of dimensions in the tensor input does not match the length of the desired"
+            " ordering of"
             f" dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(order)}"
         )
     order = tuple([wrap_dim(dim, ndim) for dim in order])
@@ -481,7 +476,8 @@ def t(input: Tensor) -> Tensor:
     """
     if input.array.ndim > 2:
         raise RuntimeError(
-            f"t() expects a tensor with <= 2 dimensions, but self is {input.array.ndim}D; use .mT or .transpose(...)"
+            f"t() expects a tensor with <= 2 dimensions, but self is {input.array.ndim}D; use .mT or"
+            " .transpose(...)"
         )
     return T.apply(input)
 
@@ -495,8 +491,8 @@ def _mT(self: Tensor) -> Tensor:
     return Transpose.apply(self, dim0=-2, dim1=-1)
 
 
-Tensor.T = property(T.apply, doc="All dimensions in reverse order.")  # type: ignore[attr-defined]
-Tensor.mT = property(_mT)  # type: ignore[attr-defined]
+for _name, _property in {"T": property(T.apply, doc="All dimensions reversed."), "mT": property(_mT)}.items():
+    setattr(Tensor, _name, _property)
 
 
 @op(
@@ -525,140 +521,3 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     for place, dim in sorted(zip(places, moved, strict=True)):
         order.insert(place, dim)
     return Permute.apply(input, dims=tuple(order))
-
-
-# ------------------------------------------------------------------------------------------------ broadcasting
-
-
-@op(
-    primitive=Expand,
-    samples=[
-        sample(arg(2, 1), (2, 3)),
-        sample(arg(3), (2, -1)),
-        sample(arg(3), 2, 3),
-        sample(arg(), (2,)),
-        sample(arg(1, 3), (0, 3)),
-    ],
-    errors=[
-        (
-            sample(arg(2, 3), (4, 3)),
-            RuntimeError,
-            r"The expanded size of the tensor \(4\) must match the existing size",
-        ),
-        (sample(arg(2, 3), (3,)), RuntimeError, "must be greater or equal to the number of dimensions"),
-        (sample(arg(2, 3), (-1, 2, 3)), RuntimeError, "isn't allowed in a leading, non-existing dimension 0"),
-    ],
-    out=False,
-    torch="Tensor.expand",
-)
-def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False) -> Tensor:
-    """Dimensions of extent 1 shown larger, and new ones in front, without using memory; -1 keeps an extent.
-
-    The result is read-only: several of its elements share one place in memory; ``clone()`` it to change it.
-
-    >>> import accelgrad
-    >>> accelgrad.tensor([[1], [2]]).expand(2, 3)
-    tensor([[1, 1, 1],
-            [2, 2, 2]])
-    """
-    wanted, shape = sizes(size), input.array.shape
-    extra = len(wanted) - len(shape)
-    if extra < 0:
-        raise RuntimeError(
-            f"expand(accelgrad.{input.dtype.title}{{{list(shape)}}}, size={list(wanted)}): the number of sizes provided"
-            f" ({len(wanted)}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
-        )
-    if -1 in wanted:
-        if -1 in wanted[:extra]:
-            raise RuntimeError(
-                "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension"
-                f" {wanted.index(-1)}"
-            )
-        wanted = tuple([shape[i - extra] if extent == -1 else extent for i, extent in enumerate(wanted)])
-    for place, extent in enumerate(shape):
-        if extent not in (1, wanted[extra + place]):
-            raise RuntimeError(
-                f"The expanded size of the tensor ({wanted[extra + place]}) must match the existing size ({extent}) at"
-                f" non-singleton dimension {extra + place}.  Target sizes: {list(wanted)}.  Tensor sizes: {list(shape)}"
-            )
-    return Expand.apply(input, shape=wanted)
-
-
-@op(
-    primitive=Expand,
-    reference=np.broadcast_to,
-    samples=[sample(arg(2, 1), (2, 3)), sample(arg(3), (2, 3)), sample(arg(), (2,))],
-    errors=[(sample(arg(2, 3), (4, 3)), RuntimeError, r"The expanded size of the tensor \(4\)")],
-    out=False,
-)
-def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """``input`` expanded to ``shape``; see :func:`expand`.
-
-    >>> import accelgrad
-    >>> accelgrad.broadcast_to(accelgrad.tensor([1, 2]), (2, 2))
-    tensor([[1, 2],
-            [1, 2]])
-    """
-    return expand(input, *shape)
-
-
-@op(
-    primitive=Expand,
-    samples=[sample(arg(2, 1), arg(2, 3, requires_grad=False))],
-    out=False,
-    torch="Tensor.expand_as",
-)
-def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    """``input`` expanded to the shape of ``other``.
-
-    >>> import accelgrad
-    >>> accelgrad.zeros(3).expand_as(accelgrad.zeros(2, 3)).shape
-    accelgrad.Size([2, 3])
-    """
-    return expand(input, *other.array.shape)
-
-
-@op(method=False, out=False, differentiable=False)
-def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
-    """The shape in which tensors of these shapes meet; RuntimeError where they do not.
-
-    >>> import accelgrad
-    >>> accelgrad.broadcast_shapes((2, 1), (3,))
-    accelgrad.Size([2, 3])
-    """
-    given = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
-    result = [1] * max([len(shape) for shape in given], default=0)
-    for shape in given:
-        for place in range(-1, -1 - len(shape), -1):
-            if shape[place] < 0:
-                raise RuntimeError(
-                    f"Trying to create tensor with negative dimension ({shape[place]}): {shape}"
-                )
-            if result[place] == 1:
-                result[place] = shape[place]
-            elif shape[place] not in (1, result[place]):
-                raise RuntimeError(
-                    f"Shape mismatch: objects cannot be broadcast to a single shape: {', '.join(map(str, given))} differ in"
-                    f" dimension {place} ({shape[place]} against {result[place]})"
-                )
-    return Size(result)
-
-
-@op(
-    samples=[sample(arg(2, 1), arg(3)), sample(arg(), arg(2)), sample(arg(2, 3))],
-    errors=[(sample(arg(2), arg(3)), RuntimeError, "cannot be broadcast to a single shape")],
-    method=False,
-    out=False,
-)
-def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """All tensors expanded to the shape in which they meet.
-
-    >>> import accelgrad
-    >>> a, b = accelgrad.broadcast_tensors(accelgrad.zeros(2, 1), accelgrad.zeros(3))
-    >>> a.shape, b.shape
-    (accelgrad.Size([2, 3]), accelgrad.Size([2, 3]))
-    """
-    if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
-        tensors = tuple(tensors[0])
-    shape = broadcast_shapes(*[one.array.shape for one in tensors])
-    return tuple([expand(one, *shape) for one in tensors])

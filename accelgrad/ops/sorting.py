@@ -24,7 +24,8 @@ class Sort(Gather):
 
 
 class Topk(Gather):
-    """y = the largest or smallest elements of x along a dimension;  dL/dx = zeros with dL/dy where they came from."""
+    """y = the largest or smallest elements of x along a dimension;  dL/dx = zeros with dL/dy where they came
+    from."""
 
 
 class Kthvalue(Gather):
@@ -128,7 +129,8 @@ def msort(input: Tensor) -> Tensor:
     ],
 )
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """The ``k`` largest elements along ``dim`` (the smallest, if not ``largest``), in order, and where they were.
+    """The ``k`` largest elements along ``dim`` (the smallest, if not ``largest``), in order, and where they
+    were.
 
     >>> import accelgrad
     >>> accelgrad.topk(accelgrad.tensor([1, 5, 3]), 2).values

@@ -1,7 +1,8 @@
-"""Tensors of the type and on the device of another (``x.new_zeros``), of a named type (``FloatTensor``), and questions.
+"""Tensors of the type and on the device of another (``x.new_zeros``), of a named type (``FloatTensor``), and
+questions.
 
-``FloatTensor([1, 2])``, ``LongTensor(2, 3)`` and their kin make ordinary tensors; ``isinstance(x, FloatTensor)`` asks for
-the type of ``x``.
+``FloatTensor([1, 2])``, ``LongTensor(2, 3)`` and their kin make ordinary tensors; ``isinstance(x,
+FloatTensor)`` asks for the type of ``x``.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from accelgrad import backend, dtypes
 from accelgrad.dtypes import dtype as DType
 from accelgrad.ops.create import Number, empty, full, made, ones, tensor, zeros
 from accelgrad.ops.dims import sizes
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import result_dtype
 from accelgrad.tensor import Size, Tensor, as_array, wrap
 
 __all__ = ["TYPED", "is_floating_point", "is_tensor", "numel", "result_type", "vander"]
 
 
-# ------------------------------------------------------------------------------------------------ like another tensor
+# ---------------------------------------------------------------------------------------- like another tensor
 
 
 @op(out=False, differentiable=False, torch="Tensor.new_tensor")
@@ -130,10 +131,10 @@ def _new(self: Tensor, *data: Any) -> Tensor:
     return _construct(self.dtype, self.xp, data)
 
 
-Tensor.new = _new  # type: ignore[attr-defined]
+setattr(Tensor, "new", _new)  # noqa: B010  (an assignment would need the stub to know it)
 
 
-# ------------------------------------------------------------------------------------------------ of a named type
+# -------------------------------------------------------------------------------------------- of a named type
 
 
 def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
@@ -152,7 +153,8 @@ def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
 
 
 class _Typed(type):
-    """The type of FloatTensor and its kin: ``isinstance`` asks for dtype and device, a call makes a plain Tensor."""
+    """The type of FloatTensor and its kin: ``isinstance`` asks for dtype and device, a call makes a plain
+    Tensor."""
 
     dtype: DType
     on_card: bool
@@ -179,13 +181,14 @@ def _typed(kind: DType, on_card: bool) -> _Typed:
 
 
 TYPED: dict[str, _Typed] = {kind.title: _typed(kind, False) for kind in dtypes.ALL}
-"""FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor, BoolTensor."""
+"""FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor,
+BoolTensor."""
 
 TYPED_CUDA: dict[str, _Typed] = {kind.title: _typed(kind, True) for kind in dtypes.ALL}
 """The same names for tensors on a card."""
 
 
-# ------------------------------------------------------------------------------------------------ questions
+# -------------------------------------------------------------------------------------------------- questions
 
 
 @op(method=False, out=False, differentiable=False)
@@ -258,7 +261,8 @@ def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> DType:
     out=False,
 )
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns; from 0 on where ``increasing``.
+    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns; from 0 on where
+    ``increasing``.
 
     >>> import accelgrad
     >>> accelgrad.vander(accelgrad.tensor([2, 3]), 3)
@@ -270,4 +274,4 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     columns = x.array.shape[0] if N is None else N
     powers = np.arange(columns) if increasing else np.arange(columns)[::-1]
     exponents = made(x.xp.from_host(powers.astype(np.int64)), x.xp, False)
-    return x.unsqueeze(1) ** exponents  # type: ignore[attr-defined]
+    return OPS["pow"].call(x.unsqueeze(1), exponents)

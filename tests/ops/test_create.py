@@ -10,15 +10,41 @@ import pytest
 import accelgrad
 
 CALLS = [
-    ("zeros", (2, 3), {}), ("zeros", ((2, 3),), {}), ("zeros", ((),), {}), ("ones", (0, 2), {"dtype": "int32"}),
-    ("full", ((2,), 3), {}), ("full", ((2,), 3.5), {}), ("full", ((), True), {}), ("full", ((2,), 1), {"dtype": "float16"}),
-    ("arange", (5,), {}), ("arange", (1, 6, 2), {}), ("arange", (5.0,), {}), ("arange", (0, 1, 0.1), {}), ("arange", (5, 0, -2), {}),
-    ("arange", (3,), {"dtype": "float64"}), ("arange", (0.5, 3.5), {"dtype": "int64"}), ("arange", (3, 3), {}), ("arange", (1, 2, 0.3), {"dtype": "float64"}),
-    ("arange", (-3, 3), {"dtype": "uint8"}), ("linspace", (0, 1, 5), {}), ("linspace", (3, -3, 4), {"dtype": "float64"}), ("linspace", (0, 10, 4), {"dtype": "int64"}),
-    ("linspace", (1, 2, 1), {}), ("linspace", (1, 2, 0), {}), ("logspace", (0, 2, 5), {}), ("logspace", (0, 3, 4, 2), {}),
-    ("eye", (3,), {}), ("eye", (2, 4), {"dtype": "bool"}), ("range", (1, 2, 0.25), {}), ("scalar_tensor", (2,), {}),
-    ("tensor", ([[1, 2], [3, 4]],), {}), ("tensor", ([1.5, 2],), {}), ("tensor", ([True],), {}), ("tensor", ([],), {}), ("tensor", (3,), {"dtype": "float64"}),
-]  # fmt: skip
+    ("zeros", (2, 3), {}),
+    ("zeros", ((2, 3),), {}),
+    ("zeros", ((),), {}),
+    ("ones", (0, 2), {"dtype": "int32"}),
+    ("full", ((2,), 3), {}),
+    ("full", ((2,), 3.5), {}),
+    ("full", ((), True), {}),
+    ("full", ((2,), 1), {"dtype": "float16"}),
+    ("arange", (5,), {}),
+    ("arange", (1, 6, 2), {}),
+    ("arange", (5.0,), {}),
+    ("arange", (0, 1, 0.1), {}),
+    ("arange", (5, 0, -2), {}),
+    ("arange", (3,), {"dtype": "float64"}),
+    ("arange", (0.5, 3.5), {"dtype": "int64"}),
+    ("arange", (3, 3), {}),
+    ("arange", (1, 2, 0.3), {"dtype": "float64"}),
+    ("arange", (-3, 3), {"dtype": "uint8"}),
+    ("linspace", (0, 1, 5), {}),
+    ("linspace", (3, -3, 4), {"dtype": "float64"}),
+    ("linspace", (0, 10, 4), {"dtype": "int64"}),
+    ("linspace", (1, 2, 1), {}),
+    ("linspace", (1, 2, 0), {}),
+    ("logspace", (0, 2, 5), {}),
+    ("logspace", (0, 3, 4, 2), {}),
+    ("eye", (3,), {}),
+    ("eye", (2, 4), {"dtype": "bool"}),
+    ("range", (1, 2, 0.25), {}),
+    ("scalar_tensor", (2,), {}),
+    ("tensor", ([[1, 2], [3, 4]],), {}),
+    ("tensor", ([1.5, 2],), {}),
+    ("tensor", ([True],), {}),
+    ("tensor", ([],), {}),
+    ("tensor", (3,), {"dtype": "float64"}),
+]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -114,10 +140,15 @@ def test_typed_constructors_make_tensors_of_their_type(kind: Any) -> None:
 
 def test_everything_accepts_requires_grad() -> None:
     for made in (
-        accelgrad.zeros(2, requires_grad=True), accelgrad.ones(2, requires_grad=True), accelgrad.full((2,), 1.0, requires_grad=True),
-        accelgrad.arange(2.0, requires_grad=True), accelgrad.eye(2, requires_grad=True), accelgrad.empty(2, requires_grad=True),
-        accelgrad.linspace(0, 1, 3, requires_grad=True), accelgrad.tensor([1.0], requires_grad=True),
-    ):  # fmt: skip
+        accelgrad.zeros(2, requires_grad=True),
+        accelgrad.ones(2, requires_grad=True),
+        accelgrad.full((2,), 1.0, requires_grad=True),
+        accelgrad.arange(2.0, requires_grad=True),
+        accelgrad.eye(2, requires_grad=True),
+        accelgrad.empty(2, requires_grad=True),
+        accelgrad.linspace(0, 1, 3, requires_grad=True),
+        accelgrad.tensor([1.0], requires_grad=True),
+    ):
         assert made.requires_grad and made.is_leaf
     with pytest.raises(RuntimeError, match="only Tensors of floating point"):
         accelgrad.zeros(2, dtype=accelgrad.int64, requires_grad=True)

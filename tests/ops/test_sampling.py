@@ -67,7 +67,7 @@ def test_manual_seed_seeds_the_default_generator(name: str) -> None:
         (lambda: accelgrad.empty(20000).log_normal_(0, 0.5).log(), 0.0, 0.5),
         (lambda: accelgrad.randint(0, 10, (20000,)).double(), 4.5, 8.25**0.5),
     ],
-)  # fmt: skip
+)
 def test_mean_and_deviation_are_those_of_the_distribution(draw: Any, mean: float, deviation: float) -> None:
     accelgrad.manual_seed(0)
     values = draw().numpy().astype(np.float64)
@@ -78,7 +78,7 @@ def test_mean_and_deviation_are_those_of_the_distribution(draw: Any, mean: float
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
 def test_rand_stays_below_one_and_keeps_its_type(kind: str) -> None:
     x = accelgrad.rand(5000, dtype=getattr(accelgrad, kind))
-    assert x.array.dtype == kind and 0 <= x.array.min() and x.array.max() < 1
+    assert x.array.dtype == kind and x.array.min() >= 0 and x.array.max() < 1
 
 
 def test_randint_covers_its_range_and_no_more() -> None:
@@ -136,23 +136,35 @@ def test_the_random_tensors_may_need_gradients() -> None:
     [
         (lambda: accelgrad.rand(2, dtype=accelgrad.int64), NotImplementedError, "not implemented for 'Long'"),
         (lambda: accelgrad.rand(-1), RuntimeError, "negative dimension"),
-        (lambda: accelgrad.rand(2, generator=3), TypeError, "argument 'generator' must be Generator, not int"),
+        (
+            lambda: accelgrad.rand(2, generator=3),
+            TypeError,
+            "argument 'generator' must be Generator, not int",
+        ),
         (lambda: accelgrad.randint(5, 5, (2,)), RuntimeError, "random_ expects 'from' to be less than 'to'"),
         (lambda: accelgrad.randperm(-1), RuntimeError, "n must be non-negative"),
         (lambda: accelgrad.zeros(2).uniform_(2, 1), RuntimeError, "uniform_ expects to return a"),
         (lambda: accelgrad.zeros(2).normal_(0, -1), RuntimeError, "normal expects std >= 0.0"),
-        (lambda: accelgrad.normal(0.0, accelgrad.tensor([-1.0])), RuntimeError, "normal expects all elements of std >= 0.0"),
+        (
+            lambda: accelgrad.normal(0.0, accelgrad.tensor([-1.0])),
+            RuntimeError,
+            "normal expects all elements of std >= 0.0",
+        ),
         (lambda: accelgrad.normal(0.0, 1.0), TypeError, "needs a size"),
         (lambda: accelgrad.zeros(2).bernoulli_(2.0), RuntimeError, r"bernoulli_ expects p to be in \[0, 1\]"),
         (lambda: accelgrad.bernoulli(accelgrad.tensor([1.5])), RuntimeError, "p_in"),
         (lambda: accelgrad.zeros(2).exponential_(0), RuntimeError, "exponential_ expects lambda > 0.0"),
-        (lambda: accelgrad.zeros(2).random_(3, 3), RuntimeError, "random_ expects 'from' to be less than 'to'"),
+        (
+            lambda: accelgrad.zeros(2).random_(3, 3),
+            RuntimeError,
+            "random_ expects 'from' to be less than 'to'",
+        ),
         (lambda: accelgrad.zeros(2).log_normal_(0, 0), RuntimeError, "log_normal_ expects std > 0.0"),
         (lambda: accelgrad.zeros(2).cauchy_(0, 0), RuntimeError, "cauchy_ expects sigma > 0.0"),
         (lambda: accelgrad.zeros(2).geometric_(0), RuntimeError, r"geometric_ expects p to be in \(0, 1\)"),
         (lambda: accelgrad.poisson(accelgrad.tensor([-1.0])), RuntimeError, "invalid Poisson rate"),
     ],
-)  # fmt: skip
+)
 def test_wrong_parameters_are_refused(draw: Any, exception: type[Exception], message: str) -> None:
     with pytest.raises(exception, match=message):
         draw()
