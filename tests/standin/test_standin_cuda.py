@@ -130,7 +130,7 @@ def test_an_operation_runs_on_the_card_of_its_tensors() -> None:
     y.grad = None
     (x * x).sum().backward()
     assert x.grad.tolist() == [[4.0] * 3] * 2
-    with pytest.raises(RuntimeError, match="cuda:0 and cuda:1|cuda:1 and cuda:0"):
+    with pytest.raises(RuntimeError, match=r"cuda:0 and cuda:1|cuda:1 and cuda:0"):
         x + accelgrad.ones(2, 3, device="gpu:0")
     with cuda.device(1):
         assert cuda.current_device() == 1 and accelgrad.ones(1, device="gpu").device.index == 1

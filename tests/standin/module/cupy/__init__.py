@@ -121,7 +121,7 @@ def _function(name: str, target: Any, keywords: list[str]) -> Any:
             return out
         if host and isinstance(args[0], np.ndarray) and result is args[0]:
             result = result.copy()
-        if name == "broadcast_to":
+        if name in ("broadcast_to", "diagonal"):  # views that may be written, on the card
             result = np.lib.stride_tricks.as_strided(result, result.shape, result.strides)
         return give(result, tuple(one for one in args if isinstance(one, ndarray)))
 
@@ -178,7 +178,12 @@ linalg = _Linalg("cupy.linalg")
 random = _Random("cupy.random")
 
 
+_known: dict[str, Any] = {}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _known:
+        return _known[name]
     kind = _FUNCTIONS.get(name)
     if kind is None or name.startswith("_"):
         raise AttributeError(f"module 'cupy' has no attribute '{name}'")
@@ -189,5 +194,7 @@ def __getattr__(name: str) -> Any:
         value = _Ufunc(target) if isinstance(target, np.ufunc) else _function(name, target, ["**"])
     else:
         value = _function(name, target, kind)
-    globals()[name] = value
+    _known[name] = (
+        value  # not among the globals: CuPy has names like "any" that the code above needs as Python's
+    )
     return value
