@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["confusion_matrix", "image_grid", "training_curves"]
+__all__ = ["attention_maps", "confusion_matrix", "image_grid", "training_curves"]
 
 BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
 
@@ -123,6 +123,55 @@ def image_grid(images: Any, titles: Sequence[str] | None = None, columns: int = 
         axis.imshow(pictures[place], cmap="gray_r" if pictures[place].ndim == 2 else None)
         if titles:
             axis.set_title(titles[place], fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def attention_maps(
+    weights: Any,
+    queries: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None,
+    columns: int = 4,
+    title: str = "",
+) -> Any:
+    """Which key each query looks at: ``weights`` is (queries, keys) or (heads, queries, keys), rows summing
+    to 1.
+
+    Rows are queries, columns keys; tokens are written where there are at most 24 of them.
+
+    >>> attention_maps(np.full((2, 3, 3), 1 / 3), list("abc"), list("abc")).axes[0].get_title()
+    'head 0'
+    """
+    maps = _array(weights)
+    if maps.ndim == 2:
+        maps = maps[None]
+    if maps.ndim != 3:
+        raise ValueError(
+            f"attention_maps expects (heads, queries, keys) or (queries, keys), got {maps.shape}"
+        )
+    for name, tokens, extent in (("queries", queries, maps.shape[1]), ("keys", keys, maps.shape[2])):
+        if tokens is not None and len(tokens) != extent:
+            raise ValueError(f"attention_maps got {len(tokens)} {name} for weights of shape {maps.shape}")
+    heads = len(maps)
+    columns = max(1, min(columns, heads))
+    rows = -(-heads // columns)
+    side = min(4.6, max(2.2, 0.21 * max(maps.shape[1:]) + 1.0))
+    figure, axes = new_figure(side * columns + 0.6, side * rows + (0.4 if title else 0.1), rows, columns)
+    for place, axis in enumerate(axes.flat):
+        if place >= heads:
+            axis.remove()
+            continue
+        image = axis.imshow(maps[place], cmap="Blues", vmin=0, vmax=float(maps.max()) or 1.0)
+        if heads > 1:
+            axis.set_title(f"head {place}", fontsize=9)
+        if keys is not None and len(keys) <= 24:
+            axis.set_xticks(range(len(keys)), keys, rotation=90, fontsize=8)
+        if queries is not None and len(queries) <= 24:
+            axis.set_yticks(range(len(queries)), queries, fontsize=8)
+        axis.set_xlabel("key", fontsize=9)
+        axis.set_ylabel("query", fontsize=9)
+    figure.colorbar(image, ax=axes.ravel().tolist()[:heads], shrink=0.8, label="attention weight")
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
