@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cupy import cuda
-from cupy.array import API, check, give, ndarray, plain, run_ufunc, wrap
+from cupy._array import API, check, give, ndarray, plain, run_ufunc, wrap
 
 ndarray.__module__ = "cupy"
 __version__ = f"{API['version']}"
