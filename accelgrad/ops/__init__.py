@@ -3,13 +3,13 @@
 import importlib
 
 FAMILIES = (
-    "convert", "create", "arithmetic", "power", "elementwise", "trigonometry", "rounding", "bitwise", "pairs",
-    "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction", "einsum",
-    "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join", "gather", "fill",
-    "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick", "count", "sorting",
-    "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss", "conv", "pool",
-    "avg_pool", "norm", "embedding", "dropout", "attention", "recurrent", "sequence", "sampling", "redraw",
-    "typed", "reading",
+    "convert", "create", "arithmetic", "power", "elementwise", "trigonometry", "rounding", "bitwise",
+    "pairs", "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction",
+    "einsum", "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join",
+    "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
+    "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss",
+    "divergence", "distance", "margin_loss", "conv", "pool", "avg_pool", "norm", "embedding", "dropout",
+    "attention", "recurrent", "sequence", "sampling", "redraw", "typed", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -55,13 +55,16 @@ def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A") -> No
         raise RuntimeError(f"linalg.{name}: {low}{title(A.array)}; convert with .float()")
 
 
-def regular(size: int, *, batch: tuple[int, ...] = (), symmetric: bool = False) -> Any:
+def regular(
+    size: int, *, batch: tuple[int, ...] = (), symmetric: bool = False, lower: bool = False, grad: bool = True
+) -> Any:
     """A sample: well-conditioned matrices with fixed values."""
     rng = np.random.default_rng(size + len(batch))
     A = rng.uniform(-1, 1, (*batch, size, size)) + 2.5 * np.eye(size)
     if symmetric:
         A = A @ np.swapaxes(A, -1, -2)
-    return arg(*A.shape, values=A.tolist(), requires_grad=not symmetric)
+    A = np.tril(A) if lower else A
+    return arg(*A.shape, values=A.tolist(), requires_grad=grad and not symmetric and not lower)
 
 
 class Inverse(Primitive):
@@ -488,7 +491,7 @@ def solve_triangular(
     reference=lambda B, L, upper=False: np.linalg.solve(
         (np.triu(L).T @ np.triu(L)) if upper else (np.tril(L) @ np.tril(L).T), B
     ),
-    samples=[sample(arg(3, 2), regular(3)), sample(arg(3, 1), regular(3), True)],
+    samples=[sample(arg(3, 2), regular(3, lower=True)), sample(arg(3, 1), regular(3, lower=True))],
     errors=[(sample(arg(2, 1), arg(2, 3)), *NOT_SQUARE[1:])],
 )
 def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:

@@ -49,7 +49,7 @@ class Arg:
             return np.array(self.values, dtype=kind)
         size = int(np.prod(self.shape, dtype=int))
         if kind == "bool":
-            return rng.random(self.shape) < 0.5
+            return np.asarray(rng.random(self.shape) < 0.5)
         if self.dtype != "float":
             if self.distinct:
                 return rng.permutation(size).reshape(self.shape).astype(kind)

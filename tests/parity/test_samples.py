@@ -88,9 +88,10 @@ def agree(ours: Any, others: Any, dtype: str, what: str) -> None:
             continue
         assert str(mine.dtype).removeprefix("accelgrad.") == str(other.dtype).removeprefix("torch."), what
         assert tuple(mine.shape) == tuple(other.shape), what
+        tolerance = TOLERANCE.get(mine.dtype.name, TOLERANCE[dtype])  # integers become float32
         np.testing.assert_allclose(
             mine.detach().numpy(), other.detach().resolve_neg().numpy(force=True),
-            rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], equal_nan=True, err_msg=what,
+            rtol=tolerance, atol=tolerance, equal_nan=True, err_msg=what,
         )  # fmt: skip
 
 
