@@ -158,7 +158,7 @@ def _is_bool(value: Any) -> bool:
 
 def _no_bools(name: str, x: Any, y: Any) -> None:
     if all(_is_bool(one) for one in (x, y)):
-        raise RuntimeError(f"\"{name}\" not implemented for 'Bool'; convert with .int() first")
+        raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'; convert with .int() first")
 
 
 class FloorDivide(Pairwise):
@@ -330,7 +330,8 @@ def sub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
 
 
 @op(primitive=Sub, reference=lambda x, y, alpha=1: y - alpha * x, out=False, method=False,
-    samples=[sample(arg(2, 3), arg(3)), sample(arg(2, 3), 1.5), sample(arg(2), arg(3, 2), alpha=2)])  # fmt: skip
+    samples=[sample(arg(2, 3), arg(3)), sample(arg(2, 3), 1.5), sample(arg(2), arg(3, 2), alpha=2)],
+)  # fmt: skip
 def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """``other - alpha * input``: subtraction with its operands exchanged.
 
@@ -595,4 +596,3 @@ def hang_operators(**primitives: type[Primitive]) -> None:
 
 
 hang_operators(add=Add, sub=Sub, mul=Mul, truediv=Div, floordiv=FloorDivide, mod=Remainder)
-setattr(Tensor, "__pos__", lambda self: self)  # noqa: B010  (mypy does not know the class yet)

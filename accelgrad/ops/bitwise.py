@@ -20,14 +20,14 @@ BITS = [
     sample(arg(0, dtype="int64"), arg(dtype="int64", low=0)),
 ]
 BOOLS = [sample(arg(2, 3, dtype="bool"), arg(3, dtype="bool")), sample(arg(3, dtype="bool"), True)]
-FLOATS = (sample(arg(2), arg(2)), RuntimeError, "not implemented for 'Float'")
+FLOATS = (sample(arg(2), arg(2)), NotImplementedError, "not implemented for 'Float'")
 
 
 def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
-    """RuntimeError for floats (and bools, where they are not taken)."""
+    """NotImplementedError for floats (and bools, where they are not taken)."""
     for one in arrays:
         if hasattr(one, "dtype") and (one.dtype.kind == "f" or (one.dtype.kind == "b" and not bools)):
-            raise RuntimeError(
+            raise NotImplementedError(
                 f"\"{name}_cpu\" not implemented for '{title(one)}': it works on the bits of integers;"
                 f" convert with .long()"
             )
@@ -170,7 +170,7 @@ def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
         sample(arg(3, dtype="bool")),
         sample(arg(3, dtype="uint8", low=0)),
     ],
-    errors=[(sample(arg(2)), RuntimeError, "not implemented for 'Float'")],
+    errors=[(sample(arg(2)), NotImplementedError, "not implemented for 'Float'")],
     differentiable=False,
     inplace=True,
     dunder=("__invert__",),

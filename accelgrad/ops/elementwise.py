@@ -345,7 +345,7 @@ class Square(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
         ctx.save_for_backward(x)
-        return x * x
+        return x * x if x.dtype.kind != "b" else x.astype("int64")
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad import dtypes
+from accelgrad.ops import checks
 from accelgrad.ops.arithmetic import PAIRS, UNEQUAL, Add, Mul, Number, Pairwise, Sub
 from accelgrad.ops.elementwise import floating
 from accelgrad.ops.power import Pow
@@ -16,6 +17,18 @@ from accelgrad.ops.registry import arg, op, sample
 from accelgrad.tensor import Tensor
 
 TWO = PAIRS[:-1]
+WHOLE = (
+    sample(arg(2, dtype="int64"), arg(2, dtype="int64")),
+    NotImplementedError,
+    "not implemented for 'Long': it needs floating point numbers",
+)
+
+
+def floats(name: str, *arrays: Any) -> None:
+    """NotImplementedError for integers, of which NumPy would make whatever float it likes."""
+    for one in arrays:
+        if hasattr(one, "dtype"):
+            checks.floating(one, name)
 
 
 class Hypot(Pairwise):
@@ -23,6 +36,7 @@ class Hypot(Pairwise):
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
+        floats("hypot_cpu", x, y)
         z = ctx.xp.hypot(x, y)
         ctx.save_for_backward(x, y, z)
         return z
@@ -72,6 +86,7 @@ class Nextafter(Pairwise):
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
+        floats("nextafter_cpu", x, y)
         return ctx.xp.nextafter(x, y)
 
 
@@ -87,10 +102,9 @@ class Heaviside(Pairwise):
 class Logaddexp(Pairwise):
     """z = log(e^x + e^y),  dL/dx = dL/dz / (1 + e^(y - x)),  dL/dy = dL/dz / (1 + e^(x - y))"""
 
-    promotion = "float"
-
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
+        floats("logaddexp_cpu", x, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.logaddexp(x, y)
 
@@ -103,10 +117,9 @@ class Logaddexp(Pairwise):
 class Logaddexp2(Pairwise):
     """z = log2(2^x + 2^y),  dL/dx = dL/dz / (1 + 2^(y - x)),  dL/dy = dL/dz / (1 + 2^(x - y))"""
 
-    promotion = "float"
-
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
+        floats("logaddexp2_cpu", x, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.logaddexp2(x, y)
 
@@ -177,7 +190,7 @@ class Xlog1py(Pairwise):
         return grad_x, grad * x / (y + 1) if need_y else None
 
 
-@op(primitive=Hypot, reference=np.hypot, samples=TWO, errors=[UNEQUAL], inplace=True)
+@op(primitive=Hypot, reference=np.hypot, samples=TWO, errors=[UNEQUAL, WHOLE], inplace=True)
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input² + other²)``, without overflow.
 
@@ -263,7 +276,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return Heaviside.apply(input, values)
 
 
-@op(primitive=Logaddexp, reference=floating(np.logaddexp), samples=TWO)
+@op(primitive=Logaddexp, reference=np.logaddexp, samples=TWO, errors=[WHOLE])
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(e^input + e^other)``, without overflow.
 
@@ -274,7 +287,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     return Logaddexp.apply(input, other)
 
 
-@op(primitive=Logaddexp2, reference=floating(np.logaddexp2), samples=TWO)
+@op(primitive=Logaddexp2, reference=np.logaddexp2, samples=TWO, errors=[WHOLE])
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2^input + 2^other)``, without overflow.
 
@@ -337,7 +350,10 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     >>> accelgrad.ldexp(accelgrad.tensor([1.0, 3.0]), accelgrad.tensor([3, -1]))
     tensor([8.0000, 1.5000])
     """
-    return Mul.apply(input, Pow.apply(2.0, other))
+    power = Pow.apply(2.0, other)
+    if input.is_floating_point() and not other.is_floating_point():
+        power = power.to(input.dtype)
+    return Mul.apply(input, power)
 
 
 @op(

@@ -106,3 +106,24 @@ def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     tensor([2, 4, 8])
     """
     return Pow.apply(input, exponent)
+
+
+@op(
+    reference=np.positive,
+    samples=[sample(arg(2, 3)), sample(arg())],
+    errors=[
+        (sample(arg(2, dtype="bool")), RuntimeError, "The `\\+` operator, on a bool tensor is not supported")
+    ],
+    out=False,
+    dunder=("__pos__",),
+)
+def positive(input: Tensor) -> Tensor:
+    """``+input``: the tensor itself; RuntimeError for bools.
+
+    >>> import accelgrad
+    >>> +accelgrad.tensor([1.0, -2.0])
+    tensor([ 1., -2.])
+    """
+    if input.array.dtype.kind == "b":
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported; convert with .int() first")
+    return input

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad import dtypes
+from accelgrad.ops import checks
 from accelgrad.ops.arithmetic import Number, Pairwise
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
@@ -80,7 +81,7 @@ class Frac(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        return x - ctx.xp.trunc(x)
+        return checks.floating(x, "frac_cpu") - ctx.xp.trunc(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from accelgrad import dtypes
 from accelgrad.dtypes import dtype as Dtype
+from accelgrad.ops import checks
 from accelgrad.ops.dims import wrap_dim
 from accelgrad.ops.reduce import as_kind
 from accelgrad.ops.registry import OPS, arg, op, sample
@@ -141,6 +142,7 @@ class LogCumSumExp(Primitive):
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
         ctx.axis = axis
         xp = ctx.xp
+        checks.floating(x, "logcumsumexp_out_cpu")
         if x.ndim == 0 or x.shape[axis] == 0:
             y = xp.copy(x)
         else:
