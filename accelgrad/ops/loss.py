@@ -43,7 +43,7 @@ class CrossEntropy(Primitive):
         if reduction == "sum":
             return total
         count = xp.sum(share)
-        ctx.share = share / count
+        ctx.share = xp.where(valid, share / count, 0)  # no row counts: the loss is nan, its gradient 0
         return total / count
 
     @staticmethod
