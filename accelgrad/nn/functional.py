@@ -17,8 +17,9 @@ for _entry in _OPS.values():
             globals()[_name] = _entry.call
 
 _SHARED = (
-    "alpha_dropout", "celu", "dropout", "feature_alpha_dropout", "feature_dropout", "hardshrink",
-    "log_softmax", "prelu", "relu", "rrelu", "selu", "sigmoid", "softmax", "tanh", "threshold",
+    "alpha_dropout", "celu", "cosine_similarity", "dropout", "feature_alpha_dropout", "feature_dropout",
+    "hardshrink", "log_softmax", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "prelu",
+    "relu", "rrelu", "selu", "sigmoid", "softmax", "tanh", "threshold",
 )  # fmt: skip
 """Operations that PyTorch shows both here and at the top."""
 
