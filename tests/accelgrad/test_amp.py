@@ -1,0 +1,205 @@
+"""Mixed precision: which operation runs in which type, gradients in float32, and the scaled loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import accelgrad
+from accelgrad import amp, nn
+from accelgrad.amp import GradScaler, autocast
+
+KIND = {"cpu": "cpu", "gpu": "cuda"}
+
+
+def test_products_run_in_float16_and_sums_in_float32(device: str) -> None:
+    x, w = accelgrad.rand(3, 4, device=device), accelgrad.rand(4, 5, device=device)
+    with autocast(KIND[device]):
+        y = x @ w
+        assert y.dtype is accelgrad.float16
+        assert (y + 1).dtype is accelgrad.float16
+        assert y.sum().dtype is y.exp().dtype is y.softmax(1).dtype is accelgrad.float32
+        assert nn.functional.linear(x, w.T).dtype is accelgrad.float16
+        assert nn.functional.layer_norm(y, (5,)).dtype is accelgrad.float32
+        assert (x.double() @ w.double()).dtype is accelgrad.float64
+    assert (x @ w).dtype is accelgrad.float32
+
+
+def test_gradients_arrive_in_the_type_of_the_parameters(device: str) -> None:
+    x, w = accelgrad.rand(3, 4, device=device), accelgrad.rand(5, 4, device=device, requires_grad=True)
+    with autocast(KIND[device]):
+        loss = nn.functional.linear(x, w).square().mean()
+    loss.backward()
+    assert w.grad.dtype is accelgrad.float32
+    expected = 2 / 15 * (x.cpu().numpy() @ w.detach().cpu().numpy().T).T @ x.cpu().numpy()
+    np.testing.assert_allclose(w.grad.cpu().numpy(), expected, rtol=5e-3)
+
+
+def test_a_parameter_is_cast_once_in_a_block() -> None:
+    w = accelgrad.rand(4, 4, requires_grad=True)
+    with autocast("cpu"):
+        first, second = w @ w, w @ w
+        casting = accelgrad.graph.state.casting
+        assert len(casting.casts) == 1
+        with accelgrad.no_grad():
+            w.add_(1.0)
+        third = w @ w
+    assert first.dtype is accelgrad.float16
+    np.testing.assert_array_equal(first.detach().numpy(), second.detach().numpy())
+    assert float(third.sum()) > float(first.sum())
+    assert accelgrad.graph.state.casting is None
+
+
+def test_only_the_named_kind_of_device_is_affected() -> None:
+    x = accelgrad.ones(2, 2)
+    with autocast("cuda"):
+        assert (x @ x).dtype is accelgrad.float32
+        assert amp.is_autocast_enabled("cuda") and not amp.is_autocast_enabled("cpu")
+
+
+def test_blocks_nest_and_switch_off() -> None:
+    x = accelgrad.ones(2, 2)
+    with autocast("cpu"):
+        with autocast("cpu", enabled=False):
+            assert (x @ x).dtype is accelgrad.float32
+        assert (x @ x).dtype is accelgrad.float16
+
+
+def test_a_function_can_be_decorated() -> None:
+    @autocast("cpu")
+    def product(x: accelgrad.Tensor) -> accelgrad.Tensor:
+        return x @ x
+
+    assert product(accelgrad.ones(2, 2)).dtype is accelgrad.float16
+    assert amp.get_autocast_dtype("cpu") is accelgrad.float16 and amp.is_autocast_available("cpu")
+
+
+def test_an_error_inside_leaves_nothing_behind() -> None:
+    with pytest.raises(ZeroDivisionError), autocast("cpu"):
+        raise ZeroDivisionError
+    assert not amp.is_autocast_enabled("cpu")
+
+
+def test_bfloat16_is_refused_with_the_reason() -> None:
+    with pytest.raises(RuntimeError, match="neither NumPy nor CuPy has bfloat16"):
+        autocast("cpu", dtype="bfloat16")
+    with pytest.raises(ValueError, match="Expected `device_type` of type `str`"):
+        autocast(1)  # type: ignore[arg-type]
+
+
+def test_small_gradients_survive_through_the_scaled_loss(device: str) -> None:
+    x = accelgrad.full((1, 1), 2.0**-13, device=device)
+
+    def gradient(scaler: GradScaler) -> float:
+        w = accelgrad.full((1, 1), 1.0, device=device, requires_grad=True)
+        optimizer = accelgrad.optim.SGD([w], lr=1.0)
+        with autocast(KIND[device]):
+            loss = (nn.functional.linear(x, w) * 2.0**-13).sum()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        return w.grad.item()
+
+    assert gradient(GradScaler(enabled=False)) == 0.0
+    assert gradient(GradScaler(init_scale=2.0**10)) == 2.0**-26
+
+
+def make(scale: float = 4.0, **options: float) -> tuple[accelgrad.Tensor, accelgrad.optim.SGD, GradScaler]:
+    w = accelgrad.tensor([1.0, 2.0], requires_grad=True)
+    return w, accelgrad.optim.SGD([w], lr=0.5), GradScaler("cpu", init_scale=scale, **options)
+
+
+def test_infinite_gradients_skip_the_step_and_lower_the_scale() -> None:
+    w, optimizer, scaler = make()
+    scaler.scale((w * accelgrad.tensor([1.0, float("inf")])).sum()).backward()
+    assert scaler.step(optimizer) is None
+    scaler.update()
+    assert w.tolist() == [1.0, 2.0] and scaler.get_scale() == 2.0
+
+
+def test_good_steps_in_a_row_raise_the_scale() -> None:
+    w, optimizer, scaler = make(growth_interval=2)
+    for step in range(3):
+        optimizer.zero_grad()
+        scaler.scale(w.sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert w.tolist() == [1.0 - 0.5 * (step + 1), 2.0 - 0.5 * (step + 1)]
+    assert scaler.get_scale() == 8.0
+
+
+def test_gradients_can_be_clipped_between_unscale_and_step() -> None:
+    w, optimizer, scaler = make()
+    scaler.scale((w * 10).sum()).backward()
+    scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_([w], 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+    np.testing.assert_allclose(w.tolist(), [1 - 0.5 / 2**0.5, 2 - 0.5 / 2**0.5], rtol=1e-5)
+
+
+def test_calls_out_of_order_are_refused() -> None:
+    w, optimizer, scaler = make()
+    with pytest.raises(RuntimeError, match="No inf checks were recorded prior to update"):
+        scaler.update()
+    with pytest.raises(RuntimeError, match="No inf checks were recorded for this optimizer"):
+        scaler.step(optimizer)
+    scaler = GradScaler("cpu")
+    scaler.scale(w.sum()).backward()
+    scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match=r"unscale_\(\) has already been called"):
+        scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match=r"unscale_\(\) is being called after step"):
+        scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match=r"step\(\) has already been called"):
+        scaler.step(optimizer)
+
+
+def test_float16_parameters_are_refused_by_unscale() -> None:
+    w = accelgrad.ones(2, dtype=accelgrad.float16, requires_grad=True)
+    scaler = GradScaler("cpu", init_scale=2.0)
+    scaler.scale(w.sum()).backward()
+    with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
+        scaler.unscale_(accelgrad.optim.SGD([w], lr=0.1))
+
+
+def test_the_state_survives_a_checkpoint() -> None:
+    w, optimizer, scaler = make(scale=32.0, growth_interval=7)
+    scaler.scale(w.sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    other = GradScaler("cpu")
+    other.load_state_dict(scaler.state_dict())
+    assert other.state_dict() == scaler.state_dict() and other.get_growth_interval() == 7
+    with pytest.raises(RuntimeError, match="The source state dict is empty"):
+        other.load_state_dict({})
+
+
+def test_a_disabled_scaler_changes_nothing() -> None:
+    w, optimizer, _ = make()
+    scaler = GradScaler("cpu", enabled=False)
+    loss = w.sum()
+    assert scaler.scale(loss) is loss and scaler.get_scale() == 1.0 and scaler.state_dict() == {}
+    loss.backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert w.tolist() == [0.5, 1.5]
+
+
+def test_a_network_trains_in_mixed_precision(device: str) -> None:
+    accelgrad.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3)).to(device)
+    optimizer, scaler = accelgrad.optim.Adam(model.parameters(), lr=0.02), GradScaler(KIND[device])
+    x = accelgrad.randn(60, 8, device=device)
+    target = x[:, :3].argmax(1)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        with autocast(KIND[device]):
+            loss = nn.functional.cross_entropy(model(x), target)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    assert all(param.dtype is accelgrad.float32 for param in model.parameters())
