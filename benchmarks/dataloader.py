@@ -1,10 +1,12 @@
-"""The DataLoader against PyTorch's: six workloads in paired rounds, first-batch latency, CPU, memory, descriptors.
+"""The DataLoader against PyTorch's: six workloads in paired rounds, first-batch latency, CPU, memory,
+descriptors.
 
     python benchmarks/dataloader.py [--quick] [--workloads W1 W3] [--rounds N] [--out FILE]
 
-The contenders of a round run one after the other, in an order that changes from round to round; all have two persistent,
-warm workers, except "torch 0 workers".  The first epoch is not timed and compares checksums over every byte; in the timed
-ones every page of every batch is touched.  The ratio of a round is the time of a PyTorch configuration over ours.
+The contenders of a round run one after the other, in an order that changes from round to round; all have two
+persistent, warm workers, except "torch 0 workers".  The first epoch is not timed and compares checksums over
+every byte; in the timed ones every page of every batch is touched.  The ratio of a round is the time of a
+PyTorch configuration over ours.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ DEFAULT, FILES, SERIAL = "torch default", "torch file_system", "torch 0 workers"
 OURS_SERIAL = "accelgrad 0 workers"
 
 
-# ------------------------------------------------------------------------------------------------------ workloads
+# ------------------------------------------------------------------------------------------------------
+# workloads
 
 
 class Small:
@@ -131,7 +134,8 @@ def torch_pad(samples: list[np.ndarray]) -> Any:
     return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sample) for sample in samples], batch_first=True)
 
 
-# ----------------------------------------------------------------------------------------------------- contenders
+# -----------------------------------------------------------------------------------------------------
+# contenders
 
 
 def make(name: str, workload: str, dataset: Any, persistent: bool = True) -> Any:
@@ -235,7 +239,8 @@ def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]
     return result
 
 
-# ------------------------------------------------------------------------------------------------------ footprint
+# ------------------------------------------------------------------------------------------------------
+# footprint
 
 
 def pss(pids: list[int]) -> int:
@@ -310,7 +315,8 @@ def footprints(workload: str, contenders: list[str], repeats: int) -> dict[str, 
     return found
 
 
-# ------------------------------------------------------------------------------------------------------ in memory
+# ------------------------------------------------------------------------------------------------------ in
+# memory
 
 
 def in_memory(rounds: int) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Where a batch's arrays come from: ordinary memory, or, in a worker, the shared memory that the parent will read."""
+"""Where a batch's arrays come from: ordinary memory, or, in a worker, the shared memory that the parent will
+read."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] | None = None
 
 
 def empty_batch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An uninitialised array for a part of a batch, as :func:`default_collate` uses it; for your own ``collate_fn``.
+    """An uninitialised array for a part of a batch, as :func:`default_collate` uses it; for your own
+    ``collate_fn``.
 
     In a worker process the array lies in shared memory, so that filling it *is* sending it; elsewhere this is
     ``numpy.empty``.
@@ -27,6 +29,7 @@ def empty_batch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def use_allocator(allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] | None) -> None:
-    """Let :func:`empty_batch` of this process ask ``allocate`` (a worker's arena does this); None: plain memory."""
+    """Let :func:`empty_batch` of this process ask ``allocate`` (a worker's arena does this); None: plain
+    memory."""
     global _allocate
     _allocate = allocate

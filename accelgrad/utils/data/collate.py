@@ -1,4 +1,4 @@
-"""From a list of samples to one batch: stacking, padding, and errors that name the samples that do not fit."""
+"""From a list of samples to one batch: stacking, padding, and errors that name what does not fit."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ CollateFunction = Callable[..., Any]
 
 
 def sample_name(entry: int) -> str:
-    """``dataset[17]`` where the loader knows the index of the batch's entry, else ``sample 3 of the batch``."""
+    """``dataset[17]`` where the loader knows the entry's index, else ``sample 3 of the batch``."""
     indices = position.indices
     if indices is not None and entry < len(indices):
         return f"dataset[{indices[entry]!r}]"
     return f"sample {entry} of the batch"
 
 
-# ------------------------------------------------------------------------------------------------- default_collate
+# -------------------------------------------------------------------------------------------------
+# default_collate
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
     """Stack the samples of a batch, field by field, as PyTorch's function of that name does.
 
-    Tensors, arrays and numbers become one Tensor with a new first dimension (Python floats float64, integers int64);
-    str and bytes stay lists; dicts, named tuples and dataclasses keep their type; tuples and lists become lists of
-    collated fields.
+    Tensors, arrays and numbers become one Tensor with a new first dimension (Python floats float64, integers
+    int64); str and bytes stay lists; dicts, named tuples and dataclasses keep their type; tuples and lists
+    become lists of collated fields.
 
-    Raises RuntimeError where the samples' sizes differ, TypeError for what cannot be batched (None, strings in
-    arrays, sets ...); the message names the sample and the field.
+    Raises RuntimeError where the samples' sizes differ, TypeError for what cannot be batched (None, strings
+    in arrays, sets ...); the message names the sample and the field.
 
     >>> batch = default_collate([{"x": np.zeros(2), "name": "a"}, {"x": np.ones(2), "name": "b"}])
     >>> batch["x"].array.tolist(), batch["name"]
@@ -59,9 +60,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
 def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, CollateFunction] | None = None) -> Any:
     """:func:`default_collate` with functions for more types.
 
-    ``collate_fn_map[Type]`` (or of a tuple of types) is called as ``fn(samples, collate_fn_map=collate_fn_map)`` for
-    samples of that type; a type's own entry comes before those of its base classes.  Entries put into
-    :data:`default_collate_fn_map` hold for every loader.
+    ``collate_fn_map[Type]`` (or of a tuple of types) is called as ``fn(samples,
+    collate_fn_map=collate_fn_map)`` for samples of that type; a type's own entry comes before those of its
+    base classes.  Entries put into :data:`default_collate_fn_map` hold for every loader.
 
     >>> collate([1 + 2j, 3j], collate_fn_map={complex: lambda samples, *, collate_fn_map: sum(samples)})
     (1+5j)
@@ -185,7 +186,8 @@ def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
         if len(sample) != size:
             raise RuntimeError(
                 "each element in list of batch should be of equal size:"
-                f" {sample_name(0)}{path} has {size} elements and {sample_name(entry)}{path} has {len(sample)};"
+                f" {sample_name(0)}{path} has {size} elements and {sample_name(entry)}{path} has"
+                f" {len(sample)};"
                 " lists of tokens of different lengths can be padded with collate_fn=pad_collate"
             )
     return list(map(list, zip(*batch, strict=True)))
@@ -196,7 +198,8 @@ def _unlike(batch: Sequence[Any], entry: int, path: str) -> str:
         return _refusal(batch, path)
     return (
         f"default_collate: {sample_name(entry)}{path} is a {type(batch[entry]).__name__} but"
-        f" {sample_name(0)}{path} is a {type(batch[0]).__name__}: the samples of a batch need the same structure"
+        f" {sample_name(0)}{path} is a {type(batch[0]).__name__}: the samples of a batch need the same"
+        " structure"
     )
 
 
@@ -225,7 +228,8 @@ def _numbers(batch: Sequence[Any], path: str) -> np.ndarray:
             out = empty_batch((len(batch),), dtypes.get_default_dtype().numpy)
         elif values.dtype.kind in "Ou":
             raise RuntimeError(
-                f"Overflow when unpacking long: {sample_name(0)}{path} and its neighbours do not fit into int64"
+                f"Overflow when unpacking long: {sample_name(0)}{path} and its neighbours do not fit into"
+                " int64"
             )
         else:
             out = empty_batch((len(batch),), values.dtype)
@@ -283,7 +287,8 @@ default_collate_fn_map: dict[Any, CollateFunction] = {}
 """Functions for further types, see :func:`collate`."""
 
 
-# ------------------------------------------------------------------------------------------------- default_convert
+# -------------------------------------------------------------------------------------------------
+# default_convert
 
 
 def default_convert(data: Any) -> Any:
@@ -316,7 +321,8 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-# ----------------------------------------------------------------------------------------------------- pad_collate
+# -----------------------------------------------------------------------------------------------------
+# pad_collate
 
 
 class Padded(NamedTuple):
@@ -327,7 +333,8 @@ class Padded(NamedTuple):
 
 
 class PadCollate:
-    """A ``collate_fn`` that pads sequences of different lengths; see :data:`pad_collate`, its ready-made instance."""
+    """A ``collate_fn`` that pads sequences of different lengths; see :data:`pad_collate`, its ready-made
+    instance."""
 
     def __init__(
         self,
@@ -343,7 +350,8 @@ class PadCollate:
         for where in self._all_dims():
             if isinstance(where, bool) or not isinstance(where, int) or where < 0:
                 raise ValueError(
-                    f"pad_collate: dims are dimensions of a sample, counted from 0, got {dims!r}; write dims=0, dims=(0, 1),"
+                    f"pad_collate: dims are dimensions of a sample, counted from 0, got {dims!r}; write"
+                    " dims=0, dims=(0, 1),"
                     " or a dict from field to such"
                 )
         if not batch_first and any(where != 0 for where in self._all_dims()):
@@ -371,7 +379,8 @@ class PadCollate:
 
     def __repr__(self) -> str:
         return (
-            f"pad_collate(padding_value={self.padding_value!r}, batch_first={self.batch_first}, dims={self.dims!r},"
+            f"pad_collate(padding_value={self.padding_value!r}, batch_first={self.batch_first},"
+            f" dims={self.dims!r},"
             f" lengths={self.lengths})"
         )
 
@@ -403,16 +412,20 @@ class PadCollate:
         if any(array.ndim != first.ndim for array in arrays) or max(dims) >= first.ndim:
             entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
             raise RuntimeError(
-                f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions and {sample_name(entry)}{path} has"
-                f" {arrays[entry].ndim}; padding dims {dims} needs at least {max(dims) + 1}, the same in every sample"
+                f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions and"
+                f" {sample_name(entry)}{path} has"
+                f" {arrays[entry].ndim}; padding dims {dims} needs at least {max(dims) + 1}, the same in"
+                " every sample"
             )
         extents = np.array([array.shape for array in arrays], dtype=np.int64)  # (n, ndim)
         for axis in range(first.ndim):
             if axis not in dims and (extents[:, axis] != extents[0, axis]).any():
                 entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])
                 raise RuntimeError(
-                    f"pad_collate pads dimension {dims} only, but {sample_name(0)}{path} has shape {first.shape} and"
-                    f" {sample_name(entry)}{path} has shape {arrays[entry].shape}; name every dimension that may differ:"
+                    f"pad_collate pads dimension {dims} only, but {sample_name(0)}{path} has shape"
+                    f" {first.shape} and"
+                    f" {sample_name(entry)}{path} has shape {arrays[entry].shape}; name every dimension that"
+                    " may differ:"
                     f" pad_collate(dims={tuple(sorted({*dims, axis}))})"
                 )
         value = self.padding_value
@@ -475,11 +488,12 @@ pad_collate = PadCollate()
 """Collate sequences of different lengths: ``DataLoader(..., collate_fn=pad_collate)``, or configured,
 ``collate_fn=pad_collate(padding_value=-1, batch_first=False, lengths=False)``.
 
-Every array, Tensor or list of numbers with a dimension is padded at its end, along dimension 0 of the sample, to the
-longest of the batch, shape ``(n, longest, ...)`` or with ``batch_first=False`` ``(longest, n, ...)``, and becomes the
-pair ``Padded(values, lengths)``; with ``lengths=False`` only the values.  Other fields are collated as usual.
+Every array, Tensor or list of numbers with a dimension is padded at its end, along dimension 0 of the
+sample, to the longest of the batch, shape ``(n, longest, ...)`` or with ``batch_first=False`` ``(longest, n,
+...)``, and becomes the pair ``Padded(values, lengths)``; with ``lengths=False`` only the values.  Other
+fields are collated as usual.
 
-``dims``: the dimension or dimensions of a sample that may differ (several give lengths of shape ``(n, len(dims))``);
-a dict from field (key, position or attribute) to dimensions restricts padding to the fields named.
-``padding_value``: a number, or a dict from field to number.
+``dims``: the dimension or dimensions of a sample that may differ (several give lengths of shape ``(n,
+len(dims))``); a dict from field (key, position or attribute) to dimensions restricts padding to the fields
+named. ``padding_value``: a number, or a dict from field to number.
 """

@@ -31,9 +31,9 @@ T_co = TypeVar("T_co", covariant=True)
 class Dataset(Generic[T_co]):
     """A collection of samples: a subclass says how to fetch sample ``index``, and usually how many there are.
 
-    Two optional methods fetch a whole batch at once.  ``__getitems__(indices)`` returns the list of samples, as in
-    PyTorch; ``__getbatch__(indices)`` returns the batch already collated, and is asked where ``collate_fn`` is
-    :func:`default_collate`.
+    Two optional methods fetch a whole batch at once.  ``__getitems__(indices)`` returns the list of samples,
+    as in PyTorch; ``__getbatch__(indices)`` returns the batch already collated, and is asked where
+    ``collate_fn`` is :func:`default_collate`.
 
     >>> class Squares(Dataset):
     ...     def __len__(self):
@@ -54,7 +54,8 @@ class Dataset(Generic[T_co]):
 class IterableDataset(Dataset[T_co]):
     """A stream of samples: a subclass defines ``__iter__``.
 
-    Every worker of a loader iterates over its own copy; :func:`get_worker_info` tells a worker which share is its own.
+    Every worker of a loader iterates over its own copy; :func:`get_worker_info` tells a worker which share
+    is its own.
 
     >>> class Count(IterableDataset):
     ...     def __iter__(self):
@@ -95,16 +96,14 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         return tuple(tensor[index] for tensor in self.tensors)
 
     def __getbatch__(self, indices: Sequence[int]) -> Any:
-        """The batch that :func:`default_collate` would make of ``[self[i] for i in indices]``, in one step."""
-        rows, first = _rows(indices), self.tensors[0]
+        """What :func:`default_collate` would make of ``[self[i] for i in indices]``, in one step."""
         if any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in self.tensors):
             return NotImplemented  # sample by sample, so that the graph is kept
-        length = len(first)
-        if isinstance(rows, slice):
-            if rows.start < 0 or rows.stop > length:
-                raise IndexError(
-                    f"TensorDataset has {length} samples; the batch asks for {rows.start} to {rows.stop - 1}"
-                )
+        rows, length = _rows(indices), len(self.tensors[0])
+        if isinstance(rows, slice) and not 0 <= rows.start <= rows.stop <= length:
+            raise IndexError(
+                f"TensorDataset has {length} samples; the batch asks for {rows.start} to {rows.stop - 1}"
+            )
         return [_take(array_of(tensor), rows) for tensor in self.tensors]
 
     def __len__(self) -> int:
@@ -152,7 +151,8 @@ class StackDataset(Dataset[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if bool(args) == bool(kwargs):
             raise ValueError(
-                "StackDataset takes either positional datasets (samples are tuples) or keywords (samples are dicts),"
+                "StackDataset takes either positional datasets (samples are tuples) or keywords (samples are"
+                " dicts),"
                 " and at least one"
             )
         self.datasets = args or kwargs
@@ -285,7 +285,7 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Any = 
         if any(not 0 <= part <= 1 for part in counts):
             raise ValueError(f"random_split: every fraction must lie between 0 and 1, got {list(lengths)}")
         counts = [math.floor(len(dataset) * part) for part in counts]
-        for position in range(len(dataset) - sum(counts)):
+        for position in range(len(dataset) - int(sum(counts))):
             counts[position % len(counts)] += 1
         for position, count in enumerate(counts):
             if count == 0:
@@ -294,7 +294,8 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Any = 
                 )
     if sum(counts) != len(dataset):
         raise ValueError(
-            f"Sum of input lengths does not equal the length of the input dataset! The lengths {list(lengths)} sum to"
+            "Sum of input lengths does not equal the length of the input dataset! The lengths"
+            f" {list(lengths)} sum to"
             f" {sum(counts)}, the dataset has {len(dataset)} samples (fractions must sum to 1)"
         )
     order = numpy_generator(generator).permutation(len(dataset)).tolist()

@@ -1,4 +1,5 @@
-"""Faults that travel: exceptions of a worker as the parent raises them, and what in an object cannot be pickled."""
+"""Faults that travel: exceptions of a worker as the parent raises them, and what in an object cannot be
+pickled."""
 
 from __future__ import annotations
 
@@ -15,11 +16,13 @@ __all__ = ["find_unpicklable", "pack_exception", "unpack_exception", "unpicklabl
 MAX_DEPTH = 12
 
 
-# ------------------------------------------------------------------------------------------------------- exceptions
+# -------------------------------------------------------------------------------------------------------
+# exceptions
 
 
 def pack_exception(error: BaseException, where: str, dumps: Callable[[Any], bytes]) -> bytes:
-    """An exception as bytes: itself with arguments and attributes, its traceback as text, and where it happened.
+    """An exception as bytes: itself with arguments and attributes, its traceback as text, and where it
+    happened.
 
     One that cannot be pickled, or not unpickled, travels as a RuntimeError that quotes it.
     """
@@ -83,7 +86,8 @@ def _rebuild_exception(
 
 
 def unpack_exception(data: bytes) -> BaseException:
-    """The exception to raise: type, arguments and attributes as in the worker, the rest of the story as notes."""
+    """The exception to raise: type, arguments and attributes as in the worker, the rest of the story as
+    notes."""
     content, where, text = pickle.loads(data)
     try:
         error = pickle.loads(content)
@@ -95,7 +99,8 @@ def unpack_exception(data: bytes) -> BaseException:
 
 
 def exit_reason(status: int | None) -> str:
-    """``is killed by signal: Killed (SIGKILL)`` or ``exited unexpectedly with exit code 3``, from a wait status."""
+    """``is killed by signal: Killed (SIGKILL)`` or ``exited unexpectedly with exit code 3``, from a wait
+    status."""
     if status is None:
         return "exited unexpectedly; its exit code could not be learnt"
     if status < 0:
@@ -109,11 +114,13 @@ def exit_reason(status: int | None) -> str:
     return f"exited unexpectedly with exit code {status}"
 
 
-# ---------------------------------------------------------------------------------------------------------- pickling
+# ----------------------------------------------------------------------------------------------------------
+# pickling
 
 
 def find_unpicklable(value: Any, path: str, dumps: Callable[[Any], bytes] | None = None) -> str | None:
-    """The path of the part of ``value`` that cannot be pickled, e.g. ``batch['f'][0] (a _io.TextIOWrapper)``; or None."""
+    """The path of the part of ``value`` that cannot be pickled, e.g. ``batch['f'][0] (a _io.TextIOWrapper)``;
+    or None."""
     dumps = dumps or (lambda part: pickle.dumps(part, 5))
     return _find(value, path, dumps, 0, set())
 
@@ -178,7 +185,8 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
 
 
 def unpicklable_error(value: Any, path: str, error: Exception, advice: str, dumps: Any = None) -> Exception:
-    """The error to raise where ``value`` could not be pickled: names the part, quotes the reason, gives the cure."""
+    """The error to raise where ``value`` could not be pickled: names the part, quotes the reason, gives the
+    cure."""
     culprit = find_unpicklable(value, path, dumps) or path
     kind = type(error) if type(error) in (TypeError, pickle.PicklingError) else pickle.PicklingError
     return kind(f"{error}: {culprit} cannot be pickled; {advice}")

@@ -15,7 +15,8 @@ __all__ = ["IterableFetcher", "MapFetcher", "describe", "make_fetcher"]
 
 
 def describe(indices: Any) -> str:
-    """``sample 17``, ``samples [0, 1, 2, 3, 4, 5, 6, 7, ... 56 more]`` or ``the next 64 samples of the stream``."""
+    """``sample 17``, ``samples [0, 1, 2, 3, 4, 5, 6, 7, ... 56 more]`` or ``the next 64 samples of the
+    stream``."""
     if isinstance(indices, Stream):
         return (
             f"the next {indices.count} samples of the stream"
@@ -85,18 +86,21 @@ class MapFetcher:
                 ) from error
             if len(samples) != len(indices):
                 raise RuntimeError(
-                    f"dataset.__getitems__ returned {len(samples)} samples for {len(indices)} indices: {describe(indices)}"
+                    f"dataset.__getitems__ returned {len(samples)} samples for {len(indices)} indices:"
+                    f" {describe(indices)}"
                 )
             return
         try:
-            # In C from end to end; the length of `samples` tells which sample an exception or a generator belongs to.
+            # In C from end to end; the length of `samples` tells which sample an exception or a generator
+            # belongs to.
             samples.extend(map(operator.getitem, itertools.repeat(self.dataset), indices))
         except Exception as error:
             error.add_note(f"while fetching dataset[{indices[len(samples)]!r}]")
             raise
         if len(samples) < len(indices):  # a StopIteration looks to extend() like the end of the samples
             raise RuntimeError(
-                f"dataset[{indices[len(samples)]!r}] raised StopIteration, which would end the epoch silently; a map-style"
+                f"dataset[{indices[len(samples)]!r}] raised StopIteration, which would end the epoch"
+                " silently; a map-style"
                 " dataset raises IndexError, and a stream is an IterableDataset"
             )
 
@@ -145,7 +149,8 @@ class IterableFetcher:
                 return self.collate_fn(samples if what.batched else samples[0])
             except StopIteration as error:
                 raise RuntimeError(
-                    "collate_fn raised StopIteration, which would end the epoch silently; raise another exception"
+                    "collate_fn raised StopIteration, which would end the epoch silently; raise another"
+                    " exception"
                 ) from error
         finally:
             self.taken += len(samples)

@@ -16,7 +16,8 @@ __all__ = ["WorkerInfo", "get_worker_info", "position", "sample_generator"]
 
 
 class _Position(threading.local):
-    """The batch that this thread is fetching: its indices, the samples that are there already, the epoch's seed."""
+    """The batch that this thread is fetching: its indices, the samples that are there already, the epoch's
+    seed."""
 
     indices: Sequence[Any] | None = None
     samples: Sequence[Any] = ()
@@ -29,9 +30,9 @@ position = _Position()
 def sample_generator(index: Any = None) -> Any:
     """A generator for the sample that is being fetched, to be called within ``__getitem__``.
 
-    It depends on the epoch's seed and the sample's index only: an augmentation drawn from it is the same for any
-    number of workers, 0 included, and after :meth:`DataLoader.load_state_dict`.  Within ``__getitems__``, which
-    fetches many samples at once, pass the ``index``.  Its ``.numpy`` is a ``numpy.random.Generator``.
+    It depends on the epoch's seed and the sample's index only: an augmentation drawn from it is the same for
+    any number of workers, 0 included, and after :meth:`DataLoader.load_state_dict`.  Within ``__getitems__``,
+    which fetches many samples at once, pass the ``index``.  Its ``.numpy`` is a ``numpy.random.Generator``.
 
     Raises RuntimeError outside of a loader, except where ``index`` is given (then the seed is 0).
     """
@@ -39,7 +40,8 @@ def sample_generator(index: Any = None) -> Any:
         indices = position.indices
         if indices is None:
             raise RuntimeError(
-                "sample_generator() knows the sample only while a DataLoader fetches it: call it in __getitem__, or"
+                "sample_generator() knows the sample only while a DataLoader fetches it: call it in"
+                " __getitem__, or"
                 " name the sample, sample_generator(index)"
             )
         index = indices[min(len(position.samples), len(indices) - 1)]
@@ -68,7 +70,10 @@ class WorkerInfo:
         return sample_generator()
 
     def __repr__(self) -> str:
-        return f"WorkerInfo(id={self.id}, num_workers={self.num_workers}, seed={self.seed}, dataset={self.dataset!r})"
+        return (
+            f"WorkerInfo(id={self.id}, num_workers={self.num_workers}, seed={self.seed},"
+            f" dataset={self.dataset!r})"
+        )
 
 
 _info: WorkerInfo | None = None

@@ -1,4 +1,4 @@
-"""The only place where the loader meets the rest of accelgrad: arrays become Tensors, generators give seeds."""
+"""Where the loader meets the rest of accelgrad: arrays become Tensors, generators give seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Generator = ag_random.Generator
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
-    """A Tensor over ``array``, without copying; foreign byte orders are made native, unknown dtypes refused."""
+    """A Tensor over ``array``, not copied; foreign byte orders are made native, unknown dtypes refused."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     dtypes.of(array.dtype)  # a TypeError that lists the dtypes there are
@@ -35,7 +35,7 @@ def new_generator(seed: int) -> Any:
 
 
 def numpy_generator(generator: Any) -> np.random.Generator:
-    """The NumPy generator behind ``generator`` (accelgrad's, NumPy's own, or None for accelgrad's default)."""
+    """The NumPy generator behind ``generator`` (accelgrad's, NumPy's own, or None: the default)."""
     if generator is None:
         return default_generator.numpy
     return generator if isinstance(generator, np.random.Generator) else generator.numpy

@@ -63,25 +63,17 @@ class LoaderIterator:
             return ""
 
     def _check_length(self) -> None:
-        """An iterable dataset that gives more than its length says is nearly always sharded wrongly."""
-        loader = self.loader
-        if (
-            loader.iterable
-            and loader.declared_length is not None
-            and self.delivered + 1 > loader.declared_length
-        ):
-            if not loader.warned_length:
-                loader.warned_length = True
-                hint = (
-                    "; each worker iterates over the whole dataset unless it takes its share by get_worker_info()"
-                    if loader.num_workers > 0
-                    else ""
-                )
-                warnings.warn(
-                    f"Length of IterableDataset {type(loader.dataset).__name__} was reported to be"
-                    f" {loader.declared_length} (when accessing len(dataloader)), but more batches have been fetched{hint}",
-                    stacklevel=3,
-                )
+        """An iterable dataset that gives more than its length says is mostly sharded wrongly."""
+        loader, length = self.loader, self.loader.declared_length
+        if not loader.iterable or length is None or self.delivered < length or loader.warned_length:
+            return
+        loader.warned_length = True
+        hint = "; each worker iterates over the whole dataset unless it takes its share by get_worker_info()"
+        warnings.warn(
+            f"Length of IterableDataset {type(loader.dataset).__name__} was reported to be {length} (when"
+            f" accessing len(dataloader)), but more batches have been fetched{hint if loader.num_workers else ''}",
+            stacklevel=3,
+        )
 
 
 class SimpleIterator(LoaderIterator):
@@ -209,10 +201,12 @@ class WorkersIterator(LoaderIterator):
                     self.earlier[worker] = (task, states)
         return special
 
-    # ------------------------------------------------------------------------------------------------------- sending
+    # -------------------------------------------------------------------------------------------------------
+    # sending
 
     def _fill(self, more: int = 0) -> None:
-        """Send tasks until every worker has ``prefetch_factor`` of them; ``more``: batches about to be given out."""
+        """Send tasks until every worker has ``prefetch_factor`` of them; ``more``: batches about to be given
+        out."""
         order = self.order
         while not self.exhausted and self.sent - self.delivered - len(self.beyond) < self.limit + more:
             task, nothing = self.sent, deque[Any]()
@@ -238,7 +232,8 @@ class WorkersIterator(LoaderIterator):
             if task not in self.beyond:  # a resumed pass may have given it out before its turn
                 self.worker_of[task] = worker
                 self.pool.post(worker, task, indices)
-            # An interrupt before this line sends the task twice, which the worker notices.  The line itself makes no
+            # An interrupt before this line sends the task twice, which the worker notices.  The line itself
+            # makes no
             # call, and Python looks for interrupts at calls only.
             self.sent, self.turn, order.ahead, order.count = (
                 task + 1,
@@ -263,7 +258,8 @@ class WorkersIterator(LoaderIterator):
                 return worker
         return None
 
-    # ----------------------------------------------------------------------------------------------------- receiving
+    # -----------------------------------------------------------------------------------------------------
+    # receiving
 
     def __next__(self) -> Any:
         asked = time.perf_counter()
@@ -325,7 +321,7 @@ class WorkersIterator(LoaderIterator):
 
     def _next_ready(self) -> int | None:
         task = self.delivered
-        if self.loader.in_order or self.loader.iterable and not self.pool.done:
+        if self.loader.in_order or (self.loader.iterable and not self.pool.done):
             return task if task in self.pool.done or task in self.errors else None
         if self.pool.done:
             return next(iter(self.pool.done))
@@ -374,7 +370,8 @@ class WorkersIterator(LoaderIterator):
             del error  # else its traceback, which holds this frame, would keep the iterator alive in a cycle
 
     def _leave(self, task: int, worker: int | None = None) -> None:
-        """The task has been given out.  From the first ``del`` on there is no call, and so no room for an interrupt."""
+        """The task has been given out.  From the first ``del`` on there is no call, and so no room for an
+        interrupt."""
         done, worker_of, errors = self.pool.done, self.worker_of, self.errors
         delivered, beyond = self.delivered, self.beyond
         if task == delivered:
@@ -409,13 +406,17 @@ class WorkersIterator(LoaderIterator):
 
     def _record(self, task: int, result: Batch, asked: float) -> None:
         head, handle = result.head, result.handle
+        started, fetched, collated, sent = head[6:10]
         self.loader._timeline.records.append(
             BatchRecord(
                 self.number,
                 task,
                 handle.number,
                 handle.pid or 0,
-                *head[6:10],
+                started,
+                fetched,
+                collated,
+                sent,
                 result.received,
                 asked,
                 time.perf_counter(),
@@ -427,18 +428,21 @@ class WorkersIterator(LoaderIterator):
         if self.pool.warnings and not self.loader.warned_budget:
             self.loader.warned_budget = True
             warnings.warn(
-                f"DataLoader: {self.pool.warnings[0]}. This is correct but slower; a smaller batch, fewer workers, a smaller"
+                f"DataLoader: {self.pool.warnings[0]}. This is correct but slower; a smaller batch, fewer"
+                " workers, a smaller"
                 " prefetch_factor or a larger ACCELGRAD_SHM_LIMIT avoids it",
                 RuntimeWarning,
                 stacklevel=3,
             )
 
-    # ---------------------------------------------------------------------------------------------------- the ending
+    # ----------------------------------------------------------------------------------------------------
+    # the ending
 
     def _refuse(self) -> None:
         if self.pool.pid != os.getpid():
             raise RuntimeError(
-                f"this DataLoader iterator belongs to process {self.pool.pid}; a forked process makes its own: iter(loader)"
+                f"this DataLoader iterator belongs to process {self.pool.pid}; a forked process makes its"
+                " own: iter(loader)"
             )
         raise RuntimeError("this DataLoader iterator was closed; make a new one: iter(loader)")
 
@@ -449,7 +453,7 @@ class WorkersIterator(LoaderIterator):
             self.pool.done.clear()
 
     def close(self) -> None:
-        """End this pass: within a second all its workers are gone (persistent ones wait for the next pass)."""
+        """End this pass: within a second its workers are gone (persistent ones wait for the next)."""
         self._end()
 
     def state_dict(self) -> dict[str, Any]:

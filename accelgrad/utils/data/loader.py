@@ -59,7 +59,8 @@ class _Staff:
             "iterable": loader.iterable,
             "batched": loader.batched,
             "drop_last": loader.drop_last,
-            "slots": loader.prefetch_factor + 2,  # one that the program looks at, one that is being filled
+            "slots": (loader.prefetch_factor or 0)
+            + 2,  # one that the program looks at, one that is being filled
         }
         pool = Pool(loader.num_workers, method, parts, settings)
         self.pools.add(pool)
@@ -92,18 +93,21 @@ class DataLoader:
     - ``dataset``: with ``__getitem__`` and ``__len__``, or an :class:`IterableDataset`;
     - ``batch_size`` (None: single samples), ``shuffle``, ``sampler``, ``batch_sampler``, ``drop_last``;
     - ``num_workers``: processes that fetch and collate; 0 does it here;
-    - ``collate_fn``: makes a batch of a list of samples, by default :func:`default_collate`; see :data:`pad_collate`;
+    - ``collate_fn``: makes a batch of a list of samples, by default :func:`default_collate`; see
+      :data:`pad_collate`;
     - ``pin_memory``: batches in page-locked memory, where there is a card; without one it does nothing;
     - ``timeout``: seconds one ``next()`` may wait (0: for ever, with a warning after a minute of silence);
     - ``worker_init_fn(worker_id)``: called once in every worker, after seeding;
-    - ``multiprocessing_context``: "forkserver" (the default where there is fork), "spawn", "fork", or such a context;
+    - ``multiprocessing_context``: "forkserver" (the default where there is fork), "spawn", "fork", or such a
+      context;
     - ``generator``: an accelgrad or NumPy generator for shuffling and for the workers' seeds;
-    - ``prefetch_factor``: batches each worker has in hand (2); ``persistent_workers``: they survive the epoch;
+    - ``prefetch_factor``: batches each worker has in hand (2); ``persistent_workers``: they survive the
+      epoch;
     - ``in_order=False``: give out batches as they come.
 
-    More than there: a loader is a context manager and has :meth:`close`; :meth:`state_dict` works in mid-epoch;
-    :meth:`record_timeline`; after an exception, also after the death of a worker, the next ``next()`` goes on with the
-    following batch.
+    More than there: a loader is a context manager and has :meth:`close`; :meth:`state_dict` works in
+    mid-epoch; :meth:`record_timeline`; after an exception, also after the death of a worker, the next
+    ``next()`` goes on with the following batch.
 
     >>> loader = DataLoader([1, 2, 3], batch_size=2)
     >>> [batch.array.tolist() for batch in loader]
@@ -133,14 +137,16 @@ class DataLoader:
     ) -> None:
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(
-                "num_workers option should be a non-negative integer; use num_workers=0 to disable multiprocessing,"
+                "num_workers option should be a non-negative integer; use num_workers=0 to disable"
+                " multiprocessing,"
                 f" got {num_workers!r}"
             )
         if timeout < 0:
             raise ValueError(f"timeout option should be non-negative, got {timeout!r}")
         if num_workers == 0 and prefetch_factor is not None:
             raise ValueError(
-                "prefetch_factor option could only be specified in multiprocessing: let num_workers > 0 to enable it,"
+                "prefetch_factor option could only be specified in multiprocessing: let num_workers > 0 to"
+                " enable it,"
                 " otherwise set prefetch_factor to None"
             )
         if prefetch_factor is not None and prefetch_factor < 1:
@@ -181,20 +187,23 @@ class DataLoader:
         if self.iterable:
             if shuffle:
                 raise ValueError(
-                    f"DataLoader with IterableDataset: expected unspecified shuffle option, but got shuffle={shuffle}; shuffle"
+                    "DataLoader with IterableDataset: expected unspecified shuffle option, but got"
+                    f" shuffle={shuffle}; shuffle"
                     " within the stream, for instance through a buffer"
                 )
             for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
                 if value is not None:
                     raise ValueError(
-                        f"DataLoader with IterableDataset: expected unspecified {name} option, but got {value}"
+                        f"DataLoader with IterableDataset: expected unspecified {name} option, but got"
+                        f" {value}"
                     )
         elif sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
                 raise ValueError(
-                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and"
+                    " drop_last"
                 )
             batch_size, drop_last = None, False
         elif batch_size is None and drop_last:
@@ -231,7 +240,12 @@ class DataLoader:
         self.start_method = _start_method(context, self.num_workers)
         self._context = context
 
-    # -------------------------------------------------------------------------------------------------------- passes
+    #
+    #
+    #
+    #
+    #
+    # ------------------------------------------------------------------------------------------------ passes
 
     def __iter__(self) -> LoaderIterator:
         resume, self._resume = self._resume, None
@@ -248,25 +262,29 @@ class DataLoader:
         For an iterable dataset it is an estimate: with uneven shares the workers' last batches may add to it.
         """
         if not self.iterable:
-            return len(self.sampler if self.batch_sampler is None else self.batch_sampler)  # type: ignore[arg-type]
+            return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
         length = len(self.dataset)
         if self.batch_size is not None:
             length = length // self.batch_size if self.drop_last else -(-length // self.batch_size)
         self.declared_length = length
         return length
 
-    # ----------------------------------------------------------------------------------------------- state and end
+    # ----------------------------------------------------------------------------------------------- state
+    # and end
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the latest pass stands; after :meth:`load_state_dict` the next pass gives the remaining batches.
+        """Where the latest pass stands; after :meth:`load_state_dict` the next pass gives the remaining
+        batches.
 
-        They are the same to the bit, with workers and without, where the dataset draws from Python's, NumPy's or
-        accelgrad's generators, from generators that are attributes of the dataset, or from :func:`sample_generator`;
-        with workers their number must be the same for that (the order of samples does not depend on it).  Restoring
-        repeats, in the workers, the fetching of at most a few batches (those since the last photograph of the generators,
-        one each 50 ms); an iterable dataset is iterated from its beginning.
+        They are the same to the bit, with workers and without, where the dataset draws from Python's,
+        NumPy's or accelgrad's generators, from generators that are attributes of the dataset, or from
+        :func:`sample_generator`; with workers their number must be the same for that (the order of samples
+        does not depend on it). Restoring repeats, in the workers, the fetching of at most a few batches
+        (those since the last photograph of the generators, one each 50 ms); an iterable dataset is iterated
+        from its beginning.
 
-        The dict holds plain data and NumPy arrays and can be pickled.  After the end of a pass it describes the next one.
+        The dict holds plain data and NumPy arrays and can be pickled.  After the end of a pass it describes
+        the next one.
         """
         iterator = self._latest() if self._latest is not None else None
         common = {"version": 1, "iterable": self.iterable}
@@ -277,25 +295,29 @@ class DataLoader:
         return {**common, **iterator.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next pass begin where :meth:`state_dict` was taken; ValueError if it belongs to another kind of loader."""
+        """Let the next pass begin where :meth:`state_dict` was taken; ValueError if it belongs to another
+        kind of loader."""
         if state_dict.get("version") != 1 or state_dict.get("iterable") is not self.iterable:
             raise ValueError(
-                "load_state_dict expects what state_dict() of a DataLoader over the same kind of dataset returned,"
+                "load_state_dict expects what state_dict() of a DataLoader over the same kind of dataset"
+                " returned,"
                 f" got keys {sorted(map(str, state_dict))[:6]}"
             )
         if state_dict["finished"]:
             self._resume, self._passes = None, state_dict["number"]
             return
         workers = state_dict.get("workers", 0)
-        if self.iterable and workers != self.num_workers or (workers == 0) != (self.num_workers == 0):
+        if (self.iterable and workers != self.num_workers) or (workers == 0) != (self.num_workers == 0):
             raise ValueError(
-                f"load_state_dict: the state was taken with num_workers={workers}, this loader has {self.num_workers};"
+                f"load_state_dict: the state was taken with num_workers={workers}, this loader has"
+                f" {self.num_workers};"
                 " streams belong to workers, and so do random numbers"
             )
         self._resume = state_dict
 
     def close(self) -> None:
-        """End all workers, persistent ones too, within a second; batches stay readable.  A new pass starts new ones."""
+        """End all workers, persistent ones too, within a second; batches stay readable.  A new pass starts
+        new ones."""
         self._staff.close()
 
     def __enter__(self) -> DataLoader:
@@ -306,17 +328,20 @@ class DataLoader:
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(
-            "cannot pickle 'DataLoader' object: it owns processes; pickle its dataset, and its state_dict() for the position"
+            "cannot pickle 'DataLoader' object: it owns processes; pickle its dataset, and its state_dict()"
+            " for the position"
         )
 
-    # ------------------------------------------------------------------------------------------------------ timeline
+    # ------------------------------------------------------------------------------------------------------
+    # timeline
 
     def record_timeline(self, limit: int = 100_000) -> None:
         """Record the times of every batch from now on, the latest ``limit`` of them; see :meth:`timeline`."""
         self._timeline.start(limit)
 
     def timeline(self) -> list[BatchRecord]:
-        """The :class:`BatchRecord` of every batch given out since :meth:`record_timeline`, in the order of delivery.
+        """The :class:`BatchRecord` of every batch given out since :meth:`record_timeline`, in the order of
+        delivery.
 
         >>> loader = DataLoader([1, 2, 3])
         >>> loader.record_timeline()
@@ -334,17 +359,20 @@ def _start_method(context: Any, workers: int) -> str:
         return default
     if workers == 0:
         raise ValueError(
-            "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got num_workers=0"
+            "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got"
+            " num_workers=0"
         )
     method = context if isinstance(context, str) else getattr(context, "get_start_method", lambda: None)()
-    if method is None and not isinstance(context, str):
+    if not isinstance(method, str):
         raise TypeError(
-            f"multiprocessing_context option should be a valid context object or a string specifying the start method, but"
+            "multiprocessing_context option should be a valid context object or a string specifying the"
+            " start method, but"
             f" got multiprocessing_context={context!r}"
         )
     known = METHODS if hasattr(os, "fork") else ("spawn",)
     if method not in known:
         raise ValueError(
-            f"multiprocessing_context option should specify a valid start method in {list(known)!r}, but got {method!r}"
+            f"multiprocessing_context option should specify a valid start method in {list(known)!r}, but got"
+            f" {method!r}"
         )
     return method

@@ -1,8 +1,9 @@
 """Shared memory without names: anonymous files, arenas of slots that are used again, leases, and the budget.
 
-A worker owns its arenas.  An arena is one anonymous file cut into slots of one size; a batch is written into a slot and
-read there by the parent, which holds a *lease* on it as long as any array of the batch is alive.  The worker maps the
-file for writing, the parent maps the same file: nothing has a name, so nothing can be left behind.
+A worker owns its arenas.  An arena is one anonymous file cut into slots of one size; a batch is written into
+a slot and read there by the parent, which holds a *lease* on it as long as any array of the batch is alive.
+The worker maps the file for writing, the parent maps the same file: nothing has a name, so nothing can be
+left behind.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ IDLE_BATCHES = 16  # an extra arena that nobody used for so many batches is give
 def anonymous_file(size: int, *, memfd: bool = True) -> int:
     """A descriptor of ``size`` bytes of memory that has no name (or loses it at once).
 
-    Linux has ``memfd_create``; elsewhere a POSIX shared memory object, unlinked before it is used, and where that is
-    missing too an unlinked temporary file.
+    Linux has ``memfd_create``; elsewhere a temporary file, unlinked before it is used.
     """
     if memfd and hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("accelgrad-batches", os.MFD_CLOEXEC)
     else:
-        descriptor = _unlinked_shared_memory()
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
     try:
         os.ftruncate(descriptor, size)
     except OSError:
@@ -55,31 +56,12 @@ def anonymous_file(size: int, *, memfd: bool = True) -> int:
     return descriptor
 
 
-def _unlinked_shared_memory() -> int:
-    try:
-        import _posixshmem  # what multiprocessing.shared_memory is built on, without its resource tracker
-    except ImportError:
-        return _unlinked_file()
-    name = f"/accelgrad-{os.getpid()}-{os.urandom(6).hex()}"
-    try:
-        descriptor = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
-    except OSError:
-        return _unlinked_file()
-    _posixshmem.shm_unlink(name)
-    os.set_inheritable(descriptor, False)
-    return descriptor
-
-
-def _unlinked_file() -> int:
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
 def map_shared(descriptor: int, size: int) -> mmap.mmap:
     """Map a file for reading and writing, without keeping a descriptor open.
 
-    Before Python 3.13 (``trackfd``) an ``mmap`` object duplicates its descriptor and keeps it: a thousand retained batches
-    would hold hundreds.  There the object is made over nothing, and the file is mapped into its place.
+    Before Python 3.13 (``trackfd``) an ``mmap`` object duplicates its descriptor and keeps it: a thousand
+    retained batches would hold hundreds.  There the object is made over nothing, and the file is mapped into
+    its place.
     """
     if sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, size, trackfd=False)
@@ -110,7 +92,8 @@ def round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-# --------------------------------------------------------------------------------------------------------- budget
+# ---------------------------------------------------------------------------------------------------------
+# budget
 
 
 def _read_number(path: str) -> int | None:
@@ -166,7 +149,8 @@ def _reclaimable(path: str, name: str) -> int:
 
 
 def available_memory(meminfo: str = "/proc/meminfo") -> int:
-    """Bytes that can be taken without swapping or being killed: /proc/meminfo's MemAvailable, the cgroup's room."""
+    """Bytes that can be taken without swapping or being killed: /proc/meminfo's MemAvailable, the cgroup's
+    room."""
     available = 1 << 62
     try:
         with open(meminfo) as file:
@@ -181,7 +165,8 @@ def available_memory(meminfo: str = "/proc/meminfo") -> int:
 
 
 def shm_limit(text: str | None) -> int | None:
-    """``ACCELGRAD_SHM_LIMIT`` in bytes: a number, or one with K, M or G (KiB, MiB, GiB); None where it is not set."""
+    """``ACCELGRAD_SHM_LIMIT`` in bytes: a number, or one with K, M or G (KiB, MiB, GiB); None where it is not
+    set."""
     if not text:
         return None
     number, unit = (text[:-1], text[-1].upper()) if text[-1].isalpha() else (text, "")
@@ -194,7 +179,8 @@ def shm_limit(text: str | None) -> int | None:
         ) from None
 
 
-# --------------------------------------------------------------------------------------------------- worker's side
+# ---------------------------------------------------------------------------------------------------
+# worker's side
 
 
 class Arena:
@@ -253,7 +239,7 @@ class Arena:
 
 
 def _reserve(descriptor: int, offset: int, size: int) -> None:
-    """Make the pages exist now: a full file system is an OSError here, and not a SIGBUS at the first write."""
+    """Make the pages exist now: a lack of memory is an OSError here, not a SIGBUS at the first write."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, offset, size)
         return
@@ -264,10 +250,11 @@ def _reserve(descriptor: int, offset: int, size: int) -> None:
 
 
 class SlotWriter:
-    """A worker's memory for batches: hands out arrays within the current slot, and finds a slot for any batch.
+    """A worker's memory for batches: hands out arrays within the current slot, and finds a slot for any
+    batch.
 
-    ``announce(arena)`` and ``retire(number)`` tell the parent of a new arena (before its first use) and of one that is
-    given up.  ``limit``: the bytes that all arenas together may take.
+    ``announce(arena)`` and ``retire(number)`` tell the parent of a new arena (before its first use) and of
+    one that is given up.  ``limit``: the bytes that all arenas together may take.
     """
 
     def __init__(self, slots: int, limit: int | None, share: float, announce: Any, retire: Any) -> None:
@@ -322,10 +309,11 @@ class SlotWriter:
         return None if entry is None else entry[0]
 
     def place(self, sizes: list[int]) -> tuple[Arena, int, list[int]] | None:
-        """Room for arrays that are not in the slot yet: (arena, slot, their offsets); None to send them in the message.
+        """Room for arrays that are not in the slot yet: (arena, slot, their offsets); None to send them in
+        the message.
 
-        Where the current slot is too small everything moves into a larger one: then the offsets handed out before
-        are void, which :attr:`moved` tells.
+        Where the current slot is too small everything moves into a larger one: then the offsets handed out
+        before are void, which :attr:`moved` tells.
         """
         need = self.used + sum(round_up(size, ALIGNMENT) for size in sizes)
         self.expected, self.moved = need, False
@@ -356,7 +344,8 @@ class SlotWriter:
             self._reset()
 
     def _take(self, need: int) -> bool:
-        """Make a slot of at least ``need`` bytes the current one: a used one, a new one, or one of a new arena."""
+        """Make a slot of at least ``need`` bytes the current one: a used one, a new one, or one of a new
+        arena."""
         fitting = [arena for arena in self.arenas.values() if arena.slot_size >= need]
         for arena in fitting:
             if (slot := arena.take()) is not None:
@@ -378,7 +367,8 @@ class SlotWriter:
                 return False
         self.over_budget = None
         try:
-            # Memory is taken slot by slot; a file is only the room for them, so that many retained batches need few.
+            # Memory is taken slot by slot; a file is only the room for them, so that many retained batches
+            # need few.
             new = Arena(self.numbers, slot_size, self.slots << min(len(fitting), 8))
         except OSError as error:
             self.over_budget = f"shared memory could not be had ({error})"
@@ -404,7 +394,10 @@ class SlotWriter:
 
     def _affordable(self, slot_size: int) -> bool:
         if self.limit is not None and self._total() + slot_size > self.limit:
-            self.over_budget = f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes, of which {self._total()} are in use"
+            self.over_budget = (
+                f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes,"
+                f" of which {self._total()} are in use"
+            )
             return False
         free = available_memory()
         if slot_size > free * self.share:
@@ -415,14 +408,16 @@ class SlotWriter:
         return True
 
     def returned(self, number: int, slot: int, use: int) -> None:
-        """The parent has finished with a slot; hearing it twice, or late, does no harm: every use has its number."""
+        """The parent has finished with a slot; hearing it twice, or late, does no harm: every use has its
+        number."""
         arena = self.arenas.get(number)
         if arena is not None and arena.uses.get(slot) == use:
             del arena.uses[slot]
             arena.free.append(slot)
 
     def lend(self) -> int:
-        """The current slot goes to the parent; the number of this use, which it names when it gives the slot back."""
+        """The current slot goes to the parent; the number of this use, which it names when it gives the slot
+        back."""
         self.use += 1
         if self.arena is not None:
             self.arena.uses[self.slot] = self.use
@@ -443,13 +438,15 @@ class SlotWriter:
         self.retire(arena.number)
 
 
-# --------------------------------------------------------------------------------------------------- parent's side
+# ---------------------------------------------------------------------------------------------------
+# parent's side
 
 
 class Lease(weakref.ref):
     """A weak reference to the memory of one batch; when that dies the lease itself is put into a queue.
 
-    The callback is ``deque.append``: it runs in C, needs no lock, and may run in any thread and at any moment.
+    The callback is ``deque.append``: it runs in C, needs no lock, and may run in any thread and at any
+    moment.
     """
 
     __slots__ = ("arena", "slot", "use")
@@ -471,8 +468,9 @@ class MappedArena:
     def lease(self, slot: int, use: int, memory: list[Any], returned: deque[Any]) -> Any:
         """The memory of ``slot``; once nothing refers to it any more its Lease is appended to ``returned``.
 
-        ``memory`` is the caller's list that keeps it until then.  It is filled by one call in C, and everything else may
-        be repeated, so that an interrupt can neither lose the memory nor give it back early.
+        ``memory`` is the caller's list that keeps it until then.  It is filled by one call in C, and
+        everything else may be repeated, so that an interrupt can neither lose the memory nor give it back
+        early.
         """
         if not memory:
             memory.extend(map(self.type.from_buffer, (self.map,), (slot * self.slot_size,)))

@@ -1,9 +1,10 @@
 """The nursery: a small process that is the workers' parent; it starts them, and reports how they ended.
 
-Why not the program itself?  A worker forked from a clean process inherits no threads, no locks, no Numba or CUDA state
-and no half of the parent's memory; and its exit code is learnt by a process in which nobody ignores SIGCHLD or waits for
-foreign children.  The program talks to the nursery through one socket: a record of one byte with two descriptors starts a
-worker.  The nursery answers on the worker's own *lifeline*: the exit status, once the worker has ended.
+Why not the program itself?  A worker forked from a clean process inherits no threads, no locks, no Numba or
+CUDA state and no half of the parent's memory; and its exit code is learnt by a process in which nobody
+ignores SIGCHLD or waits for foreign children.  The program talks to the nursery through one socket: a record
+of one byte with two descriptors starts a worker.  The nursery answers on the worker's own *lifeline*: the
+exit status, once the worker has ended.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ __all__ = ["Nursery", "fork_nursery", "shared_nursery"]
 
 FORK, EXEC = b"F", b"X"
 STATUS = struct.Struct("<i")
-ONE_THREAD = {
-    name: "1"
-    for name in (
+ONE_THREAD = dict.fromkeys(
+    [
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "MKL_NUM_THREADS",
         "NUMBA_NUM_THREADS",
         "VECLIB_MAXIMUM_THREADS",
         "NUMEXPR_NUM_THREADS",
-    )
-}
+    ],
+    "1",
+)
 HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
-# ------------------------------------------------------------------------------------------------ in the nursery
+# ------------------------------------------------------------------------------------------------ in the
+# nursery
 
 
 def serve(control: socket.socket, inherited: Any = None) -> None:
@@ -64,7 +66,8 @@ def serve(control: socket.socket, inherited: Any = None) -> None:
                     pass
             except BlockingIOError:
                 pass
-        _report(lifelines)
+        _end_forsaken(lifelines, poller, {descriptor for descriptor, _ in ready})
+        _report(lifelines, poller)
         if not any(descriptor == control.fileno() for descriptor, _ in ready):
             continue
         data, descriptors, _, _ = socket.recv_fds(control, 1, 2)
@@ -88,10 +91,19 @@ def serve(control: socket.socket, inherited: Any = None) -> None:
                 _become_worker(duplex, lifeline)
             worker.run(duplex, lifeline, inherited)
         lifelines[pid] = lifeline
+        poller.register(lifeline, select.POLLIN)
         duplex.close()
 
 
-def _report(lifelines: dict[int, socket.socket], wait: bool = False) -> None:
+def _end_forsaken(lifelines: dict[int, socket.socket], poller: select.poll, ready: set[int]) -> None:
+    """Kill workers whose lifeline the program has shut; mostly the kernel has done that already."""
+    for pid, lifeline in lifelines.items():
+        if lifeline.fileno() in ready:
+            poller.unregister(lifeline)
+            os.kill(pid, signal.SIGKILL)
+
+
+def _report(lifelines: dict[int, socket.socket], poller: Any = None, wait: bool = False) -> None:
     """Write the exit status of every ended worker to its lifeline."""
     while lifelines:
         try:
@@ -102,6 +114,11 @@ def _report(lifelines: dict[int, socket.socket], wait: bool = False) -> None:
             return
         lifeline = lifelines.pop(pid, None)
         if lifeline is not None:
+            if poller is not None:
+                try:
+                    poller.unregister(lifeline)
+                except KeyError:
+                    pass
             try:
                 lifeline.send(STATUS.pack(os.waitstatus_to_exitcode(status)))
             except OSError:
@@ -116,7 +133,8 @@ def _become_worker(duplex: socket.socket, lifeline: socket.socket) -> None:
     os.set_inheritable(duplex.fileno(), True)
     os.set_inheritable(lifeline.fileno(), True)
     arguments = interpreter_arguments(
-        f"from accelgrad.utils.data.worker import run_spawned; run_spawned({duplex.fileno()}, {lifeline.fileno()})"
+        f"from accelgrad.utils.data.worker import run_spawned; run_spawned({duplex.fileno()},"
+        f" {lifeline.fileno()})"
     )
     try:
         os.execv(arguments[0], arguments)
@@ -144,7 +162,8 @@ def main(descriptor: int) -> None:
     serve(socket.socket(fileno=descriptor))
 
 
-# ------------------------------------------------------------------------------------------------- in the program
+# ------------------------------------------------------------------------------------------------- in the
+# program
 
 
 class Nursery:
@@ -210,8 +229,10 @@ def fork_nursery(inherited: Any) -> Nursery:
     used = [name for name in ("numba", "cupy") if _has_run(name)]
     if used:
         warnings.warn(
-            f"DataLoader: multiprocessing_context='fork' after {' and '.join(used)} has run in this process is dangerous:"
-            " a forked worker is terminated at its first parallel kernel, and cannot use the card at all; the default,"
+            f"DataLoader: multiprocessing_context='fork' after {' and '.join(used)} has run in this process"
+            " is dangerous:"
+            " a forked worker is terminated at its first parallel kernel, and cannot use the card at all;"
+            " the default,"
             " forkserver, is safe",
             RuntimeWarning,
             stacklevel=2,

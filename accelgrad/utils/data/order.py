@@ -19,9 +19,9 @@ __all__ = ["Order"]
 class Order:
     """The batches' indices of one epoch.
 
-    At its beginning it photographs every generator that a sampler may draw from; so the same order can be made again, to
-    resume an epoch from a state dict, or after a KeyboardInterrupt hit the sampler itself (which ends a generator
-    function for good, and would otherwise look like the end of the epoch).
+    At its beginning it photographs every generator that a sampler may draw from; so the same order can be
+    made again, to resume an epoch from a state dict, or after a KeyboardInterrupt hit the sampler itself
+    (which ends a generator function for good, and would otherwise look like the end of the epoch).
     """
 
     def __init__(self, loader: Any, states: Any = None, skip: int = 0) -> None:

@@ -1,7 +1,8 @@
-"""What a worker is given at its start: the dataset and its functions, with large arrays in one file all workers map.
+"""What a worker is given at its start: the dataset and its functions, with large arrays in one file all
+workers map.
 
-Pickling is cloudpickle's: lambdas, local classes and everything from ``__main__`` (a notebook's cells, a script) travel
-by value, so that a worker needs neither the script nor a main guard.
+Pickling is cloudpickle's: lambdas, local classes and everything from ``__main__`` (a notebook's cells, a
+script) travel by value, so that a worker needs neither the script nor a main guard.
 """
 
 from __future__ import annotations
@@ -28,13 +29,18 @@ POPULATE = 1 << 30
 MADV_POPULATE_READ = 22
 ADVICE = (
     "a DataLoader with num_workers > 0 sends it to its workers: make it in the worker (on first use, or in"
-    " worker_init_fn), or leave it out in __getstate__; multiprocessing_context='fork' inherits it unpickled, and"
+    " worker_init_fn), or leave it out in __getstate__; multiprocessing_context='fork' inherits it"
+    " unpickled, and"
     " num_workers=0 needs no worker"
 )
 
 
 class _Pickler(cloudpickle.Pickler):
-    """cloudpickle, with arrays that always leave by buffer, and memory maps that are opened again instead of copied."""
+    """cloudpickle, with arrays that always leave by buffer, and memory maps that are opened again instead of
+    copied."""
+
+    def __init__(self, file: io.BytesIO, protocol: int = 5, buffer_callback: Any = None) -> None:
+        super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -56,7 +62,8 @@ class _Pickler(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
     def _send_by_value_if_unimportable(self, obj: Any) -> None:
-        """A module that was loaded from a file by hand is known to this process alone: its classes go by value."""
+        """A module that was loaded from a file by hand is known to this process alone: its classes go by
+        value."""
         module = sys.modules.get(getattr(obj, "__module__", None) or "")
         if module is None or module.__name__ == "__main__" or _importable(module.__name__.partition(".")[0]):
             return
@@ -100,7 +107,8 @@ def _reduce_memmap(array: np.memmap) -> Any:
     if base is None or array.filename is None or array.mode == "c" or not os.path.exists(array.filename):
         return None
     start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
-    # np.memmap maps from a multiple of the granularity below its offset; every view's own offset follows from that.
+    # np.memmap maps from a multiple of the granularity below its offset; every view's own offset follows
+    # from that.
     mapped_from = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     inside = array.__array_interface__["data"][0] - start
     if not 0 <= inside <= len(base):
@@ -130,10 +138,12 @@ def by_value(value: Any) -> bytes:
 
 
 class Payload:
-    """Pickled parts in one anonymous file: ``meta`` bytes of pickle, then each buffer at a multiple of the page size."""
+    """Pickled parts in one anonymous file: ``meta`` bytes of pickle, then each buffer at a multiple of the
+    page size."""
 
     def __init__(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
-        """``first`` is plain data that is read before anything else is imported; ``parts`` are the user's objects."""
+        """``first`` is plain data that is read before anything else is imported; ``parts`` are the user's
+        objects."""
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         try:
@@ -155,6 +165,11 @@ class Payload:
             offset += round_up(raw.nbytes, mmap.PAGESIZE)
         self.size = max(offset, mmap.PAGESIZE)
 
+    def to_bytes(self) -> bytes:
+        """The whole as one pickle, where no file can be passed on; see :func:`load_inline`."""
+        first, body, sizes = pickle.loads(self.meta)
+        return pickle.dumps((first, body, [bytearray(raw) for raw in self.raws], sizes), 5)
+
     def to_file(self) -> int:
         """A descriptor of the whole; MemoryError where it does not fit."""
         descriptor = anonymous_file(self.size)
@@ -165,7 +180,8 @@ class Payload:
         except OSError as error:
             os.close(descriptor)
             raise MemoryError(
-                f"the dataset's {self.size} bytes could not be put into memory that the workers share ({error})"
+                f"the dataset's {self.size} bytes could not be put into memory that the workers share"
+                f" ({error})"
             ) from error
         self.raws = []
         return descriptor
@@ -174,11 +190,12 @@ class Payload:
 class ByValueTaker(transport.Taker, _Pickler):
     """Takes a batch apart like :class:`transport.Taker`; classes that the program cannot import go by value.
 
-    cloudpickle numbers the classes it has sent, so that a class from the program's ``__main__`` comes back as itself.
+    cloudpickle numbers the classes it has sent, so that a class from the program's ``__main__`` comes back
+    as itself.
     """
 
     def __init__(self, file: io.BytesIO, protocol: int = 5) -> None:
-        _Pickler.__init__(self, file, protocol=protocol, buffer_callback=self._take_buffer)
+        _Pickler.__init__(self, file, protocol, self._take_buffer)
         self._prepare()
 
 
@@ -188,12 +205,26 @@ def _write(descriptor: int, offset: int, data: memoryview) -> None:
         data, offset = data[written:], offset + written
 
 
+def load_inline(
+    data: Any, prepare: Callable[[dict[str, Any]], None]
+) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+    """:func:`load_payload` for :meth:`Payload.to_bytes`."""
+    first, body, buffers, sizes = pickle.loads(data)
+    prepare(first)
+    views = [
+        memoryview(part).toreadonly() if readonly else part
+        for part, (_, readonly) in zip(buffers, sizes, strict=True)
+    ]
+    return first, lambda: pickle.loads(body, buffers=views)
+
+
 def load_payload(
     descriptor: int, size: int, meta_size: int, prepare: Callable[[dict[str, Any]], None]
 ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
     """In a worker: ``first``, and a function that unpickles ``parts``.
 
-    The file is mapped privately: all workers read the same pages, and one that writes gets its own copy of that page.
+    The file is mapped privately: all workers read the same pages, and one that writes gets its own copy of
+    that page.
     """
     memory = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     if size <= POPULATE and sys.platform == "linux":

@@ -35,13 +35,14 @@ def _can_pin() -> bool:
 def pin_memory(data: Any) -> Any:
     """``data`` with every CPU tensor in page-locked memory, from which copies to a card run asynchronously.
 
-    Without CuPy or a card this returns ``data`` as it is.  An object with a method ``pin_memory`` is asked to do it.
+    Without CuPy or a card this returns ``data`` as it is.  An object with a method ``pin_memory`` is asked
+    to do it.
     """
     return _pin(data) if _can_pin() else data
 
 
 def _pinned_array(array: np.ndarray) -> np.ndarray:
-    """A copy in CuPy's pinned memory; the pool that it comes from takes it back with the array's last view."""
+    """A copy in CuPy's pinned memory; its pool takes it back with the array's last view."""
     import cupy
 
     memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))

@@ -1,7 +1,8 @@
-"""The program's side of a set of workers: starts them, sends tasks, collects results, notices deaths, ends them in time.
+"""The program's side of a set of workers: starts them, sends tasks, collects results, notices deaths, ends
+them in time.
 
-Nothing is shared between workers, and nothing here waits for a particular one: one ``poll`` looks at all sockets.
-Every step can be interrupted by a KeyboardInterrupt and done again (see :class:`transport.Channel`).
+Nothing is shared between workers, and nothing here waits for a particular one: one ``poll`` looks at all
+sockets. Every step can be interrupted by a KeyboardInterrupt and done again (see :class:`transport.Channel`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,27 @@ from __future__ import annotations
 import atexit
 import marshal
 import os
-import select
 import socket
+import subprocess
+import sys
 import time
 import weakref
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad.utils.data import transport
+from accelgrad.utils.data import portable, transport
 from accelgrad.utils.data.faults import exit_reason
 from accelgrad.utils.data.memory import MappedArena, anonymous_file, shm_limit
-from accelgrad.utils.data.nursery import STATUS, Nursery, fork_nursery, shared_nursery
+from accelgrad.utils.data.nursery import (
+    ONE_THREAD,
+    STATUS,
+    Nursery,
+    fork_nursery,
+    interpreter_arguments,
+    shared_nursery,
+)
+from accelgrad.utils.data.portable import GREETING, READABLE, WRITABLE, call_worker, make_poller
 from accelgrad.utils.data.transport import RESULT, Channel
 from accelgrad.utils.data.worker import STACK_SIGNAL
 
@@ -75,6 +85,7 @@ class Handle:
         self.returned: deque[Any] = deque()  # leases that ended; filled by weak references, in any thread
         self.outstanding: dict[int, Any] = {}  # task -> indices, in the order of sending
         self.dead: str | None = None
+        self.process: Any = None  # where there is no nursery
 
     def freed(self) -> list[tuple[int, int, int]]:
         """Slots to be given back, for the next message."""
@@ -104,14 +115,16 @@ class Pool:
         }  # worker -> task -> states
         self.warnings: list[str] = []
         self.generation = [0] * workers
-        self.poller = select.poll()
+        self.poller = make_poller()
         self.by_descriptor: dict[int, Handle] = {}
         self.handles: list[Handle | None] = [None] * workers
         self.epoch_message: dict[str, Any] = {}
         self.user: shared_nursery | None = None
         self.nursery: Nursery | None = None
         self.payload: tuple[int, int, int] | None = None  # descriptor, size, size of the pickled part
-        self.stack = anonymous_file(0)
+        self.direct = portable.DIRECT
+        self.inline = b""  # the payload, where it cannot be a file
+        self.stack = -1 if self.direct else anonymous_file(0)
         self.closed = self.ended = False
         limit = shm_limit(os.environ.get("ACCELGRAD_SHM_LIMIT"))
         first = {
@@ -119,7 +132,7 @@ class Pool:
             "workers": workers,
             "limit": None if limit is None else limit // workers,
             "share": 0.5 / workers,
-            "shared": True,
+            "shared": not self.direct,
         }
         _live.add(self)
         try:
@@ -134,28 +147,44 @@ class Pool:
             raise
 
     def _send_for_workers(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
-        from accelgrad.utils.data.payload import Payload
-
-        import sys
+        from accelgrad.utils.data.payload import Payload  # with cloudpickle, which only this needs
 
         first = {
             **first,
             "path": list(sys.path),
             "argv": list(sys.argv),
-            "environ": {**os.environ, **_one_thread()},
+            "environ": {**os.environ, **ONE_THREAD},
             "directory": os.getcwd(),
         }
+        if self.direct:
+            self.inline = transport.frame(b"\0", Payload(first, parts).to_bytes())
+            return
         self.user = shared_nursery()
         self.user.get()  # it starts up while the dataset is pickled
         payload = Payload(first, parts)
         self.payload = (payload.to_file(), payload.size, len(payload.meta))
 
-    # ------------------------------------------------------------------------------------------------------ starting
+    # ------------------------------------------------------------------------------------------------------
+    # starting
 
     def _spawn(self, number: int) -> Handle:
         """Start worker ``number``, anew if the one before died."""
         if self.closed:
             self._closed_by_another_thread()
+        handle = self._spawn_directly(number) if self.direct else self._spawn_by_nursery(number)
+        for descriptor in handle.descriptors:
+            self.by_descriptor[descriptor] = handle
+            self.poller.register(descriptor, READABLE)
+        self.generation[number] += 1
+        if self.epoch >= 0:
+            stream = number + self.workers * (self.generation[number] - 1)
+            message = {**self.epoch_message, "stream": stream, "freed": []}
+            handle.channel.post(transport.pickled(transport.EPOCH, message))
+        self._watch(handle)
+        self.handles[number] = handle
+        return handle
+
+    def _spawn_by_nursery(self, number: int) -> Handle:
         ours, theirs = socket.socketpair()
         our_line, their_line = socket.socketpair()
         try:
@@ -167,7 +196,7 @@ class Pool:
                 socket.send_fds(ours, [transport.pickled(transport.START, start)], [descriptor, self.stack])
             else:
                 ours.sendall(transport.pickled(transport.START, start))
-            handle = Handle(number, ours, our_line)
+            return Handle(number, ours, our_line)
         except BaseException:
             ours.close()
             our_line.close()
@@ -175,15 +204,21 @@ class Pool:
         finally:
             theirs.close()
             their_line.close()
-        for descriptor in handle.descriptors:
-            self.by_descriptor[descriptor] = handle
-            self.poller.register(descriptor, select.POLLIN)
-        self.generation[number] += 1
-        if self.epoch >= 0:
-            stream = number + self.workers * (self.generation[number] - 1)
-            message = {**self.epoch_message, "stream": stream, "freed": []}
-            handle.channel.post(transport.pickled(transport.EPOCH, message))
-        self.handles[number] = handle
+
+    def _spawn_directly(self, number: int) -> Handle:
+        command = interpreter_arguments(GREETING)
+        duplex, lifeline, process = call_worker(command, {**os.environ, **ONE_THREAD})
+        try:
+            handle = Handle(number, duplex, lifeline)
+            handle.process = process
+            start = transport.pickled(transport.START, {"worker": number, "inline": True})
+            handle.channel.post(start + self.inline)  # the rest follows while we poll
+        except BaseException:
+            duplex.close()
+            lifeline.close()
+            process.kill()
+            process.wait()
+            raise
         return handle
 
     def _start_by_nursery(self, duplex: socket.socket, lifeline: socket.socket) -> None:
@@ -229,26 +264,28 @@ class Pool:
             self._watch(handle)
 
     def _watch(self, handle: Handle) -> None:
-        events = select.POLLIN | (select.POLLOUT if handle.channel.outbox else 0)
+        events = READABLE | (WRITABLE if handle.channel.outbox else 0)
         self.poller.register(handle.descriptors[0], events)
 
-    # ----------------------------------------------------------------------------------------------------- receiving
+    # -----------------------------------------------------------------------------------------------------
+    # receiving
 
     def poll(self, seconds: float | None) -> bool:
         """Wait for any worker, at most so long; True if something happened."""
         ready = self.poller.poll(None if seconds is None else max(0.0, seconds) * 1000)
         if self.closed:
             self._closed_by_another_thread()
-        for descriptor, event in ready:
-            handle = self.by_descriptor.get(descriptor)
-            if handle is None:
+        # Whose they are is looked up before anything is done: a successor may get the same descriptors.
+        events = [(self.by_descriptor.get(descriptor), descriptor, event) for descriptor, event in ready]
+        for handle, descriptor, event in events:
+            if handle is None or handle.dead is not None:
                 continue
-            if event & select.POLLOUT and handle.channel.flush():
+            if event & WRITABLE and handle.channel.flush():
                 self._watch(handle)
             if descriptor == handle.descriptors[1]:
                 handle.channel.receive(drain=True)
                 handle.channel.ended = True
-            elif event & ~select.POLLOUT:
+            elif event & ~WRITABLE:
                 handle.channel.receive()
             self._handle_frames(handle)
             if handle.channel.ended:
@@ -310,7 +347,7 @@ class Pool:
         """A worker has died: the task it was at is lost, the others go to its successor."""
         if self.handles[handle.number] is not handle:
             return
-        status = _read_status(handle.lifeline)
+        status = _read_status(handle)
         if status is None:
             _shutdown(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket does not: end it
         waiting = sorted(task for task in handle.outstanding if task not in self.done)
@@ -327,19 +364,25 @@ class Pool:
                 self.poller.unregister(descriptor)
         handle.lifeline.close()
         handle.channel.close()
+        if handle.process is not None:
+            handle.process.kill()
+            handle.process.wait()
         self.handles[handle.number] = None
         for task, indices in again.items():
             self.post(handle.number, task, indices)
 
-    # ------------------------------------------------------------------------------------------------------- looking
+    # -------------------------------------------------------------------------------------------------------
+    # looking
 
     def stack_of(self, number: int) -> str:
         """The Python stack of a worker, whatever it is doing."""
         handle = self.handles[number]
-        if handle is None or handle.pid is None or STACK_SIGNAL is None:
+        if self.stack < 0 or STACK_SIGNAL is None:
+            return "(not to be had on this system)"
+        if handle is None or handle.pid is None:
             return "(the worker has not finished starting)"
-        poller = select.poll()
-        poller.register(handle.lifeline, select.POLLIN)
+        poller = make_poller()
+        poller.register(handle.lifeline, READABLE)
         if poller.poll(0):
             return "(the worker has ended)"
         os.ftruncate(self.stack, 0)
@@ -393,17 +436,16 @@ class _Stale:
         self.arena, self.slot, self.use = arena, slot, use
 
 
-def _one_thread() -> dict[str, str]:
-    from accelgrad.utils.data.nursery import ONE_THREAD
-
-    return ONE_THREAD
-
-
-def _read_status(lifeline: socket.socket) -> int | None:
-    """The exit status that the nursery wrote; None if there is none within a moment."""
-    lifeline.settimeout(0.2)
+def _read_status(handle: Handle) -> int | None:
+    """The exit status, as the nursery wrote it or as the process has it; None if there is none within a moment."""
+    if handle.process is not None:
+        try:
+            return handle.process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            return None
+    handle.lifeline.settimeout(0.2)
     try:
-        data = lifeline.recv(STATUS.size)
+        data = handle.lifeline.recv(STATUS.size)
     except OSError:
         return None
     return STATUS.unpack(data)[0] if len(data) == STATUS.size else None
@@ -417,7 +459,8 @@ def _shutdown(sock: socket.socket, how: int) -> None:
 
 
 def close_pools(pools: Iterable[Pool]) -> None:
-    """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their ends."""
+    """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their
+    ends."""
     mine = [pool for pool in pools if not pool.ended and pool.pid == os.getpid()]
     try:
         _close(mine, GRACE)
@@ -438,6 +481,9 @@ def _close(pools: list[Pool], grace: float) -> None:
         _shutdown(handle.lifeline, socket.SHUT_WR)  # this is data for the kernel's O_ASYNC: SIGKILL
     _wait_for_ends(waiting, LAST_WAIT)
     for handle in handles:
+        if handle.process is not None:
+            handle.process.kill()
+            handle.process.wait()
         handle.channel.close()
         handle.lifeline.close()
     for pool in pools:
@@ -459,12 +505,12 @@ def _close(pools: list[Pool], grace: float) -> None:
 
 def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
     """Wait until the nursery has reported the end of every worker; those still there."""
-    poller, left = select.poll(), {}
+    poller, left = make_poller(), {}
     for handle in handles:
         if handle.lifeline.fileno() < 0:
             continue
         left[handle.lifeline.fileno()] = handle
-        poller.register(handle.lifeline, select.POLLIN)
+        poller.register(handle.lifeline, READABLE)
     deadline = time.monotonic() + seconds
     while left and (rest := deadline - time.monotonic()) > 0:
         for descriptor, _ in poller.poll(rest * 1000):

@@ -73,7 +73,8 @@ class SequentialSampler(Sampler[int]):
 
 
 class RandomSampler(Sampler[int]):
-    """A random permutation, or with ``replacement`` independent draws; ``num_samples`` defaults to the length.
+    """A random permutation, or with ``replacement`` independent draws; ``num_samples`` defaults to the
+    length.
 
     Without a ``generator`` each pass draws one seed from accelgrad's default generator.
 
@@ -138,8 +139,8 @@ class SubsetRandomSampler(Sampler[int]):
 class WeightedRandomSampler(Sampler[int]):
     """``num_samples`` indices, index i with probability proportional to ``weights[i]``.
 
-    Without replacement the indices are those of the largest keys ``log(u_i) / w_i`` (Efraimidis & Spirakis 2006,
-    "Weighted random sampling with a reservoir", Algorithm A), in decreasing order of the key.
+    Without replacement the indices are those of the largest keys ``log(u_i) / w_i`` (Efraimidis & Spirakis
+    2006, "Weighted random sampling with a reservoir", Algorithm A), in decreasing order of the key.
 
     >>> list(WeightedRandomSampler([0.0, 1.0], 3))
     [1, 1, 1]
@@ -201,7 +202,7 @@ class BatchSampler(Sampler[list[int]]):
             yield batch
 
     def ranges(self) -> Iterator[range] | None:
-        """The same batches as ranges, where the sampler is sequential: for datasets that fetch whole batches."""
+        """The same batches as ranges, if the sampler is sequential: for datasets that fetch whole batches."""
         if type(self) is not BatchSampler or type(self.sampler) is not SequentialSampler:
             return None
         n, size = len(self.sampler), self.batch_size
@@ -216,9 +217,10 @@ class BatchSampler(Sampler[list[int]]):
 class DistributedSampler(Sampler[int]):
     """The share of one of several processes: every ``num_replicas``-th index, beginning at ``rank``.
 
-    All shares have the same length: the end is filled up with the first indices again, or cut with ``drop_last``.
-    With ``shuffle`` the order depends on ``seed + epoch``: call :meth:`set_epoch` before each epoch.  Where
-    ``num_replicas`` or ``rank`` is not given, the variables WORLD_SIZE and RANK of the environment are read.
+    All shares have the same length: the end is filled up with the first indices again, or cut with
+    ``drop_last``. With ``shuffle`` the order depends on ``seed + epoch``: call :meth:`set_epoch` before each
+    epoch.  Where ``num_replicas`` or ``rank`` is not given, the variables WORLD_SIZE and RANK of the
+    environment are read.
 
     >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
     [1, 3, 0]
@@ -277,11 +279,13 @@ def _from_environment(name: str, value: int | None, variable: str) -> int:
 class LengthBucketBatchSampler(Sampler[list[int]]):
     """Batches of samples of similar length, so that padding them wastes little.
 
-    The indices are shuffled, cut into pools of ``pool`` batches, each pool is sorted by length and cut into batches,
-    and the batches of a pool are shuffled again: a batch is homogeneous in length, the order of batches is random.
-    Without ``shuffle`` samples are sorted by length within each pool, and the pools keep their order.
+    The indices are shuffled, cut into pools of ``pool`` batches, each pool is sorted by length and cut into
+    batches, and the batches of a pool are shuffled again: a batch is homogeneous in length, the order of
+    batches is random. Without ``shuffle`` samples are sorted by length within each pool, and the pools keep
+    their order.
 
-    ``lengths`` is a sequence of integers, or a dataset; then ``key(sample)`` (by default ``len``) gives the length.
+    ``lengths`` is a sequence of integers, or a dataset; then ``key(sample)`` (by default ``len``) gives the
+    length.
 
     >>> sampler = LengthBucketBatchSampler([5, 1, 4, 2], batch_size=2, shuffle=False)
     >>> list(sampler), len(sampler)
@@ -304,10 +308,10 @@ class LengthBucketBatchSampler(Sampler[list[int]]):
         self.shuffle = _boolean("shuffle", shuffle)
         self.drop_last = _boolean("drop_last", drop_last)
         self.generator = generator
-        values = array_of(lengths)
+        values: Any = array_of(lengths)
         if key is not None or not _all_integers(values):
             measure = len if key is None else key
-            values = [measure(values[i]) for i in range(len(values))]
+            values = np.array([measure(values[i]) for i in range(len(values))])
         self.lengths = np.asarray(values, dtype=np.int64)
         if self.lengths.ndim != 1:
             raise ValueError(
@@ -321,8 +325,8 @@ class LengthBucketBatchSampler(Sampler[list[int]]):
         short: list[int] | None = None
         for start in range(0, n, self.pool * size):
             chosen = order[start : start + self.pool * size]
-            chosen = chosen[np.argsort(self.lengths[chosen], kind="stable")].tolist()
-            batches = [chosen[i : i + size] for i in range(0, len(chosen), size)]
+            by_length = chosen[np.argsort(self.lengths[chosen], kind="stable")].tolist()
+            batches = [by_length[i : i + size] for i in range(0, len(by_length), size)]
             if len(batches[-1]) < size:  # only the last pool has one; it is given last
                 short = batches.pop()
             for which in random.permutation(len(batches)) if self.shuffle else range(len(batches)):

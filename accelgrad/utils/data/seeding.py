@@ -1,4 +1,5 @@
-"""The random generators of a worker: found, seeded differently for each (epoch, worker), photographed and restored."""
+"""The random generators of a worker: found, seeded differently for each (epoch, worker), photographed and
+restored."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ KINDS = (np.random.Generator, np.random.RandomState, random.Random, Generator)
 
 
 def find_generators(root: Any) -> list[Any]:
-    """The random generators held by ``root`` in attributes, lists, tuples and dicts, in order of discovery."""
+    """The random generators that ``root`` holds in attributes, lists, tuples and dicts."""
     found: list[Any] = []
     seen: set[int] = set()
     stack = [root]
@@ -74,9 +75,10 @@ def _reseed(generator: Any, sequence: np.random.SeedSequence) -> None:
 class Generators:
     """All generators that a worker's dataset may draw from.
 
-    Python's, NumPy's and accelgrad's global generators are seeded from ``(base_seed, worker)``.  Generators that the
-    dataset itself holds arrive in every worker as equal copies; each is moved to a stream of its own, made from its
-    state as it arrived, the epoch and the worker: a seeded one still gives the same numbers in every run.
+    Python's, NumPy's and accelgrad's global generators are seeded from ``(base_seed, worker)``.  Generators
+    that the dataset itself holds arrive in every worker as equal copies; each is moved to a stream of its
+    own, made from its state as it arrived, the epoch and the worker: a seeded one still gives the same
+    numbers in every run.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -87,7 +89,8 @@ class Generators:
     def seed(self, base_seed: int, worker: int, epoch: int) -> None:
         """Begin epoch number ``epoch``."""
         random.seed(base_seed + worker)
-        np.random.seed(np.random.SeedSequence([base_seed, worker]).generate_state(4))
+        words = np.random.SeedSequence([base_seed, worker]).generate_state(4)
+        np.random.seed(words)  # noqa: NPY002  what datasets use
         default_generator.manual_seed((base_seed + worker) % 2**63)
         for generator, origin in zip(self.held, self.origins, strict=True):
             _reseed(generator, np.random.SeedSequence([origin, epoch, worker]))
@@ -106,7 +109,7 @@ class Generators:
 
 def global_states() -> tuple[Any, Any, Any]:
     """The states of Python's, NumPy's and accelgrad's global generators."""
-    return random.getstate(), np.random.get_state(legacy=False), default_generator.get_state()
+    return random.getstate(), np.random.get_state(legacy=False), default_generator.get_state()  # noqa: NPY002
 
 
 def set_global_states(states: tuple[Any, Any, Any]) -> None:
@@ -114,5 +117,5 @@ def set_global_states(states: tuple[Any, Any, Any]) -> None:
     python, numpy, accelgrad = states
     version, words, gauss = python
     random.setstate((version, tuple(words), gauss))  # JSON makes lists of tuples
-    np.random.set_state(numpy)
+    np.random.set_state(numpy)  # noqa: NPY002
     default_generator.set_state(accelgrad)

@@ -10,11 +10,13 @@ __all__ = ["BatchRecord", "Timeline"]
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One batch on the timeline.  Times are ``time.perf_counter()`` seconds, which all processes of a machine share.
+    """One batch on the timeline.  Times are ``time.perf_counter()`` seconds, which all processes of a
+    machine share.
 
-    In the worker: ``started`` -> fetch -> ``fetched`` -> collate -> ``collated`` -> pickling, sharing -> ``sent``.
-    In the program: ``received`` (the loader took it from the socket), ``asked`` (``next()`` was called for it) -> wait
-    -> ``delivered`` (``next()`` returned it).  Without workers ``worker`` is None and the same moments follow each other.
+    In the worker: ``started`` -> fetch -> ``fetched`` -> collate -> ``collated`` -> pickling, sharing ->
+    ``sent``. In the program: ``received`` (the loader took it from the socket), ``asked`` (``next()`` was
+    called for it) -> wait -> ``delivered`` (``next()`` returned it).  Without workers ``worker`` is None and
+    the same moments follow each other.
     """
 
     epoch: int

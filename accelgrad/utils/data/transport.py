@@ -1,8 +1,10 @@
-"""Messages between the loader and a worker: frames on a socket, and batches taken apart into bytes and arrays.
+"""Messages between the loader and a worker: frames on a socket, and batches taken apart into bytes and
+arrays.
 
-A frame is an 8-byte length, then one byte of kind and the rest.  A batch is sent as its *structure*, pickled with the
-arrays left out (protocol 5), the *specification* of the arrays (dtype, shape, offset), and the arrays' bytes, which lie
-in a slot of shared memory, or at the end of the frame where they are few or memory is short.
+A frame is an 8-byte length, then one byte of kind and the rest.  A batch is sent as its *structure*, pickled
+with the arrays left out (protocol 5), the *specification* of the arrays (dtype, shape, offset), and the
+arrays' bytes, which lie in a slot of shared memory, or at the end of the frame where they are few or memory
+is short.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ __all__ = ["Channel", "Decoder", "Encoder", "send_frame"]
 
 LENGTH = struct.Struct("<Q")
 RESULT = struct.Struct("<BqqiiQddddIIIQ")
-# kind, epoch, task, arena, slot, use, times: started, fetched, collated, sent; lengths: specification, structure, extra, bytes
+# kind, epoch, task, arena, slot, use, times: started, fetched, collated, sent; lengths: specification,
+# structure, extra, bytes
 HELLO, ARENA, RETIRED, BATCH, FAILED, ENDED = range(6)
 START, TASK, EPOCH = range(10, 13)
 NO_SIGNAL = getattr(
@@ -55,9 +58,9 @@ def send_frame(sock: socket.socket, *parts: Any, descriptors: list[int] | None =
 class Channel:
     """The parent's end of a worker's socket: never blocks, loses nothing when an interrupt hits.
 
-    Python delivers a KeyboardInterrupt between two bytecodes, for instance after ``recv`` has returned and before its
-    result is stored.  Therefore what is received goes from the socket into ``inbox`` within one call in C
-    (``extend(map(recv, ...))``), and every later step can be repeated.
+    Python delivers a KeyboardInterrupt between two bytecodes, for instance after ``recv`` has returned and
+    before its result is stored.  Therefore what is received goes from the socket into ``inbox`` within one
+    call in C (``extend(map(recv, ...))``), and every later step can be repeated.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -163,7 +166,8 @@ def frame(*parts: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-# ---------------------------------------------------------------------------------------------------------- encode
+# ----------------------------------------------------------------------------------------------------------
+# encode
 
 
 class Taker(pickle.Pickler):
@@ -192,12 +196,14 @@ class Taker(pickle.Pickler):
             array = obj.array
             if type(array) is not np.ndarray:
                 raise TypeError(
-                    f"a worker returned a tensor on {obj.device}: workers have no share in the card; return it on the CPU"
+                    f"a worker returned a tensor on {obj.device}: workers have no share in the card; return"
+                    " it on the CPU"
                     " and move the batch in the main process"
                 )
             if obj.requires_grad and not obj.is_leaf:
                 raise RuntimeError(
-                    "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not support"
+                    "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does"
+                    " not support"
                     " crossing process boundaries; detach() it in the dataset"
                 )
             letter = "t"
@@ -289,7 +295,8 @@ def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- decode
+# ----------------------------------------------------------------------------------------------------------
+# decode
 
 
 class _Giver(pickle.Unpickler):

@@ -20,6 +20,7 @@ from accelgrad.utils.data.faults import pack_exception, protocol5, unpicklable_e
 from accelgrad.utils.data.fetch import IterableFetcher, describe, make_fetcher
 from accelgrad.utils.data.info import WorkerInfo, set_worker_info
 from accelgrad.utils.data.memory import Arena, SlotWriter
+from accelgrad.utils.data.portable import watch_lifeline
 from accelgrad.utils.data.seeding import Generators
 from accelgrad.utils.data.transport import Encoder, send_frame
 
@@ -28,10 +29,8 @@ __all__ = ["STACK_SIGNAL", "run", "run_spawned"]
 # Asks a worker for its Python stack.  A real-time signal: user code has its hands on SIGUSR1 and SIGUSR2.
 STACK_SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else getattr(signal, "SIGUSR2", None)
 F_SETSIG = 10  # Linux; the fcntl module has no name for it
-SNAPSHOT_EVERY = (
-    0.05  # seconds between photographs of the generators: what a resumed epoch has to repeat at most
-)
-ADVICE = "return arrays, tensors, numbers, strings and containers of them, or give the loader a collate_fn that does"
+SNAPSHOT_EVERY = 0.05  # seconds between photographs of the generators: what a resumed epoch repeats at most
+ADVICE = "return arrays, tensors, numbers, strings and containers of them, or write a collate_fn that does"
 
 
 class _PeerGone(Exception):
@@ -75,6 +74,11 @@ class _Reader:
             return []
         return self.frames(False)
 
+    def next(self) -> bytes:
+        """The next frame."""
+        found, *self.later = self.frames(True)
+        return found
+
     def _more(self, flags: int) -> None:
         try:
             data = self.sock.recv(transport.PIECE, flags)
@@ -91,19 +95,23 @@ class _Reader:
             if not data:
                 raise _PeerGone
             self.data += data
-        first, *self.later = self.frames(True)
-        return first
+        return self.next()
 
 
-# ------------------------------------------------------------------------------------------------------------ start
+#
+#
+#
+#
+#
+# -------------------------------------------------------------------------------------------------- start
 
 
-def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None) -> None:
-    """The worker's whole life; never returns.  ``inherited``: (first, parts) under the start method "fork"."""
+def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None, called: bool = False) -> None:
+    """The worker's whole life; never returns.  ``inherited``: (first, parts) under start method "fork"."""
     code = 1
     try:
         _tie(lifeline)
-        code = _Worker(duplex).live(inherited)
+        code = _Worker(duplex).live(inherited, called or inherited is not None)
     except (_PeerGone, BrokenPipeError, ConnectionError):
         code = 0
     except SystemExit as end:  # sys.exit() in the dataset ends this worker; the program names the exit code
@@ -129,20 +137,28 @@ def run_spawned(duplex: int, lifeline: int) -> None:
     run(socket.socket(fileno=duplex), socket.socket(fileno=lifeline))
 
 
+def run_called(duplex: socket.socket, lifeline: socket.socket) -> None:
+    """Entry point of a worker that called back on sockets of its own (see portable.py)."""
+    run(duplex, lifeline, called=True)
+
+
 def _tie(lifeline: socket.socket) -> None:
     """End with the program, in whatever way it ends and whatever this process is doing.
 
-    Nobody writes to the lifeline.  When the program's end closes the kernel sends SIGKILL to this process, which needs
-    no thread and no cooperation of a C extension that holds the interpreter's lock.
+    Nobody writes to the lifeline.  When the program's end closes the kernel sends SIGKILL to this process,
+    which needs no thread and no cooperation of a C extension that holds the interpreter's lock.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's business
-    for number in ("SIGTERM", "SIGCHLD"):
-        signal.signal(getattr(signal, number), signal.SIG_DFL)
+    for name in ("SIGTERM", "SIGCHLD"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    if sys.platform != "linux":  # elsewhere O_ASYNC can only send SIGIO, which is ignored by default
+        watch_lifeline(lifeline)
+        return
     import fcntl
 
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    if sys.platform == "linux":
-        fcntl.fcntl(lifeline, F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
     try:  # the program may have gone before the line above
         if lifeline.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
@@ -154,7 +170,8 @@ def _tie(lifeline: socket.socket) -> None:
 def limit_threads() -> None:
     """One thread for BLAS, OpenMP and our kernels: the workers are the parallelism.
 
-    A new interpreter read it from its environment; a forked one inherited loaded libraries, which are told one by one.
+    A new interpreter read it from its environment; a forked one inherited loaded libraries, which are told
+    one by one.
     """
     kernels.set_num_threads(1)
     try:
@@ -198,7 +215,12 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
         pass  # the folder is gone; the program lives with it, too
 
 
-# ------------------------------------------------------------------------------------------------------------- life
+#
+#
+#
+#
+#
+# -------------------------------------------------------------------------------------------------- life
 
 
 class _Worker:
@@ -217,9 +239,9 @@ class _Worker:
         self.snapshot_at = 0.0
         self.plain = True  # plain pickle has been enough so far
 
-    def live(self, inherited: Any) -> int:
-        """Start up, then serve tasks until the program closes the socket."""
-        start = pickle.loads(memoryview(self.reader.first(0 if inherited is not None else 2))[1:])
+    def live(self, inherited: Any, plain: bool) -> int:
+        """Start up, then serve tasks until the program closes the socket; ``plain``: no descriptors come with it."""
+        start = pickle.loads(memoryview(self.reader.first(0 if plain else 2))[1:])
         self.id: int = start["worker"]
         self.start(start, inherited)
         while True:
@@ -238,9 +260,9 @@ class _Worker:
         if inherited is not None:
             first, parts = inherited
             stack: int | None = first["stack"]
+        elif "inline" in start:
+            data, stack = self.reader.next(), None
         else:
-            from accelgrad.utils.data.payload import load_payload
-
             payload, stack = self.reader.descriptors
         if stack is not None and STACK_SIGNAL is not None:
             faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
@@ -248,8 +270,17 @@ class _Worker:
         send_frame(self.sock, bytes((transport.HELLO,)), os.getpid().to_bytes(8, "little"))
         try:
             if inherited is None:
-                first, load = load_payload(payload, start["size"], start["meta"], prepare_interpreter)
-                os.close(payload)
+                from accelgrad.utils.data import (
+                    payload as payloads,
+                )  # with cloudpickle, which a fork does not need
+
+                if "inline" in start:
+                    first, load = payloads.load_inline(memoryview(data)[1:], prepare_interpreter)
+                else:
+                    first, load = payloads.load_payload(
+                        payload, start["size"], start["meta"], prepare_interpreter
+                    )
+                    os.close(payload)
                 parts = load()
         except Exception as error:
             self.failure = pack_exception(error, self.where("while it loaded the dataset"), self.dumps)
@@ -331,7 +362,7 @@ class _Worker:
             self.failure = pack_exception(error, self.where(what), self.dumps)
 
     def resume(self, info: dict[str, Any]) -> None:
-        """Go to the middle of an epoch: the generators as photographed, and the batches since then once more."""
+        """Go to the middle of an epoch: the generators as photographed, the batches since then once more."""
         if isinstance(self.fetcher, IterableFetcher):
             self.fetcher.skip(info.get("skip", 0))
             return
@@ -385,10 +416,9 @@ class _Worker:
             kind = transport.BATCH | 0x80
         else:
             kind = transport.BATCH
-        head = transport.RESULT.pack(
-            kind, epoch, task, arena, slot, writer.lend(), started, self.fetcher.fetched, collated, time.perf_counter(),
-            len(specification), len(structure), len(extra), sum(map(len, parts)),
-        )  # fmt: skip
+        times = (started, self.fetcher.fetched, collated, time.perf_counter())
+        sizes = (len(specification), len(structure), len(extra), sum(map(len, parts)))
+        head = transport.RESULT.pack(kind, epoch, task, arena, slot, writer.lend(), *times, *sizes)
         send_frame(self.sock, head, specification, structure, extra, *parts)
         writer.tidy()
 

@@ -1,4 +1,5 @@
-"""What a test needs to see whether a loader leaves anything behind: R0 within a process, and scripts run from outside."""
+"""What a test needs to see whether a loader leaves anything behind: R0 within a process, and scripts run from
+outside."""
 
 from __future__ import annotations
 
@@ -20,7 +21,12 @@ ROOT = HERE.parents[3]
 MARK = "ACCELGRAD_SCENARIO"
 
 
-# ------------------------------------------------------------------------------------------------------------- R0
+#
+#
+#
+#
+#
+# ---------------------------------------------------------------------------------------------------- R0
 
 
 def resources() -> dict[str, Any]:
@@ -74,7 +80,8 @@ class R0:
             time.sleep(0.01)
 
 
-# --------------------------------------------------------------------------------------------------------- scripts
+# ---------------------------------------------------------------------------------------------------------
+# scripts
 
 
 @dataclass
@@ -116,7 +123,7 @@ def firsts(batches):
 
 
 def marked_processes(mark: str) -> list[int]:
-    """The processes, of any parent and group, that were started under ``mark``; zombies have no environment."""
+    """The living processes, of any parent and group, that were started under ``mark``."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():

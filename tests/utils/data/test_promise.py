@@ -1,5 +1,8 @@
-"""The promise: what the loader survives.  Each test runs a script in its own process group, under a hard limit, and
-checks that neither the script's process nor the machine keeps anything (R0)."""
+"""The promise: what the loader survives.
+
+Each test runs a script in its own process group, under a hard limit, and checks that neither the
+script's process nor the machine keeps anything (R0).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import pytest
 METHODS = ["forkserver", "spawn", "fork"]
 
 
-# ---------------------------------------------------------------------------------------------------- killed workers
+# -------------------------------------------------------------------------------------- killed workers
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,7 @@ def test_a_worker_killed_during_the_users_own_step_is_noticed_by_next_only(run):
             os.kill(workers_of(it)[0], signal.SIGKILL)
             total = sum(i for i in range(300_000))   # the user's step: no exception here
             time.sleep(0.2)
-            assert int(next(it).array[0, 0]) == 4    # finished batches are delivered, those of the dead one, too
+            assert int(next(it).array[0, 0]) == 4    # also those that the dead one finished
             assert int(next(it).array[0, 0]) == 8
             rest = []
             while True:
@@ -69,7 +72,9 @@ def test_a_worker_killed_during_the_users_own_step_is_noticed_by_next_only(run):
                     rest.append(str(error).partition(" (pid")[0])
                 except StopIteration:
                     break
-            assert [x for x in rest if isinstance(x, int)] in ([12, 16, 20, 24, 28], [12, 20, 24, 28], [12, 16, 20, 28]), rest
+            assert rest.count("DataLoader worker 0") <= 1
+            rest = [x for x in rest if isinstance(x, int)]
+            assert rest in ([12, 16, 20, 24, 28], [12, 20, 24, 28], [12, 16, 20, 28]), rest
             del it, first
     """).ok()
 
@@ -137,7 +142,7 @@ def test_the_death_of_the_nursery_is_survived(run):
     """).ok()
 
 
-# -------------------------------------------------------------------------------------------------------- exceptions
+# ------------------------------------------------------------------------------------------ exceptions
 
 
 def test_exceptions_arrive_whole_and_the_next_batch_follows(run):
@@ -211,7 +216,8 @@ def test_a_sample_that_cannot_be_pickled_is_named_and_does_not_hang(run):
                     break
                 except TypeError as error:
                     errors.append(str(error))
-            assert good == 2 and len(errors) == 1 and "batch['f'][0] (a _thread.lock)" in errors[0], (good, errors)
+            assert good == 2 and len(errors) == 1, (good, errors)
+            assert "batch['f'][0] (a _thread.lock)" in errors[0], errors
             del it
     """).ok()
 
@@ -223,7 +229,8 @@ def test_stop_iteration_of_a_map_dataset_is_an_error_and_not_a_short_epoch(run):
                 next(iter(()))
         for workers in (0, 2):
             with R0():
-                it, got, errors = iter(DataLoader(Numbers(16, act), batch_size=4, num_workers=workers)), [], []
+                loader, got, errors = DataLoader(Numbers(16, act), batch_size=4, num_workers=workers), [], []
+                it = iter(loader)
                 while True:
                     try:
                         got.append(int(next(it).array[0, 0]))
@@ -231,8 +238,9 @@ def test_stop_iteration_of_a_map_dataset_is_an_error_and_not_a_short_epoch(run):
                         break
                     except RuntimeError as error:
                         errors.append(str(error))
-                assert got == [0, 8, 12] and len(errors) == 1 and "dataset[6] raised StopIteration" in errors[0]
-                del it
+                assert got == [0, 8, 12] and len(errors) == 1, (got, errors)
+                assert "dataset[6] raised StopIteration" in errors[0]
+                del it, loader
     """).ok()
 
 
@@ -263,7 +271,7 @@ def test_errors_of_worker_init_fn_and_collate_fn_and_sampler_arrive(run):
     """).ok()
 
 
-# ------------------------------------------------------------------------------------------------- timeout and silence
+# --------------------------------------------------------------------------------- timeout and silence
 
 
 def test_timeout_counts_per_next_shows_the_stack_and_the_batch_comes_later(run):
@@ -312,7 +320,7 @@ def test_silence_without_timeout_gives_a_warning_with_the_stack(run):
     """).ok()
 
 
-# ------------------------------------------------------------------------------------------------------------- ending
+# ---------------------------------------------------------------------------------------------- ending
 
 
 @pytest.mark.parametrize("how", ["loader.close()", "del it", "it = None; gc.collect()", "it.close()"])
@@ -428,7 +436,7 @@ def test_ctrl_c_is_one_traceback_and_the_iterator_goes_on(start):
     assert outcome.errors.count("Traceback") == 1 and outcome.errors.strip().endswith("KeyboardInterrupt")
 
 
-# ------------------------------------------------------------------------------------------------------------- memory
+# ---------------------------------------------------------------------------------------------- memory
 
 
 def test_descriptors_stay_flat_over_epochs_and_retained_batches(run):
@@ -456,13 +464,14 @@ def test_a_batch_that_is_referenced_through_any_view_is_never_overwritten(run):
             loader = DataLoader(data, batch_size=2, num_workers=2)
             kept = []
             for step, batch in enumerate(loader):
-                view = [batch.array[1:, ::2].T, memoryview(batch.array), batch.array.reshape(-1)[-7:], batch][step % 4]
-                kept.append(view)
-            del batch, view
+                array = batch.array
+                views = [array[1:, ::2].T, memoryview(array), array.reshape(-1)[-7:], batch]
+                kept.append(views[step % 4])
+            del batch, views, array
             loader.close()
             for step, view in enumerate(kept):
                 part = np.asarray(view.array if hasattr(view, "array") else view)
-                assert part.max() == 2 * step + 1 and part.min() >= 2 * step, step   # also readable after close()
+                assert part.max() == 2 * step + 1 and part.min() >= 2 * step, step   # and after close()
             del kept, part, view, loader
     """).ok()
 
@@ -503,20 +512,21 @@ def test_a_dataset_of_300_megabytes_is_shared_by_its_workers(run):
                 if it.delivered == 70:
                     for pid in workers_of(it):
                         with open(f"/proc/{pid}/smaps_rollup") as file:
-                            private += [int(line.split()[1]) / 1024 for line in file if line.startswith("Private_Dirty")]
+                            kept = [line.split()[1] for line in file if line.startswith("Anonymous:")]
+                        private += [int(size) / 1024 for size in kept]
             print(max(private))
             del it, batch
     """).ok()
     assert float(output) < 30
 
 
-# --------------------------------------------------------------------------------------------- ways to be a program
+# -------------------------------------------------------------------------------- ways to be a program
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("by", ["file", "-c", "stdin"])
 def test_lambdas_and_main_classes_work_without_a_main_guard(run, by, method):
-    run(
+    output = run(
         f"""
         from collections import namedtuple
         from dataclasses import dataclass
@@ -542,7 +552,8 @@ def test_lambdas_and_main_classes_work_without_a_main_guard(run, by, method):
         print("once")
         """,
         by=by,
-    ).ok().split() == ["once"]
+    ).ok()
+    assert output.split() == ["once"]
 
 
 def test_a_dataset_that_cannot_be_pickled_is_one_error_with_the_attribute_and_the_cure(run):
@@ -559,7 +570,8 @@ def test_a_dataset_that_cannot_be_pickled_is_one_error_with_the_attribute_and_th
                 try:
                     iter(DataLoader(Locked(), num_workers=2, multiprocessing_context=method))
                 except TypeError as error:
-                    assert "dataset.parts['inner'][0].lock (a _thread.lock) cannot be pickled" in str(error), error
+                    path = "dataset.parts['inner'][0].lock (a _thread.lock)"
+                    assert f"{path} cannot be pickled" in str(error), error
                     assert "worker_init_fn" in str(error)
                 else:
                     raise SystemExit("no error")
@@ -627,12 +639,15 @@ def test_fork_after_numba_threads_have_run_is_warned_of_and_forkserver_works(run
         np.ones((300, 300)) @ np.ones((300, 300))     # BLAS threads, too
         class Parallel(Numbers):
             def __getitem__(self, index):
-                return double(np.full(4, index, np.float32)) + (np.ones((64, 64)) @ np.ones((64, 64)))[0, 0] - 64
+                product = np.ones((64, 64)) @ np.ones((64, 64))
+                return double(np.full(4, index, np.float32)) + product[0, 0] - 64
         with R0():
             assert firsts(DataLoader(Parallel(4), num_workers=2)) == [0, 2, 4, 6]
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                assert firsts(DataLoader(Numbers(4), num_workers=1, multiprocessing_context="fork")) == [0, 1, 2, 3]
+                loader = DataLoader(Numbers(4), num_workers=1, multiprocessing_context="fork")
+                assert firsts(loader) == [0, 1, 2, 3]
+            del loader
             assert any("after numba has run" in str(w.message) for w in caught), caught
     """).ok()
 
@@ -642,7 +657,8 @@ def test_workers_have_one_thread_and_no_numba(run):
         class Look(Numbers):
             def __getitem__(self, index):
                 np.ones((400, 400)) @ np.ones((400, 400))
-                return np.array([len(os.listdir("/proc/self/task")), "numba" in sys.modules, accelgrad.kernels.get_num_threads()])
+                threads = len(os.listdir("/proc/self/task"))
+                return np.array([threads, "numba" in sys.modules, accelgrad.kernels.get_num_threads()])
         with R0():
             for method in ("forkserver", "spawn"):
                 for batch in DataLoader(Look(2), num_workers=1, multiprocessing_context=method):

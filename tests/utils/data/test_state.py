@@ -51,7 +51,8 @@ def rows(batches):
 
 
 def interrupted(make, after):
-    """The rest of a pass, and the next pass, as they were, and as they are after a restart in another random state."""
+    """The rest of a pass, and the next pass, as they were, and as they are after a restart in another random
+    state."""
     accelgrad.manual_seed(11)
     random.seed(11)
     np.random.seed(11)  # noqa: NPY002
