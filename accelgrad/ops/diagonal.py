@@ -26,7 +26,7 @@ class Diagonal(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
         ctx.shape, ctx.options = x.shape, {"offset": offset, "dim1": dim1, "dim2": dim2}
-        y = x.diagonal(offset, dim1, dim2)
+        y = ctx.xp.diagonal(x, offset, dim1, dim2)
         if isinstance(y, np.ndarray) and x.flags.writeable:
             y.flags.writeable = True  # NumPy alone hands it out read-only
         return y
@@ -68,8 +68,9 @@ class AsStrided(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, *, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
         ctx.shape, ctx.options = x.shape, {"shape": shape, "strides": strides, "offset": offset}
+        flat = ctx.xp.ascontiguousarray(x).reshape(-1)
         steps = tuple([stride * x.itemsize for stride in strides])
-        return ctx.xp.lib.stride_tricks.as_strided(x.reshape(-1)[offset:], shape, steps)
+        return ctx.xp.lib.stride_tricks.as_strided(flat[offset:], shape, steps)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

@@ -121,7 +121,9 @@ def _function(name: str, target: Any, keywords: list[str]) -> Any:
             return out
         if host and isinstance(args[0], np.ndarray) and result is args[0]:
             result = result.copy()
-        if name in ("broadcast_to", "diagonal"):  # views that may be written, on the card
+        if name == "diagonal":  # a view that may be written, on the card
+            result.flags.writeable = plain(args[0], host).flags.writeable
+        elif name == "broadcast_to":
             result = np.lib.stride_tricks.as_strided(result, result.shape, result.strides)
         return give(result, tuple(one for one in args if isinstance(one, ndarray)))
 
@@ -178,7 +180,10 @@ linalg = _Linalg("cupy.linalg")
 random = _Random("cupy.random")
 
 
-_known: dict[str, Any] = {}
+_strided = _function("as_strided", np.lib.stride_tricks.as_strided, ["x", "shape", "strides"])
+_known: dict[str, Any] = {
+    "lib": types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=_strided))
+}
 
 
 def __getattr__(name: str) -> Any:
