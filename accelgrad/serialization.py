@@ -19,7 +19,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -431,7 +431,7 @@ class _TorchReader(pickle.Unpickler):
 
 def _elements(raw: bytes, kind: str, count: int, big: bool) -> np.ndarray:
     """The elements of a storage; bfloat16, which NumPy lacks, widened to float32."""
-    order = ">" if big else "<"
+    order: Literal["<", ">"] = ">" if big else "<"
     if kind == "bfloat16":
         upper = np.frombuffer(raw, dtype=f"{order}u2", count=count).astype(np.uint32)
         return (upper << 16).view(np.float32)

@@ -1,4 +1,4 @@
-"""Notes on exceptions: in which layer of which model it happened, and what the layer had expected.
+"""What modules say: notes on exceptions (in which layer it happened, what it had expected), names of types.
 
 All of this runs only when an exception passes through ``Module.__call__``; the exception keeps its class and
 its words.
@@ -10,7 +10,7 @@ from typing import Any
 
 from accelgrad.tensor import Tensor
 
-__all__ = ["locate"]
+__all__ = ["indented", "locate", "typename"]
 
 
 def locate(error: Exception, module: Any, args: tuple[Any, ...]) -> None:
@@ -76,3 +76,17 @@ def _type_and_device(module: Any, input: Tensor) -> str:
             )
             return f"the input is {input.dtype.name} but {name} is {parameter.dtype.name}.{numpy} x.{kind}()"
     return ""
+
+
+def indented(text: str) -> str:
+    """The text with every line but the first moved to the right."""
+    first, *rest = text.split("\n")
+    return "\n".join([first, *(f"  {line}" for line in rest)])
+
+
+def typename(value: Any) -> str:
+    """The type of a value as messages show it."""
+    if isinstance(value, Tensor):
+        return f"accelgrad.{value.dtype.title}"
+    kind = type(value) if not isinstance(value, type) else value
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from accelgrad import backend, dtypes
 from accelgrad.graph import RemovableHandle, no_grad
 from accelgrad.nn import state
-from accelgrad.nn.explain import locate
+from accelgrad.nn.explain import indented, locate, typename
 from accelgrad.nn.hooks import Hook, call_with_hooks, everywhere
 from accelgrad.nn.parameter import Buffer, Parameter, empty
 from accelgrad.tensor import Tensor
@@ -94,7 +94,7 @@ class Module:
         self._check_name("parameter", name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_typename(param)}' object to parameter '{name}' (accelgrad.nn.Parameter"
+                f"cannot assign '{typename(param)}' object to parameter '{name}' (accelgrad.nn.Parameter"
                 f" or None required)"
             )
         if param is not None and not param.is_leaf:
@@ -113,7 +113,7 @@ class Module:
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None"
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None"
                 f" required)"
             )
         self._buffers[name] = tensor
@@ -125,7 +125,7 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module, which then is the attribute ``name``."""
         if not isinstance(module, Module) and module is not None:
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name("module", name, self._modules)
         self._modules[name] = module
 
@@ -135,7 +135,7 @@ class Module:
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
         if not isinstance(name, str):
-            raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
+            raise TypeError(f"{kind} name should be a string. Got {typename(name)}")
         if "." in name:
             raise KeyError(f'{kind} name can\'t contain ".", got: {name}')
         if name == "":
@@ -163,26 +163,26 @@ class Module:
         elif name in parameters:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as parameter '{name}' (accelgrad.nn.Parameter or"
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (accelgrad.nn.Parameter or"
                     f" None expected)"
                 )
             parameters[name] = None
         elif name in own["_modules"]:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as child module '{name}' (accelgrad.nn.Module or"
+                    f"cannot assign '{typename(value)}' as child module '{name}' (accelgrad.nn.Module or"
                     f" None expected)"
                 )
             own["_modules"][name] = None
         elif name in own["_buffers"] or isinstance(value, Buffer):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as buffer '{name}' (accelgrad.Tensor or None"
+                    f"cannot assign '{typename(value)}' as buffer '{name}' (accelgrad.Tensor or None"
                     f" expected)"
                 )
             if isinstance(value, Buffer):
                 self._forget(name, self._buffers)
-                self.register_buffer(name, value, value.persistent)
+                self.register_buffer(name, value, value.__dict__["persistent"])
             else:
                 own["_buffers"][name] = value
         else:
@@ -192,7 +192,7 @@ class Module:
         """Take ``name`` out of every place but ``keep``, so that it can be assigned anew."""
         for table in (self.__dict__, self._parameters, self._buffers, self._modules):
             if table is not keep:
-                table.pop(name, None)  # type: ignore[attr-defined]
+                table.pop(name, None)
         if keep is not self._buffers:
             self._non_persistent_buffers_set.discard(name)
 
@@ -213,7 +213,7 @@ class Module:
     def __delattr__(self, name: str) -> None:
         for table in (self._parameters, self._buffers, self._modules):
             if name in table:
-                del table[name]  # type: ignore[attr-defined]
+                del table[name]
                 self._non_persistent_buffers_set.discard(name)
                 return
         object.__delattr__(self, name)
@@ -468,7 +468,7 @@ class Module:
 
     def type(self: Self, dst_type: Any) -> Self:
         """Convert every parameter and buffer, integers too, to ``dst_type``."""
-        return self._apply(lambda tensor: tensor.type(dst_type))  # type: ignore[attr-defined]
+        return self._apply(lambda tensor: tensor.type(dst_type))
 
     def float(self: Self) -> Self:
         """Convert floating point parameters and buffers to float32."""
@@ -597,20 +597,7 @@ class Module:
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
-        children = [f"({name}): {_indented(repr(child))}" for name, child in self._modules.items()]
+        children = [f"({name}): {indented(repr(child))}" for name, child in self._modules.items()]
         if not children and len(lines) <= 1:
             return f"{self._get_name()}({extra})"
         return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"
-
-
-def _indented(text: str) -> str:
-    first, *rest = text.split("\n")
-    return "\n".join([first, *(f"  {line}" for line in rest)])
-
-
-def _typename(value: Any) -> str:
-    """The type of a value as messages show it."""
-    if isinstance(value, Tensor):
-        return f"accelgrad.{value.dtype.title}"
-    kind = type(value) if not isinstance(value, type) else value
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from accelgrad import backend, dtypes
 from accelgrad.dtypes import dtype as DType
-from accelgrad.tensor import Tensor, _fill, wrap
+from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["Buffer", "Parameter", "UninitializedParameter", "empty"]
 
@@ -35,8 +35,7 @@ class Parameter(Tensor):
                 f"{cls.__name__} expects a Tensor, got {type(data).__name__}; wrap it first:"
                 f" accelgrad.tensor(...)"
             )
-        self = _fill(object.__new__(cls), data.array, data.xp)
-        self._version = data._version
+        self = _sharing(cls, data)
         return self.requires_grad_() if requires_grad else self
 
     def __repr__(self) -> str:
@@ -59,8 +58,7 @@ class Buffer(Tensor):
     def __new__(cls, data: Any = None, *, persistent: bool = True) -> Any:
         if data is None:
             data = empty((0,))
-        self = _fill(object.__new__(cls), data.array, data.xp)
-        self._version = data._version
+        self = _sharing(cls, data)
         self.__dict__["persistent"] = persistent
         return self
 
@@ -100,6 +98,14 @@ class UninitializedParameter(Parameter):
 
     def __repr__(self) -> str:
         return "<UninitializedParameter>"
+
+
+def _sharing(cls: type, data: Tensor) -> Any:
+    """A leaf of class ``cls`` that shows the memory of ``data``."""
+    tensor = wrap(data.array, data.xp)
+    tensor.__class__ = cls
+    tensor._version = data._version
+    return tensor
 
 
 def empty(shape: Any, *, device: Any = None, dtype: DType | None = None) -> Tensor:

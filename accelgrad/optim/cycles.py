@@ -214,7 +214,7 @@ class OneCycleLR(_WithMomentum):
         part = (step - start) / (end - start)
         values = []
         for group in self.optimizer.param_groups:
-            from_lr, to_lr, from_momentum, to_momentum = (group.get(name) for name in names)
+            from_lr, to_lr, from_momentum, to_momentum = (group.get(name, 0.0) for name in names)
             values.append(self._between(from_lr, to_lr, part))
             if self.cycle_momentum:
                 self._set_momentum(group, self._between(from_momentum, to_momentum, part))

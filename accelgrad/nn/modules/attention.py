@@ -111,7 +111,7 @@ class MultiheadAttention(Module):
         mask = _mask(attn_mask, q) if attn_mask is not None else None
         padding = _mask(key_padding_mask, q) if key_padding_mask is not None else None
         if padding is not None and not batched:
-            padding = padding.unsqueeze(0)  # type: ignore[attr-defined]
+            padding = padding.unsqueeze(0)
         if self.bias_k is not None:
             k = cat([k, self.bias_k.expand(n, 1, self.embed_dim)], 1)
             v = cat([v, self.bias_v.expand(n, 1, self.embed_dim)], 1)
@@ -147,9 +147,7 @@ class MultiheadAttention(Module):
         for one in (query, key, value):
             if id(one) not in done:
                 done[id(one)] = (
-                    (one if self.batch_first else one.transpose(0, 1))  # type: ignore[attr-defined]
-                    if batched
-                    else one.unsqueeze(0)  # type: ignore[attr-defined]
+                    (one if self.batch_first else one.transpose(0, 1)) if batched else one.unsqueeze(0)
                 )
         return [done[id(one)] for one in (query, key, value)]
 

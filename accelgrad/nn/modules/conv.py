@@ -298,7 +298,7 @@ class _LazyConv(LazyModule, _ConvNd):
 
     def __init__(self, out_channels: int, *args: Any, bias: bool = True, **kwargs: Any) -> None:
         device, dtype = kwargs.get("device"), kwargs.get("dtype")
-        super().__init__(0, 0, *args, bias=False, **kwargs)  # type: ignore[misc]
+        super().__init__(0, 0, *args, bias=False, **kwargs)
         self.out_channels = out_channels
         self.weight = UninitializedParameter(device=device, dtype=dtype)
         if bias:

@@ -188,7 +188,7 @@ class _InstanceNorm(_ChannelNorm):
                 f" ({self.num_features}),"
                 f" but got: {channels}."
             )
-        batch = input.unsqueeze(0) if single else input  # type: ignore[attr-defined]
+        batch = input.unsqueeze(0) if single else input
         result = F.instance_norm(
             batch,
             self.running_mean,

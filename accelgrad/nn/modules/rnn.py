@@ -143,7 +143,7 @@ class RNNBase(Module):
         for layer in range(num_layers):
             for ending in ("", "_reverse")[: 2 if bidirectional else 1]:
                 width = input_size if layer == 0 else out * (2 if bidirectional else 1)
-                shapes = {"weight_ih": (gates, width), "weight_hh": (gates, out)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gates, width), "weight_hh": (gates, out)}
                 if bias:
                     shapes.update(bias_ih=(gates,), bias_hh=(gates,))
                 if proj_size:
@@ -193,13 +193,13 @@ class RNNBase(Module):
                 data = data.transpose(0, 1)
             self._check_width(data)
             batch = data.array.shape[1]
-        states = self._first_state(data, batch, hx, batched)
+        states: Any = self._first_state(data, batch, hx, batched)
         if order is not None and hx is not None:
-            states = tuple(one.index_select(1, order) for one in states)  # type: ignore[attr-defined]
+            states = tuple(one.index_select(1, order) for one in states)
         finals: list[State] = []
         directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
-            ways = []
+            ways: list[Tensor] = []
             for way in range(directions):
                 place = layer * directions + way
                 weights = [getattr(self, name) for name in self._weight_names[place]]
@@ -215,15 +215,15 @@ class RNNBase(Module):
             data = ways[0] if directions == 1 else cat(ways, -1)
             if self.dropout and layer < self.num_layers - 1:
                 data = F.dropout(data, self.dropout, self.training)
-        last = tuple(stack([final[part] for final in finals]) for part in range(2 if lstm else 1))
+        last: Any = tuple(stack([final[part] for final in finals]) for part in range(2 if lstm else 1))
         if packed:
             if order is not None:
-                last = tuple(one.index_select(1, unsorted) for one in last)  # type: ignore[attr-defined]
+                last = tuple(one.index_select(1, unsorted) for one in last)
             output: Any = PackedSequence(data, sizes, order, unsorted)
         else:
             if not batched:
-                output, last = (data.squeeze(1),)
-                tuple(one.squeeze(1) for one in last)  # type: ignore[attr-defined]
+                output = data.squeeze(1)
+                last = tuple(one.squeeze(1) for one in last)
             else:
                 output = data.transpose(0, 1) if self.batch_first else data
         return output, last if lstm else last[0]
@@ -376,7 +376,7 @@ class _Cell(Module):
         if input.ndim not in (1, 2):
             raise ValueError(f"{self._get_name()}: Expected input to be 1D or 2D, got {input.ndim}D instead")
         single = input.ndim == 1
-        x = input.unsqueeze(0) if single else input  # type: ignore[attr-defined]
+        x = input.unsqueeze(0) if single else input
         if states is None:
             shape = (x.array.shape[0], self.hidden_size)
             count = 2 if mode == "LSTM" else 1
@@ -386,12 +386,12 @@ class _Cell(Module):
                 f"{self._get_name()}: Expected hidden to be 1D or 2D, got {states[0].ndim}D instead"
             )
         elif single:
-            states = tuple(one.unsqueeze(0) for one in states)  # type: ignore[attr-defined]
+            states = tuple(one.unsqueeze(0) for one in states)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         activation = F.relu if mode == "RNN_RELU" else F.tanh
         gates = F.linear(x, self.weight_ih, self.bias_ih)
         result = _STEPS[mode](activation, gates, states, weights)
-        return tuple(one.squeeze(0) for one in result) if single else result  # type: ignore[attr-defined]
+        return tuple(one.squeeze(0) for one in result) if single else result
 
     def extra_repr(self) -> str:
         """The sizes and what differs from the defaults."""

@@ -29,7 +29,7 @@ class Flatten(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(n, ...) to (n, product)."""
-        return input.flatten(self.start_dim, self.end_dim)  # type: ignore[attr-defined]
+        return input.flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """The dimensions."""
@@ -48,7 +48,7 @@ class Unflatten(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., product, ...) to (..., *unflattened_size, ...)."""
-        return input.unflatten(self.dim, self.unflattened_size)  # type: ignore[attr-defined]
+        return input.unflatten(self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         """The dimension and the sizes."""

@@ -17,7 +17,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     >>> parameters_to_vector(nn.Linear(3, 2).parameters()).shape
     accelgrad.Size([8])
     """
-    return cat([one.reshape(-1) for one in parameters])  # type: ignore[attr-defined]
+    return cat([one.reshape(-1) for one in parameters])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:

@@ -49,10 +49,10 @@ class PackedSequence(_Packed):
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The data on another device or in another type; see ``Tensor.to``."""
-        data = self.data.to(*args, **kwargs)  # type: ignore[attr-defined]
+        data = self.data.to(*args, **kwargs)
         if data is self.data:
             return self
-        moved = [None if one is None else one.to(data.device) for one in self[2:]]  # type: ignore[attr-defined]
+        moved = [None if one is None else one.to(data.device) for one in self[2:]]
         return type(self)(data, self.batch_sizes, *moved)
 
     def cpu(self) -> PackedSequence:
@@ -120,7 +120,7 @@ def pack_padded_sequence(
     ``lengths`` (n,) on the CPU, in decreasing order unless ``enforce_sorted=False``.
     """
     sizes, order = _order(_host(lengths), enforce_sorted, input.xp)
-    x: Any = input.transpose(0, 1) if batch_first else input  # type: ignore[attr-defined]
+    x: Any = input.transpose(0, 1) if batch_first else input
     if sizes.size != x.array.shape[1]:
         raise RuntimeError(
             f"Expected `len(lengths)` to be equal to batch_size, but got {sizes.size}"
@@ -218,7 +218,7 @@ def pad_sequence(
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """A padded batch as a list of sequences of their own lengths: the inverse of :func:`pad_sequence`."""
-    batch: Any = padded_sequences if batch_first else padded_sequences.transpose(0, 1)  # type: ignore[attr-defined]
+    batch: Any = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     return [one[: int(length)] for one, length in zip(batch.unbind(0), _host(lengths), strict=True)]
 
 
