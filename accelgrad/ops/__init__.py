@@ -8,8 +8,9 @@ FAMILIES = (
     "einsum", "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join",
     "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
     "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss",
-    "divergence", "distance", "margin_loss", "conv", "pool", "avg_pool", "norm", "embedding", "dropout",
-    "attention", "recurrent", "sequence", "sampling", "redraw", "typed", "reading",
+    "divergence", "distance", "margin_loss", "conv", "pool", "avg_pool", "resample", "norm",
+    "embedding", "dropout", "attention", "recurrent", "sequence", "sampling", "redraw", "typed",
+    "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -333,7 +333,8 @@ def _targets(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[int
     return wanted
 
 
-def _adaptive_avg(name: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
+def adaptive_average(name: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
+    """The averages over windows chosen so that ``output_size`` come out, along one axis after the other."""
     wanted = _targets(name, dims, input, output_size)
     for axis, parts in enumerate(wanted, start=input.ndim - dims):
         if parts != input.array.shape[axis]:
@@ -367,7 +368,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tens
     >>> F.adaptive_avg_pool1d(accelgrad.tensor([[1.0, 3.0, 5.0, 9.0]]), 2)
     tensor([[2., 7.]])
     """
-    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
+    return adaptive_average("adaptive_avg_pool1d", 1, input, output_size)
 
 
 @op(
@@ -393,7 +394,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] |
     >>> F.adaptive_avg_pool2d(accelgrad.arange(16.0).reshape(1, 4, 4), 1)
     tensor([[[7.5000]]])
     """
-    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
+    return adaptive_average("adaptive_avg_pool2d", 2, input, output_size)
 
 
 @op(primitive=AverageParts, reference=_averages(3), samples=[sample(arg(2, 3, 4, 3, 5), (2, 3, 2))], **POOL)
@@ -405,7 +406,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None] |
     >>> F.adaptive_avg_pool3d(accelgrad.arange(8.0).reshape(1, 2, 2, 2), 1)
     tensor([[[[3.5000]]]])
     """
-    return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
+    return adaptive_average("adaptive_avg_pool3d", 3, input, output_size)
 
 
 class AdaptiveMax(Primitive):
