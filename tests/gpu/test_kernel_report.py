@@ -1,0 +1,44 @@
+"""The kernels that hold most registers compile to machine code without stack or spills; the script does
+them all.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba_cuda")
+pytest.importorskip("cuda.bindings.nvjitlink")
+
+PROGRAM = """
+import sys; sys.path.insert(0, {folder!r})
+import kernel_report
+wanted = {{"matmul_nn", "sum_rows", "layer_norm_rows_backward", "adam_all"}}
+found = [one for one in kernel_report.programs() if one.name in wanted]
+assert len(found) == len(wanted), [one.name for one in found]
+for program in found:
+    for arch in (80, 90):
+        row = kernel_report.measure(program, "f", arch)
+        assert 0 < row["registers"] <= 128 and row["stack"] == row["spills"] == 0, (program.name, arch, row)
+print("compiled", len(found))
+"""
+
+
+def test_kernels_compile_for_two_architectures_without_stack_or_spills() -> None:
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(folder=str(here))],
+        env={key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"},
+        cwd=here.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    if "libNVVM" in done.stderr or "nvJitLink cannot" in done.stderr:
+        pytest.skip("Numba's CUDA compiler is not installed here")
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert done.stdout.strip().endswith("compiled 4")
