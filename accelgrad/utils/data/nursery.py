@@ -9,11 +9,13 @@ exit status, once the worker has ended.
 
 from __future__ import annotations
 
+import multiprocessing.spawn
 import os
 import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -53,7 +55,9 @@ def serve(control: socket.socket, inherited: Any = None) -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    signal.pthread_sigmask(
+        signal.SIG_SETMASK, ()
+    )  # it came with SIGINT blocked: no traceback while it started
     lifelines: dict[int, socket.socket] = {}
     poller = select.poll()
     poller.register(control, select.POLLIN)
@@ -144,14 +148,11 @@ def _become_worker(duplex: socket.socket, lifeline: socket.socket) -> None:
 
 def interpreter_arguments(code: str) -> list[str]:
     """The command that runs ``code`` in a new interpreter like this one, with accelgrad importable."""
-    from multiprocessing import spawn
-    from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # -W, -X, -O, -I ...
-
-    executable = spawn.get_executable()
-    executable = os.fsdecode(executable or sys.executable)
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # -W, -X, -O, -I ...
+    executable = os.fsdecode(multiprocessing.spawn.get_executable() or sys.executable)
     return [
         executable,
-        *_args_from_interpreter_flags(),
+        *flags,
         "-c",
         f"import sys; sys.path.insert(0, {HOME!r}); {code}",
     ]
@@ -214,7 +215,12 @@ def _exec_nursery() -> Nursery:
     defaults = [signal.SIGCHLD, signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP]
     try:
         pid = os.posix_spawn(
-            arguments[0], arguments, environment, file_actions=actions, setsigmask=[], setsigdef=defaults
+            arguments[0],
+            arguments,
+            environment,
+            file_actions=actions,
+            setsigmask=[signal.SIGINT],
+            setsigdef=defaults,
         )
     except BaseException:
         here.close()

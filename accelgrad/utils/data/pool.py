@@ -30,6 +30,7 @@ from accelgrad.utils.data.nursery import (
     interpreter_arguments,
     shared_nursery,
 )
+from accelgrad.utils.data.payload import Payload
 from accelgrad.utils.data.portable import GREETING, READABLE, WRITABLE, call_worker, make_poller
 from accelgrad.utils.data.transport import RESULT, Channel
 from accelgrad.utils.data.worker import STACK_SIGNAL
@@ -147,8 +148,6 @@ class Pool:
             raise
 
     def _send_for_workers(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
-        from accelgrad.utils.data.payload import Payload  # with cloudpickle, which only this needs
-
         first = {
             **first,
             "path": list(sys.path),
@@ -437,7 +436,7 @@ class _Stale:
 
 
 def _read_status(handle: Handle) -> int | None:
-    """The exit status, as the nursery wrote it or as the process has it; None if there is none within a moment."""
+    """The exit status that the nursery wrote or the process has; None if there is none in a moment."""
     if handle.process is not None:
         try:
             return handle.process.wait(0.2)

@@ -1,16 +1,16 @@
-"""What the loader does where the system lacks fork, descriptor passing or poll (Windows): one plain process per worker.
+"""What the loader does where there is no fork, no passing of descriptors, no poll (Windows).
 
-Such a worker is started by ``subprocess``, calls back on two sockets of the loopback interface, and gets its dataset and
-sends its batches through them.  Nothing is shared, so this is slower; the guarantees hold, but for one: a worker that
-holds the interpreter's lock in C outlives a killed program.
+A worker is a plain process that ``subprocess`` starts.  It calls back on two sockets of the loopback
+interface, gets its dataset and sends its batches through them.  Nothing is shared, so this is slower; the
+guarantees hold, but for one: a worker that holds the interpreter's lock in C outlives a killed program.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
-import selectors
 import select
+import selectors
 import socket
 import subprocess
 import threading
@@ -22,11 +22,12 @@ DIRECT = not hasattr(os, "fork")  # whether workers are started this way
 PATIENCE = 60.0  # seconds for an interpreter to start
 TOKEN = 32
 
-# Runs in the new interpreter before anything of accelgrad is imported: calling back takes 30 ms, importing more.
+# Runs in the new interpreter before it imports accelgrad: calling back takes 30 ms, importing more.
 GREETING = (
-    "import socket, sys; word = sys.stdin.buffer.read(); port = int.from_bytes(word[:2], 'big'); ends = []\n"
+    "import socket, sys; word = sys.stdin.buffer.read(); port = int.from_bytes(word[:2], 'big')\n"
+    "ends = []\n"
     "for kind in (b'D', b'L'):\n"
-    "    end = socket.create_connection(('127.0.0.1', port)); end.sendall(kind + word[2:]); ends.append(end)\n"
+    "    ends.append(socket.create_connection(('127.0.0.1', port))); ends[-1].sendall(kind + word[2:])\n"
     "from accelgrad.utils.data.worker import run_called; run_called(*ends)"
 )
 
@@ -68,13 +69,15 @@ def make_poller() -> Any:
 
 
 def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket.socket, socket.socket, Any]:
-    """Start an interpreter with ``command`` (it runs :data:`GREETING`) and wait for its call on both sockets.
+    """Start an interpreter with ``command`` (it runs :data:`GREETING`) and wait for its two calls.
 
-    RuntimeError if it ends, or does not call within a minute.  A stranger who calls without the secret is sent away.
+    RuntimeError if it ends, or does not call within a minute.  Who calls without the secret is sent away.
     """
     secret = os.urandom(TOKEN)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+        # On Windows a console's Ctrl-C goes to every process of its group.
+        group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, creationflags=group)
         ends: dict[bytes, socket.socket] = {}
         try:
             assert process.stdin is not None
@@ -89,8 +92,8 @@ def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket
                     waited += 0.5
                     if process.poll() is not None or waited > PATIENCE:
                         raise RuntimeError(
-                            f"a DataLoader worker could not be started: its interpreter {command[0]} gave no sign of life"
-                            f" (exit code {process.returncode})"
+                            f"a DataLoader worker could not be started: its interpreter {command[0]} gave"
+                            f" no sign of life (exit code {process.returncode})"
                         ) from None
                     continue
                 end.settimeout(5)
@@ -121,7 +124,7 @@ def _read(sock: socket.socket, size: int) -> bytes:
 
 
 def watch_lifeline(lifeline: socket.socket) -> None:
-    """In a worker: end this process when the other end of the lifeline closes, by a thread that waits for it."""
+    """In a worker: a thread that ends this process when the other end of the lifeline closes."""
 
     def wait() -> None:
         try:

@@ -20,9 +20,15 @@ from accelgrad.utils.data.faults import pack_exception, protocol5, unpicklable_e
 from accelgrad.utils.data.fetch import IterableFetcher, describe, make_fetcher
 from accelgrad.utils.data.info import WorkerInfo, set_worker_info
 from accelgrad.utils.data.memory import Arena, SlotWriter
+from accelgrad.utils.data.payload import ByValueTaker, by_value, load_inline, load_payload
 from accelgrad.utils.data.portable import watch_lifeline
 from accelgrad.utils.data.seeding import Generators
 from accelgrad.utils.data.transport import Encoder, send_frame
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["STACK_SIGNAL", "run", "run_spawned"]
 
@@ -155,8 +161,6 @@ def _tie(lifeline: socket.socket) -> None:
     if sys.platform != "linux":  # elsewhere O_ASYNC can only send SIGIO, which is ignored by default
         watch_lifeline(lifeline)
         return
-    import fcntl
-
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
@@ -240,7 +244,7 @@ class _Worker:
         self.plain = True  # plain pickle has been enough so far
 
     def live(self, inherited: Any, plain: bool) -> int:
-        """Start up, then serve tasks until the program closes the socket; ``plain``: no descriptors come with it."""
+        """Start up, then serve tasks until the program closes the socket; ``plain``: no descriptors come."""
         start = pickle.loads(memoryview(self.reader.first(0 if plain else 2))[1:])
         self.id: int = start["worker"]
         self.start(start, inherited)
@@ -270,16 +274,10 @@ class _Worker:
         send_frame(self.sock, bytes((transport.HELLO,)), os.getpid().to_bytes(8, "little"))
         try:
             if inherited is None:
-                from accelgrad.utils.data import (
-                    payload as payloads,
-                )  # with cloudpickle, which a fork does not need
-
                 if "inline" in start:
-                    first, load = payloads.load_inline(memoryview(data)[1:], prepare_interpreter)
+                    first, load = load_inline(memoryview(data)[1:], prepare_interpreter)
                 else:
-                    first, load = payloads.load_payload(
-                        payload, start["size"], start["meta"], prepare_interpreter
-                    )
+                    first, load = load_payload(payload, start["size"], start["meta"], prepare_interpreter)
                     os.close(payload)
                 parts = load()
         except Exception as error:
@@ -309,8 +307,6 @@ class _Worker:
         try:
             return pickle.dumps(value, 5)
         except Exception:
-            from accelgrad.utils.data.payload import by_value
-
             return by_value(value)
 
     def announce(self, arena: Arena) -> None:
@@ -429,8 +425,6 @@ class _Worker:
                 return self.encoder.encode(batch)
         except Exception:
             self.plain = False
-        from accelgrad.utils.data.payload import ByValueTaker
-
         self.encoder.pickler = ByValueTaker
         try:
             return self.encoder.encode(batch)

@@ -1,4 +1,4 @@
-"""A real Jupyter kernel: classes and lambdas of cells reach the workers, and interrupting a cell harms nothing."""
+"""A Jupyter kernel: classes and lambdas of cells reach the workers, an interrupted cell harms nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ condition.__enter__()
     """
 found = []
 for method in ("forkserver", "spawn", "fork"):
-    loader = DataLoader(Cell(lambda x: x * scale), batch_size=3, num_workers=2, multiprocessing_context=method)
+    data = Cell(lambda x: x * scale)
+    loader = DataLoader(data, batch_size=3, num_workers=2, multiprocessing_context=method)
     batches = list(loader)
     assert all(type(batch) is Pair for batch in batches)
     found.append([batch.x.array[:, 0].tolist() for batch in batches])
@@ -49,7 +50,7 @@ assert next(iter(DataLoader(Cell(lambda x: x * scale), sampler=[2], num_workers=
     """
 import os, signal, threading
 loader = DataLoader(Cell(lambda x: x, 0.05), num_workers=2)
-it, got = iter(loader), []
+it, got, batch = iter(loader), [], None
 threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()      # the stop button
 try:
     while True:

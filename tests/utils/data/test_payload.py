@@ -85,7 +85,7 @@ def test_modules_that_a_worker_cannot_import_go_by_value(tmp_path):
     try:
         spec.loader.exec_module(module)
         with DataLoader(module.Data([0, 0, 0]), num_workers=1) as loader:
-            assert [batch.item() for batch in map(lambda b: b.array, loader)] == [0, 3, 6]
+            assert [batch.array.item() for batch in loader] == [0, 3, 6]
         import cloudpickle
 
         assert not cloudpickle.list_registry_pickle_by_value()

@@ -48,9 +48,11 @@ def test_an_interpreter_that_ends_instead_of_calling_is_reported():
 def test_a_caller_without_the_secret_is_sent_away():
     greeting = (
         "import socket, sys; word = sys.stdin.buffer.read(); port = int.from_bytes(word[:2], 'big')\n"
-        "bad = socket.create_connection(('127.0.0.1', port)); bad.sendall(b'D' + bytes(32)); assert bad.recv(1) == b''\n"
+        "bad = socket.create_connection(('127.0.0.1', port)); bad.sendall(b'D' + bytes(32))\n"
+        "assert bad.recv(1) == b''\n"
         "ends = [socket.create_connection(('127.0.0.1', port)) for _ in 'DL']\n"
-        "ends[0].sendall(b'L' + word[2:]); ends[1].sendall(b'D' + word[2:]); ends[1].sendall(b'!'); ends[0].recv(1)"
+        "ends[0].sendall(b'L' + word[2:]); ends[1].sendall(b'D' + word[2:]); ends[1].sendall(b'!')\n"
+        "ends[0].recv(1)"
     )
     duplex, lifeline, process = portable.call_worker([sys.executable, "-c", greeting], {})
     with duplex, lifeline:

@@ -3,12 +3,18 @@ at once."""
 
 from __future__ import annotations
 
+import ast
+import textwrap
+
 import pytest
 
 BODY = """
     seconds, seed = {seconds}, {seed}
     chance = random.Random(seed)
     end = time.monotonic() + seconds
+
+    def list_of_tensors(samples):
+        return [accelgrad.from_numpy(sample) for sample in samples]
 
     class Interrupt(Exception):
         pass
@@ -128,15 +134,8 @@ BODY = """
 
 
 def body(seconds: int, seed: int, least: int = 0) -> str:
-    lines = BODY.format(seconds=seconds, seed=seed, least=least)
-    return (
-        "\ndef list_of_tensors(samples):\n    return [accelgrad.from_numpy(s) for s in samples]\n"
-        + textwrap_free(lines)
-    )
-
-
-def textwrap_free(text: str) -> str:
-    return "\n".join(line[4:] if line.startswith("    ") else line for line in text.splitlines())
+    """The script: at least so many seconds and so many troubles."""
+    return textwrap.dedent(BODY).format(seconds=seconds, seed=seed, least=least)
 
 
 def test_a_few_seconds_of_random_trouble(run):
@@ -148,6 +147,6 @@ def test_a_few_seconds_of_random_trouble(run):
 @pytest.mark.parametrize("seed", [2, 3])
 def test_a_minute_of_random_trouble(run, seed):
     output = run(body(60, seed, 200), limit=280).ok()
-    events = eval(output.partition(" ")[2])  # a dict that the script above printed
+    events = ast.literal_eval(output.partition(" ")[2])
     trouble = sum(count for name, count in events.items() if name != "batch")
     assert trouble >= 200, events
