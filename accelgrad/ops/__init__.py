@@ -7,10 +7,10 @@ FAMILIES = (
     "pairs", "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction",
     "einsum", "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join",
     "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
-    "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "pair_loss",
-    "divergence", "distance", "margin_loss", "conv", "pool", "avg_pool", "resample", "norm",
-    "embedding", "dropout", "attention", "recurrent", "sequence", "sampling", "redraw", "typed",
-    "reading",
+    "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "ctc",
+    "pair_loss", "divergence", "distance", "margin_loss", "conv", "fold", "pool", "avg_pool",
+    "resample", "norm", "embedding", "dropout", "attention", "recurrent", "sequence", "sampling",
+    "redraw", "typed", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from accelgrad.ops.checks import title, within
+from accelgrad.ops.join import cat
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
 
-__all__ = ["embedding", "one_hot"]
+__all__ = ["embedding", "embedding_bag", "one_hot"]
 
 
 class Embedding(Primitive):
@@ -102,7 +104,12 @@ def _embedding(
         sample(arg(4, dtype="int64", low=0, high=5), arg(5, 3)),
         sample(arg(2, 3, dtype="int64", low=0, high=5), arg(5, 3)),
         sample(arg(values=[1, 1, 2, 0], dtype="int64"), arg(5, 3, requires_grad=False), padding_idx=1),
-        sample(arg(values=[1, 1, 2, 0], dtype="int64"), arg(5, 3, requires_grad=False), padding_idx=-4, scale_grad_by_freq=True),
+        sample(
+            arg(values=[1, 1, 2, 0], dtype="int64"),
+            arg(5, 3, requires_grad=False),
+            padding_idx=-4,
+            scale_grad_by_freq=True,
+        ),
         sample(arg(values=3, dtype="int64"), arg(5, 2)),
         sample(arg(0, dtype="int64"), arg(5, 2)),
         sample(arg(4, dtype="int32", low=0, high=5), arg(5, 3)),
@@ -156,6 +163,153 @@ def _factor(weight: Tensor, index: Any, padding_idx: int | None, scale_grad_by_f
     if padding_idx is not None:
         factor = factor * (index != padding_idx)
     return xp.expand_dims(factor, -1)
+
+
+def _bags(
+    index,
+    weight,
+    offsets=None,
+    mode="mean",
+    per_sample_weights=None,
+    include_last_offset=False,
+    padding_idx=None,
+):  # type: ignore[no-untyped-def]
+    if index.ndim == 2:
+        parts = list(range(0, index.size, index.shape[1]))
+        offsets, index = np.array([*parts, index.size]), index.reshape(-1)
+        if per_sample_weights is not None:
+            per_sample_weights = per_sample_weights.reshape(-1)
+    else:
+        offsets = offsets if include_last_offset else np.append(offsets, index.size)
+    rows = []
+    for start, stop in itertools.pairwise(offsets):
+        keep = [i for i in range(start, stop) if index[i] != padding_idx]
+        seen = weight[index[keep]]
+        if per_sample_weights is not None:
+            seen = seen * per_sample_weights[keep][:, None]
+        if not len(seen):
+            rows.append(np.zeros(weight.shape[1], weight.dtype))
+        else:
+            rows.append({"sum": np.sum, "mean": np.mean, "max": np.max}[mode](seen, axis=0))
+    return np.array(rows)
+
+
+@op(
+    primitive=Embedding,
+    reference=_bags,
+    samples=[
+        sample(arg(2, 3, dtype="int64", low=0, high=5), arg(5, 3)),
+        sample(arg(values=[0, 2, 2, 4, 1], dtype="int64"), arg(5, 3), arg(values=[0, 2, 2], dtype="int64"), mode="sum"),
+        sample(arg(values=[0, 2, 2, 4, 1], dtype="int64"), arg(5, 3), arg(values=[0, 3], dtype="int64"), mode="mean"),
+        sample(arg(values=[0, 2, 3, 4, 1], dtype="int64"), arg(5, 3, distinct=True), arg(values=[0, 3], dtype="int64"), mode="max"),
+        sample(arg(2, 3, dtype="int64", low=0, high=5), arg(5, 3), mode="sum", per_sample_weights=arg(2, 3)),
+        sample(
+            arg(values=[0, 2, 2, 4, 1], dtype="int64"), arg(5, 3), arg(values=[0, 3, 5], dtype="int64"), mode="sum",
+            include_last_offset=True,
+        ),
+    ],
+    errors=[
+        (sample(arg(values=[1, 2], dtype="int64"), arg(5, 2)), ValueError, "offsets has to be a 1D Tensor but got"),
+        (
+            sample(arg(values=[1, 2], dtype="int64"), arg(5, 2), arg(values=[1], dtype="int64")),
+            RuntimeError,
+            r"offsets\[0\] has to be 0",
+        ),
+    ],
+    namespace="nn.functional",
+    method=False,
+    out=False,
+)  # fmt: skip
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Sums, means or maxima of looked-up rows, bag by bag: (bags, width).
+
+    input (bags, k), or (total,) with ``offsets`` saying where each bag begins (and, with ``include_last_offset``, where the
+    last one ends).  ``per_sample_weights``, of the input's shape, weigh the rows of sums.  Rows ``padding_idx`` count for
+    nothing; an empty bag gives zeros.  Other arguments as for :func:`embedding`.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> table = accelgrad.tensor([[1.0], [2.0], [4.0]])
+    >>> F.embedding_bag(accelgrad.tensor([0, 1, 2]), table, accelgrad.tensor([0, 2]), mode="sum")
+    tensor([[3.],
+            [4.]])
+    """
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got"
+            f" mode='{mode}')."
+        )
+    if per_sample_weights is not None and per_sample_weights.array.shape != input.array.shape:
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, it must have the same"
+            f" shape as the input ({tuple(input.shape)})"
+        )
+    xp = input.xp
+    if input.ndim == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch"
+            )
+        bags, each = input.array.shape
+        bounds = np.arange(bags + 1) * each
+    elif input.ndim == 1:
+        if offsets is None or offsets.ndim != 1:
+            raise ValueError(
+                f"offsets has to be a 1D Tensor but got {offsets if offsets is None else offsets.ndim}"
+            )
+        bounds = xp.to_host(offsets.array)
+        if not include_last_offset:
+            bounds = np.append(bounds, input.array.size)
+        if bounds[0] != 0:
+            raise RuntimeError(
+                f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However,"
+                f" got {bounds[0]}"
+            )
+        if (np.diff(bounds) < 0).any() or bounds[-1] > input.array.size:
+            raise RuntimeError(
+                f"offsets must not decrease nor pass the input's length {input.array.size}, got {bounds.tolist()}"
+            )
+    else:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+    flat: Any = input.reshape(-1)[: int(bounds[-1])]  # type: ignore[attr-defined]
+    rows: Any = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.reshape(-1, 1)[: int(bounds[-1])]  # type: ignore[attr-defined]
+    counted = np.ones(len(flat), dtype=bool)
+    if padding_idx is not None:
+        counted = xp.to_host(flat.array) != _padding(padding_idx, weight.array.shape[0])
+    count, width = len(bounds) - 1, int(np.diff(bounds).max(initial=0))
+    # Every bag as a row of places in `rows`, padded with the place of an extra row behind the last.
+    places = np.full((count, max(width, 1)), len(flat), dtype=np.int64)
+    for bag, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        inside = np.arange(start, stop)[counted[start:stop]]
+        places[bag, : len(inside)] = inside
+    filled = places < len(flat)
+    fill = -np.inf if mode == "max" else 0.0
+    spare = wrap(xp.full((1, weight.array.shape[1]), fill, dtype=weight.array.dtype), xp)
+    gathered = cat([rows, spare])[wrap(xp.from_host(places), xp)]  # type: ignore[index]  # (bags, most, width)
+    if mode == "max":
+        empty = wrap(xp.from_host(~filled.any(axis=1, keepdims=True)), xp)
+        return gathered.amax(1).masked_fill(empty, 0.0)
+    total = gathered.sum(1)
+    if mode == "sum":
+        return total
+    sizes = np.maximum(filled.sum(axis=1, keepdims=True), 1).astype(weight.dtype.name)
+    return total / wrap(xp.from_host(sizes), xp)
 
 
 @op(

@@ -11,7 +11,7 @@ from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
 
 
 def _product(extents: Any) -> int:
@@ -507,3 +507,63 @@ def rms_norm(
         eps = float(np.finfo(input.array.dtype).eps)
     y = RmsNorm.apply(input, dims=dims, eps=eps)
     return y if weight is None else y * weight  # type: ignore[operator]
+
+
+# ------------------------------------------------------------------------------------------------ across channels
+
+
+class NeighbourSum(Primitive):
+    """y[:, c] = the sum of x[:, j] over the ``size`` channels around c, ``before`` of them below it"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, size: int, before: int) -> Any:
+        xp = ctx.xp
+        ctx.size, ctx.before = size, before
+        ends = ((0, 0), (before, size - 1 - before), *((0, 0),) * (x.ndim - 2))
+        padded, channels = xp.pad(x, ends), x.shape[1]
+        total = padded[:, :channels]
+        for shift in range(1, size):
+            total = total + padded[:, shift : shift + channels]
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.run(NeighbourSum, grad, size=ctx.size, before=ctx.size - 1 - ctx.before)
+
+
+def _local_response(x, size, alpha=1e-4, beta=0.75, k=1.0):  # type: ignore[no-untyped-def]
+    total = np.zeros_like(x)
+    for c in range(x.shape[1]):
+        low, high = max(c - size // 2, 0), min(c + (size - 1) // 2, x.shape[1] - 1)
+        total[:, c] = (x[:, low : high + 1] ** 2).sum(axis=1)
+    return x / (k + alpha / size * total) ** beta
+
+
+@op(
+    primitive=NeighbourSum,
+    reference=_local_response,
+    samples=[
+        sample(arg(2, 5, 3), 3, 1.0),
+        sample(arg(2, 4, 2, 2), 2, alpha=0.5, beta=0.6, k=2.0),
+        sample(arg(1, 3, 2), 5),
+    ],
+    errors=[(sample(arg(2, 3), 2), ValueError, "Expected 3D or higher dimensionality input")],
+    namespace="nn.functional",
+    method=False,
+)
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """``x / (k + alpha / size * sum of x² over size neighbouring channels) ** beta``: input (n, c, ...).
+
+    Krizhevsky, Sutskever & Hinton 2012, section 3.3.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.local_response_norm(accelgrad.ones(1, 1, 1), 1, alpha=3.0, beta=0.5)
+    tensor([[[0.5000]]])
+    """
+    if input.ndim < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)")
+    x: Any = input
+    return x / (NeighbourSum.apply(x * x, size=size, before=size // 2) * (alpha / size) + k) ** beta
