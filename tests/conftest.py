@@ -48,10 +48,10 @@ def sealed_state():
     before = (kernels.mode(), kernels.get_num_threads(), dtypes.get_default_dtype(), backend._default)
     environment = dict(os.environ)
     accelgrad.manual_seed(0)
-    numpy_state = np.random.get_state()
+    numpy_state = np.random.get_state()  # noqa: NPY002
     yield
     accelgrad.default_generator.set_state(random_state)
-    np.random.set_state(numpy_state)
+    np.random.set_state(numpy_state)  # noqa: NPY002
     assert graph.state.grad and not graph.state.inference, "the test left a grad mode behind"
     assert not graph.state.anomaly, "the test left anomaly mode on"
     if kernels.mode() != before[0]:

@@ -347,7 +347,7 @@ def test_repeated_blocks_share_a_definition():
         def __init__(self, width):
             super().__init__()
             self.conv = nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+                nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True),
                 nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
             )  # fmt: skip
 

@@ -171,6 +171,9 @@ def package_stub() -> str:
         "from accelgrad.backend import Device, Namespace",
         "from builtins import bool as _bool, float as _float, int as _int",
         imports.strip(),
+        *[f"from accelgrad import {name} as {name}" for name in accelgrad._LAZY],
+        *[f"from {home} import {name} as {name}" for name, home in accelgrad._LAZY_FUNCTIONS.items()],
+        "from accelgrad import autograd as autograd",
         "",
     ]
     return HEADER + "\n".join(lines) + "\n" + "\n".join(_functions("")) + "\n"
