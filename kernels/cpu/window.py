@@ -93,6 +93,9 @@ def max_pool_planes(start, stop, x, out, indices, kernel, stride, padding, dilat
     another."""
     _, oh, ow = out.shape
     _, h, w = x.shape
+    ranges = np.empty((kernel[1], 2), np.int64)
+    for j in range(kernel[1]):
+        ranges[j, 0], ranges[j, 1] = inside(ow, w, stride[1], j * dilation[1] - padding[1])
     for plane in range(start, stop):
         for p in range(oh):
             best, place = out[plane, p], indices[plane, p]
@@ -102,11 +105,10 @@ def max_pool_planes(start, stop, x, out, indices, kernel, stride, padding, dilat
                 if y < 0 or y >= h:
                     continue
                 for j in range(kernel[1]):
-                    offset = j * dilation[1] - padding[1]
-                    first, last = inside(ow, w, stride[1], offset)
+                    first, last = ranges[j, 0], ranges[j, 1]
                     if first >= last:
                         continue
-                    left = first * stride[1] + offset
+                    left = first * stride[1] + j * dilation[1] - padding[1]
                     source, b, at = x[plane, y, left:], best[first:last], place[first:last]
                     here = y * w + left
                     for q in range(b.size):
