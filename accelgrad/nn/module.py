@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from accelgrad import backend, dtypes
 from accelgrad.graph import RemovableHandle, no_grad
@@ -20,8 +20,6 @@ from accelgrad.nn.parameter import Buffer, Parameter, empty
 from accelgrad.tensor import Tensor
 
 __all__ = ["Module"]
-
-Self = TypeVar("Self", bound="Module")
 
 
 class Module:
@@ -47,7 +45,6 @@ class Module:
     _non_persistent_buffers_set: set[str]
     _hooked = False  # set by the first hook: until then a call goes straight to forward
     _version = 1
-    call_super_init = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if kwargs:
@@ -365,7 +362,7 @@ class Module:
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
-    def apply(self: Self, fn: Callable[[Module], None]) -> Self:
+    def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call ``fn`` on every module of the tree, children first, and return the module: for initialisation,
         say.
         """
@@ -376,7 +373,7 @@ class Module:
 
     # ------------------------------------------------------------------------------------ modes and gradients
 
-    def train(self: Self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Self:
         """Training mode for the whole tree: dropout drops, batch norm uses the batch's statistics."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
@@ -385,13 +382,13 @@ class Module:
             child.train(mode)
         return self
 
-    def eval(self: Self) -> Self:
+    def eval(self) -> Self:
         """Evaluation mode for the whole tree; gradients are recorded as before (that is what ``no_grad`` is
         for).
         """
         return self.train(False)
 
-    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Whether gradients are computed for the parameters: False freezes them."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
@@ -409,7 +406,7 @@ class Module:
 
     # -------------------------------------------------------------------------------------- devices and types
 
-    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Replace the memory of every parameter, gradient and buffer by that of ``fn(tensor)``; the objects
         stay.
         """
@@ -428,7 +425,7 @@ class Module:
                     self._buffers[name] = fn(buffer)
         return self
 
-    def to(self: Self, *args: Any, **kwargs: Any) -> Self:
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move and convert in place: ``to("gpu")``, ``to(accelgrad.float64)``, both, or as another tensor is.
 
         Only floating point parameters and buffers change their type.  TypeError for a type that is not
@@ -458,31 +455,31 @@ class Module:
 
         return self._apply(convert)
 
-    def cuda(self: Self, device: Any = None) -> Self:
+    def cuda(self, device: Any = None) -> Self:
         """Move everything to a card (the current one if not named)."""
         return self.to("cuda" if device is None else device)
 
-    def cpu(self: Self) -> Self:
+    def cpu(self) -> Self:
         """Move everything to host memory."""
         return self.to("cpu")
 
-    def type(self: Self, dst_type: Any) -> Self:
+    def type(self, dst_type: Any) -> Self:
         """Convert every parameter and buffer, integers too, to ``dst_type``."""
         return self._apply(lambda tensor: tensor.type(dst_type))
 
-    def float(self: Self) -> Self:
+    def float(self) -> Self:
         """Convert floating point parameters and buffers to float32."""
         return self.to(dtypes.float32)
 
-    def double(self: Self) -> Self:
+    def double(self) -> Self:
         """Convert floating point parameters and buffers to float64."""
         return self.to(dtypes.float64)
 
-    def half(self: Self) -> Self:
+    def half(self) -> Self:
         """Convert floating point parameters and buffers to float16."""
         return self.to(dtypes.float16)
 
-    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Move to a device without copying the values, which are not set there."""
         return self._apply(lambda t: empty(tuple(t.shape), device=device, dtype=t.dtype), recurse=recurse)
 
@@ -586,6 +583,11 @@ class Module:
         return RemovableHandle(self._load_state_dict_post_hooks, hook)
 
     # --------------------------------------------------------------------------------------- the printed tree
+
+    def _repr_html_(self) -> str:
+        from accelgrad.viz.notebook import module_html
+
+        return module_html(self)
 
     def _get_name(self) -> str:
         return type(self).__name__
