@@ -154,6 +154,17 @@ class Conversions:
 
         return tensor_text(self)
 
+    def _repr_html_(self) -> str:
+        from accelgrad.viz.notebook import tensor_html
+
+        return tensor_html(self)  # type: ignore[arg-type]
+
+    def explain(self, model: Any = None, **options: Any) -> Any:
+        """Why gradients of this tensor are None, zero, NaN or huge: see :func:`accelgrad.explain`."""
+        from accelgrad.explanation import explain
+
+        return explain(self, model, **options)  # type: ignore[arg-type]
+
     def __format__(self, specification: str) -> str:
         if self.array.ndim == 0 and specification:
             return format(self.item(), specification)

@@ -243,6 +243,11 @@ class Context(graph.Node):
     def name(self) -> str:
         return f"{self.primitive.__name__}Backward0"
 
+    def _repr_html_(self) -> str:
+        from accelgrad.viz.notebook import node_html
+
+        return node_html(self)
+
     def saved_as_tensors(self) -> tuple[Tensor | None, ...]:
         """What was saved as Tensors that know where they came from."""
         self._check_versions()

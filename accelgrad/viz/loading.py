@@ -13,6 +13,8 @@ from accelgrad.viz.svg import BLUE, GREEN, GREY, ORANGE, RED
 
 __all__ = ["loader_timeline", "padding_waste"]
 
+SAND = "#f0d3ae"
+
 
 def loader_timeline(records: Any, title: str = "", batches: int = 40) -> Any:
     """Who did what when: a row for each worker and one for the program, time in milliseconds.
@@ -39,6 +41,10 @@ def loader_timeline(records: Any, title: str = "", batches: int = 40) -> Any:
             )
 
     seen: dict[str, str] = {}
+    begun = min(one.started for one in found)
+    late = begun - start > 0.3 * (
+        max(one.delivered for one in found) - begun
+    )  # the workers' start would fill it
     for one in found:
         row = rows.index(one.worker)
         inside = one.worker is None
@@ -53,13 +59,17 @@ def loader_timeline(records: Any, title: str = "", batches: int = 40) -> Any:
             bar(len(rows) - 1, one.delivered, other.asked, ORANGE, "program works")
     span = max(max(one.delivered, one.sent) for one in found) - start
     for one in found:
-        if one.sent - one.started > span / 60:
+        if one.sent - one.started > (start + span - begun if late else span) / 60:
             row = rows.index(one.worker)
             middle = ((one.started + one.sent) / 2 - start) * 1e3
-            axis.text(middle, row, str(one.batch), ha="center", va="center", fontsize=7, color="white")
+            style = {"ha": "center", "va": "center", "fontsize": 7, "color": "white", "clip_on": True}
+            axis.text(middle, row, str(one.batch), **style)
+    if late:
+        axis.set_xlim(left=(begun - start - 0.03 * (start + span - begun)) * 1e3)
+        early = f"the first {begun - start:.2g} s, in which the workers started, are not drawn"
     axis.set_yticks(range(len(rows)), [f"worker {row}" if row is not None else "program" for row in rows])
     axis.invert_yaxis()
-    axis.set_xlabel(f"time (ms), {len(found)} batch{'es' if len(found) != 1 else ''}; numbers are batches")
+    axis.set_xlabel("time (ms); numbers are batches" + (f"; {early}" if late else ""))
     handles = [axis.barh(0, 0, color=color, label=label) for label, color in seen.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)
     if title:
@@ -93,10 +103,9 @@ def padding_waste(
             longest = max(batch)
             used, total = used + sum(batch), total + longest * len(batch)
             places = row + np.arange(len(batch))
-            axis.barh(places, batch, height=1.0, color=BLUE, linewidth=0)
-            axis.barh(
-                places, [longest - one for one in batch], left=batch, height=1.0, color="#f0d3ae", linewidth=0
-            )
+            rest = [longest - one for one in batch]
+            tokens = axis.barh(places, batch, height=1.0, color=BLUE, linewidth=0)
+            padding = axis.barh(places, rest, left=batch, height=1.0, color=SAND, linewidth=0)
             axis.plot([0, longest], [row - 0.5 + len(batch)] * 2, color="white", linewidth=1.5)
             row += len(batch)
         waste = total - used
@@ -106,6 +115,14 @@ def padding_waste(
         axis.set_ylim(row - 0.5, -0.5)
         axis.set_xlabel("length (tokens)")
         axis.set_ylabel(f"sample, in {len(table)} batch{'es' if len(table) != 1 else ''}")
+    figure.legend(
+        [tokens, padding],
+        ["tokens", "padding"],
+        loc="outside lower center",
+        ncols=2,
+        fontsize=8,
+        frameon=False,
+    )
     if title:
         figure.suptitle(title, fontsize=11)
     return figure

@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import heapq
+import operator
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +16,11 @@ from accelgrad import backend, graph
 from accelgrad.graph import Edge, Node
 from accelgrad.tensor import Tensor, root
 
-__all__ = ["Record", "names_of_caller", "operation", "read"]
+__all__ = [
+    "Record", "count_bad", "finite", "has_nan", "host", "largest", "names_of_caller", "operation", "read",
+]  # fmt: skip
 
+ARITHMETIC = {"Mul": operator.mul, "Div": operator.truediv, "Sub": operator.sub, "Neg": operator.neg}
 PACKAGE = __file__.rpartition("viz")[0]
 
 
@@ -63,9 +67,10 @@ class Record:
 
     def name(self, tensors: Mapping[str, Any]) -> None:
         """Take over names (and values) of tensors that somebody holds."""
+        members = set(self.nodes)
         for name, tensor in tensors.items():
             edge = tensor.edge()
-            if edge is not None and name:
+            if edge is not None and name and edge[0] in members:
                 self.names.setdefault(edge, name)
                 self.values.setdefault(edge, tensor.array)
             for place, array in self.constants.items():
@@ -114,6 +119,20 @@ class Record:
         finally:
             graph.state.grad = before
             graph.state.check_nan = checked
+            backend.unhush(token)
+
+    def complete(self) -> None:
+        """Compute what nobody saved, as far as arithmetic on known inputs gives it."""
+        token = backend.hush()
+        try:
+            for node in self.nodes:
+                formula = ARITHMETIC.get(operation(node))
+                if formula is None or (node, 0) in self.values:
+                    continue
+                inputs = self.inputs(node)
+                if all(one is not None for one in inputs):
+                    self.values[(node, 0)] = formula(*inputs)
+        finally:
             backend.unhush(token)
 
     def _values_of(self, node: Node) -> None:
@@ -194,3 +213,31 @@ def _nodes(start: Node) -> list[Node]:
                 seen.add(edge[0])
                 stack.append(edge[0])
     return sorted(seen, key=lambda one: one.number)
+
+
+def finite(array: Any) -> bool:
+    """Whether every element is a finite number."""
+    values = host(array)
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
+
+
+def has_nan(array: Any) -> bool:
+    """Whether an element is NaN."""
+    values = host(array)
+    return values.dtype.kind == "f" and bool(np.isnan(values).any())
+
+
+def count_bad(array: Any) -> str:
+    """How many elements are NaN or infinite, in words."""
+    values = host(array)
+    nan, inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    parts = [f"{count} {word}" for count, word in ((nan, "nan"), (inf, "inf")) if count]
+    return f"{' and '.join(parts)} of {values.size}"
+
+
+def largest(array: Any) -> float | None:
+    """The largest magnitude; None for None, 0 for an empty array."""
+    if array is None:
+        return None
+    values = host(array)
+    return float(np.abs(values).max()) if values.size else 0.0

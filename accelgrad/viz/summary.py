@@ -110,8 +110,9 @@ class Summary:
             for place, word in enumerate(("name", "layer", "output", "parameters", "bytes", ""))
         )
         return (
-            f'<div style="overflow-x:auto;background:white"><table style="border-collapse:collapse;color:{INK};'
-            f'font:12px {MONO}"><tr>{heads}</tr>{"".join(lines)}</table>'
+            '<div style="overflow-x:auto;background:white">'
+            f'<table style="border-collapse:collapse;color:{INK};font:12px {MONO}">'
+            f"<tr>{heads}</tr>{''.join(lines)}</table>"
             f'<p style="font:12px {MONO};color:{INK};margin:6px 10px">{self._totals()}</p></div>'
         )
 

@@ -36,6 +36,7 @@ LAYERS = {
     "accelgrad.transforms": 6,
     "accelgrad.viz": 7,
     "accelgrad.explanation": 7,
+    "accelgrad.hazards": 7,
     "accelgrad.coaching": 7,
     "accelgrad.checks": 7,
     "accelgrad.cli": 8,

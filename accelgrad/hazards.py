@@ -1,0 +1,199 @@
+"""What can go wrong in an operation: its poles, its overflows and its flat places, read off inputs and
+result.
+
+Each function takes the name of the operation and the arrays that are known (None for those that are not) and
+answers (code, sentence, remedy), or None where nothing is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.viz.graphs import number
+from accelgrad.viz.record import host
+
+__all__ = ["backward", "forward", "huge", "zero"]
+
+Hazard = tuple[str, str, str]
+
+LOGARITHMS = {"Log": 0.0, "Log2": 0.0, "Log10": 0.0, "Log1p": -1.0, "Xlogy": None}
+RECTIFIERS = ("Relu", "Hardtanh", "Threshold")
+SATURATING = ("Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Hardsigmoid", "Softsign", "Erf", "LogSigmoid")
+STEPS = ("Floor", "Ceil", "Trunc", "Round", "Sign", "Heaviside")
+
+CLAMP = "keep away from the pole: x.clamp(min=1e-12)"
+LOG_REMEDY = (
+    f"{CLAMP}; for probabilities use log_softmax, logsigmoid, cross_entropy or the with_logits losses"
+)
+ROOT_REMEDY = f"{CLAMP} before the root, or add a small eps inside it"
+
+
+def forward(name: str, inputs: Sequence[Any], output: Any) -> Hazard | None:
+    """Where a result is not finite although the operation's inputs are."""
+    values = [None if one is None else host(one) for one in inputs]
+    first = values[0] if values else None
+    second = values[1] if len(values) > 1 else None
+    result = None if output is None else host(output)
+    pole = LOGARITHMS.get(name)
+    if pole is not None and first is not None:
+        if (first == pole).any():
+            return "log-of-zero", f"{_some(first == pole)} exactly 0, whose logarithm is -inf", LOG_REMEDY
+        if (first < pole).any():
+            return "log-of-zero", f"{_some(first < pole)} negative, whose logarithm is nan", LOG_REMEDY
+    if name in ("Div", "Reciprocal", "Rsqrt"):
+        under = second if name == "Div" else first
+        if under is not None and (under == 0).any():
+            return "division-by-zero", f"{_some(under == 0)} 0 in the denominator", "add a small eps to it"
+        if under is None and result is not None and np.isinf(result).any() and _clean(first):
+            return "division-by-zero", "the denominator is 0 somewhere", "add a small eps to it"
+    if name == "Sqrt" and first is not None and (first < 0).any():
+        return "root-of-negative", f"{_some(first < 0)} negative, whose root is nan", ROOT_REMEDY
+    if name == "Sqrt" and result is not None and np.isnan(result).any() and (first is None or _clean(first)):
+        return "root-of-negative", "a negative number has no root", ROOT_REMEDY
+    if name == "Pow" and first is not None and second is not None:
+        base, exponent = np.broadcast_arrays(first, second)
+        if ((base == 0) & (exponent < 0)).any():
+            return "division-by-zero", "0 to a negative power is inf", "add a small eps to the base"
+        if ((base < 0) & (exponent != np.round(exponent))).any():
+            return "root-of-negative", "a negative number to a fractional power is nan", CLAMP
+    grows = name in ("Exp", "Exp2", "Expm1", "Sinh", "Cosh") and (first is None or _clean(first))
+    if grows and result is not None and np.isinf(result).any():
+        return (
+            "overflow",
+            f"{_some(np.isinf(result))} too large for {result.dtype}: exp(x) is inf above x = 88.7 in"
+            " float32",
+            "subtract the largest value first; log_softmax, logsumexp and softplus do so",
+        )
+    if name in ("Sub", "Add") and first is not None and second is not None:
+        left, right = np.broadcast_arrays(first, second)
+        other = right if name == "Sub" else -right
+        if (np.isinf(left) & (left == other)).any():
+            return (
+                "inf-minus-inf",
+                "inf - inf is nan",
+                "find what made the two infinite (often exp or log of extreme values) and keep it finite",
+            )
+    if name == "Mul" and first is not None and second is not None:
+        left, right = np.broadcast_arrays(first, second)
+        if (((left == 0) & np.isinf(right)) | (np.isinf(left) & (right == 0))).any():
+            return (
+                "inf-times-zero",
+                "0 times inf is nan",
+                "select with where() before the operation that becomes infinite, not by multiplying with a"
+                " mask",
+            )
+    if name in ("Softmax", "LogSoftmax") and first is not None and np.isneginf(first).all(axis=-1).any():
+        return (
+            "inf-minus-inf",
+            "a row is -inf throughout (everything masked): softmax of it is inf - inf",
+            "leave at least one element of each row unmasked",
+        )
+    return None
+
+
+def backward(name: str, inputs: Sequence[Any], output: Any) -> Hazard | None:
+    """Where gradients become infinite or NaN although they and the values were finite."""
+    found = forward(name, inputs, output)
+    if found is not None:
+        return found
+    first = host(inputs[0]) if inputs and inputs[0] is not None else None
+    result = host(output) if output is not None else None
+    if name in ("Sqrt", "Pow", "Norm", "Hypot", "Std"):
+        at_zero = (result is not None and (result == 0).any()) or (first is not None and (first == 0).any())
+        if at_zero:
+            return "root-of-zero", f"the slope of {name.lower()} at 0 is infinite", ROOT_REMEDY
+    if name in ("Asin", "Acos", "Atanh") and first is not None and (np.abs(first) == 1).any():
+        return (
+            "root-of-zero",
+            f"the slope of {name.lower()} at ±1 is infinite",
+            "clamp to just inside -1 and 1",
+        )
+    return None
+
+
+def zero(
+    name: str, inputs: Sequence[Any], output: Any, ratio: float, node: Any, root_value: Any
+) -> Hazard | None:
+    """Where gradients end; ``ratio`` is the largest that is sent over the largest that came."""
+    first = host(inputs[0]) if inputs and inputs[0] is not None else None
+    result = host(output) if output is not None else None
+    if name in RECTIFIERS:
+        dead = _dead(result if result is not None else first)
+        if ratio == 0 or dead > 0.5:
+            share = "every input is" if ratio == 0 else f"{100 * dead:.0f} % of its units have only inputs"
+            return (
+                "dead-relu",
+                f"{share} negative, for every sample: no gradient passes",
+                "lower the learning rate, start with smaller or non-negative biases, or use leaky_relu or"
+                " gelu",
+            )
+    if name in SATURATING and ratio < 1e-6 and not _symmetric(result):
+        return (
+            "saturated",
+            f"its inputs are so extreme that the slope is almost 0 (gradients shrink to {number(ratio)} of"
+            " what came)",
+            "scale the inputs down: normalise, initialise smaller; give logits, not probabilities, to the"
+            " loss",
+        )
+    if name in STEPS and ratio == 0:
+        return (
+            "flat",
+            f"{name.lower()} is constant between its steps: its slope is 0",
+            "leave it out while training",
+        )
+    if name == "Clamp" and ratio == 0:
+        return "clamped", "every input lies outside the limits, where clamp is constant", "widen the limits"
+    if name == "Mul" and ratio == 0:
+        return (
+            "times-zero",
+            "the other factor is 0 everywhere",
+            "look at the mask or the scale it is multiplied by",
+        )
+    if name in ("CrossEntropy", "BceWithLogits") and ratio < 1e-6 and root_value is not None:
+        if float(np.abs(host(root_value)).max()) < 1e-4:
+            return (
+                "converged",
+                "the loss is almost 0: there is nothing left to learn from it",
+                "nothing to do",
+            )
+        return "saturated", "the scores are so extreme that the slope is almost 0", "scale the scores down"
+    return None
+
+
+def huge(name: str, inputs: Sequence[Any], output: Any) -> str:
+    """What about an operation makes gradients huge, as the end of a sentence."""
+    values = [None if one is None else host(one) for one in inputs]
+    near = values[1] if name == "Div" and len(values) > 1 else values[0] if values else None
+    if name in (*LOGARITHMS, "Div", "Reciprocal", "Sqrt", "Rsqrt") and near is not None and near.size:
+        return f": an input is as near to 0 as {number(float(np.abs(near).min()))}"
+    if name in ("Exp", "Exp2", "Pow") and output is not None and host(output).size:
+        return f": its result reaches {number(float(np.abs(host(output)).max()))}"
+    return ""
+
+
+def _dead(values: np.ndarray | None) -> float:
+    """The share of units (features, or channels of pictures) that are at most 0 for every sample of a
+    batch.
+    """
+    if values is None or values.ndim < 2 or values.shape[0] < 8:
+        return 0.0
+    axis = values.ndim - 1 if values.ndim in (2, 3) else 1
+    others = tuple(place for place in range(values.ndim) if place != axis)
+    return float((values <= 0).all(axis=others).mean())
+
+
+def _symmetric(result: np.ndarray | None) -> bool:
+    """Whether a softmax has one element only, which is 1 whatever the score."""
+    return result is not None and result.ndim > 0 and result.shape[-1] == 1
+
+
+def _clean(values: np.ndarray | None) -> bool:
+    return values is not None and bool(np.isfinite(values).all())
+
+
+def _some(mask: np.ndarray) -> str:
+    count = int(mask.sum())
+    return f"{count} of {mask.size} inputs {'is' if count == 1 else 'are'}"
