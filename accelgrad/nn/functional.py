@@ -30,4 +30,4 @@ for _name in _SHARED:
 for _name in ("relu_", "selu_", "celu_"):
     globals()[_name] = getattr(_Tensor, _name)
 
-__all__ = [_name for _name in globals() if not _name.startswith("_") and _name != "annotations"]  # noqa: PLE0605
+__all__ = [_name for _name in globals() if not _name.startswith("_") and _name != "annotations"]

@@ -8,9 +8,9 @@ FAMILIES = (
     "einsum", "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join",
     "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
     "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "ctc",
-    "pair_loss", "divergence", "distance", "margin_loss", "conv", "fold", "pool", "avg_pool",
-    "resample", "norm", "embedding", "dropout", "attention", "recurrent", "sequence", "sampling",
-    "redraw", "typed", "reading",
+    "pair_loss", "divergence", "distance", "margin_loss", "conv", "conv_transpose", "fold", "pool",
+    "avg_pool", "resample", "norm", "embedding", "dropout", "attention", "recurrent", "sequence",
+    "sampling", "redraw", "typed", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

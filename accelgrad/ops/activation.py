@@ -17,17 +17,17 @@ from accelgrad.primitive import Primitive, assign
 from accelgrad.tensor import Tensor
 
 ANY_SHAPE = [sample(arg(2, 3)), sample(arg()), sample(arg(0, 4)), sample(arg(7, low=-8, high=8))]
-FUNCTIONAL = {"namespace": "nn.functional", "method": False}
+FUNCTIONAL: dict[str, Any] = {"namespace": "nn.functional", "method": False}
 
 
 def _apply(primitive: type[Primitive], input: Tensor, inplace: bool, **options: Any) -> Tensor:
-    """The activation, written back into ``input`` if asked; what it saves is then a copy of the old values."""
+    """The activation, written back into ``input`` if asked; it then saves a copy of the old values."""
     if inplace:
         return assign(input, primitive.apply(clone(input), **options))
     return primitive.apply(input, **options)
 
 
-# ------------------------------------------------------------------------------------------------ relu and its variants
+# -------------------------------------------------------------------------------------- relu and its variants
 
 
 class Relu(Primitive):
@@ -105,8 +105,10 @@ class PRelu(Primitive):
         channels = x.shape[1] if x.ndim > 1 else 1
         if weight.size not in (1, channels) or weight.ndim > 1:
             raise RuntimeError(
-                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.size} and"
-                f" channel size = {channels}: prelu's weight must have 1 or {channels} elements, one per channel of"
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers ="
+                f" {weight.size} and"
+                f" channel size = {channels}: prelu's weight must have 1 or {channels} elements, one per"
+                " channel of"
                 f" dimension 1 of the input {tuple(x.shape)}"
             )
         ctx.save_for_backward(x, weight)
@@ -163,7 +165,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def rrelu(
     input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """``x`` where positive, else ``r x``: r is drawn from [lower, upper) in training, and is their mean otherwise.
+    """``x`` where positive, else ``r x``: r is drawn from [lower, upper) in training, and is their mean
+    otherwise.
 
     Xu et al. 2015.  RuntimeError unless lower <= upper.
 
@@ -196,7 +199,8 @@ class Elu(Primitive):
     def backward(ctx: Any, grad: Any) -> Any:
         (x,) = ctx.saved_tensors
         xp = ctx.xp
-        # On the positive side e^x could overflow, and inf times a masked 0 is NaN: there x is replaced by 0 first.
+        # On the positive side e^x could overflow, and inf times a masked 0 is NaN: there x is replaced by 0
+        # first.
         slope = (ctx.scale * ctx.alpha * ctx.rate) * xp.exp(ctx.rate * xp.where(x > 0, 0.0, x))
         return grad * xp.where(x > 0, ctx.scale, slope)
 
@@ -223,7 +227,8 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 @op(primitive=Elu, reference=lambda x: _elu(x, SELU_ALPHA, SELU_SCALE), samples=ANY_SHAPE, inplace=True)
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``scale x`` where positive, else ``scale alpha (exp(x) - 1)`` with the constants that keep mean 0 and variance 1.
+    """``scale x`` where positive, else ``scale alpha (exp(x) - 1)`` with the constants that keep mean 0 and
+    variance 1.
 
     Klambauer et al. 2017, equation 2: alpha = 1.67326..., scale = 1.05070...
 
@@ -303,11 +308,18 @@ def _gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
     primitive=Gelu,
     reference=_gelu,
     samples=[*ANY_SHAPE, sample(arg(2, 3), approximate="tanh"), sample(arg(), approximate="tanh")],
-    errors=[(sample(arg(2), approximate="sigmoid"), RuntimeError, "approximate argument must be either none or tanh")],
+    errors=[
+        (
+            sample(arg(2), approximate="sigmoid"),
+            RuntimeError,
+            "approximate argument must be either none or tanh",
+        )
+    ],
     **FUNCTIONAL,
-)  # fmt: skip
+)
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
-    """``x Phi(x)`` with the normal distribution function, or its approximation by tanh (Hendrycks & Gimpel 2016).
+    """``x Phi(x)`` with the normal distribution function, or its approximation by tanh (Hendrycks & Gimpel
+    2016).
 
     RuntimeError unless ``approximate`` is "none" or "tanh".
 
@@ -403,10 +415,12 @@ class Softplus(Primitive):
 
 @op(
     primitive=Softplus,
-    reference=lambda x, beta=1.0, threshold=20.0: np.where(beta * x > threshold, x, np.log1p(np.exp(beta * x)) / beta),
+    reference=lambda x, beta=1.0, threshold=20.0: np.where(
+        beta * x > threshold, x, np.log1p(np.exp(beta * x)) / beta
+    ),
     samples=[*ANY_SHAPE, sample(arg(2, 3), beta=2.0, threshold=1.0), sample(arg(4, low=15, high=25))],
     **FUNCTIONAL,
-)  # fmt: skip
+)
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + exp(beta x)) / beta``: a smooth relu.  Where ``beta x > threshold`` it is x itself.
 
@@ -510,7 +524,8 @@ class Glu(Primitive):
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
         if x.shape[axis] % 2:
             raise RuntimeError(
-                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes the input"
+                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes"
+                " the input"
                 f" {tuple(x.shape)} in two halves"
             )
         ctx.save_for_backward(floating(x, "glu"))
@@ -548,7 +563,8 @@ def _glu(x: np.ndarray, dim: int = -1) -> np.ndarray:
     **FUNCTIONAL,
 )
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """``a sigmoid(b)`` for the two halves a and b of the input along ``dim``.  Dauphin et al. 2017, equation 1.
+    """``a sigmoid(b)`` for the two halves a and b of the input along ``dim``.  Dauphin et al. 2017,
+    equation 1.
 
     RuntimeError where the extent is odd.
 

@@ -23,8 +23,8 @@ __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 class Attention(Primitive):
     """y = softmax(scale q kᵀ + mask) v:  q (..., l, e), k (..., s, e), v (..., s, d), y (..., l, d).
 
-    ``hidden`` is a raw array, True where a key must not be seen; ``kept`` a drawn dropout mask, already divided by 1 - p.
-    Vaswani et al. 2017, equation 1.
+    ``hidden`` is a raw array, True where a key must not be seen; ``kept`` a drawn dropout mask, already
+    divided by 1 - p. Vaswani et al. 2017, equation 1.
     """
 
     @staticmethod
@@ -59,13 +59,15 @@ class Attention(Primitive):
 
 
 def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float, hidden: Any) -> tuple[Any]:
-    """How much each query attends to each key: (..., l, s).  A query that may see no key attends to nothing."""
+    """How much each query attends to each key: (..., l, s).  A query that may see no key attends to
+    nothing.
+    """
     scores = xp.matmul(q * scale, xp.swapaxes(k, -1, -2))
     if mask is not None:
         scores = scores + mask
     if hidden is None:
         return (xp.softmax(scores, axis=-1),)
-    # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other score.
+    # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other.
     low = -6e4 if q.dtype in HALF else -1e30
     weights = xp.softmax(xp.where(hidden, low, scores), axis=-1)
     return (xp.where(hidden, 0.0, weights),)
@@ -81,7 +83,7 @@ def _hidden(xp: Any, mask: Any, causal: bool, length: int, source: int) -> Any:
     return None if mask is None else ~mask
 
 
-def _sdpa(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):  # type: ignore[no-untyped-def]
+def _sdpa(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
     if enable_gqa:
         k, v = (np.repeat(one, q.shape[-3] // one.shape[-3], axis=-3) for one in (k, v))
     scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
@@ -116,12 +118,16 @@ def _sdpa(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, e
             RuntimeError,
             "Explicit attn_mask should not be set when is_causal=True",
         ),
-        (sample(arg(2, 4), arg(3, 5), arg(3, 4)), RuntimeError, "the last dimension of query and key must be equal"),
+        (
+            sample(arg(2, 4), arg(3, 5), arg(3, 4)),
+            RuntimeError,
+            "the last dimension of query and key must be equal",
+        ),
     ],
     namespace="nn.functional",
     method=False,
     out=False,
-)  # fmt: skip
+)
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -132,11 +138,13 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """``softmax(query @ key.mT * scale + mask) @ value``: query (..., l, e), key (..., s, e), value (..., s, d); (..., l, d).
+    """``softmax(query @ key.mT * scale + mask) @ value``: query (..., l, e), key (..., s, e), value (...,
+    s, d); (..., l, d).
 
-    ``attn_mask`` broadcasts to (..., l, s): booleans say which keys may be seen, numbers are added to the scores.
-    ``is_causal`` hides later keys.  ``scale`` is 1 / sqrt(e) if not given.  ``dropout_p`` drops attention weights; pass 0 in
-    evaluation.  ``enable_gqa`` lets groups of query heads (dimension -3) share a key and value head.
+    ``attn_mask`` broadcasts to (..., l, s): booleans say which keys may be seen, numbers are added to the
+    scores. ``is_causal`` hides later keys.  ``scale`` is 1 / sqrt(e) if not given.  ``dropout_p`` drops
+    attention weights; pass 0 in evaluation.  ``enable_gqa`` lets groups of query heads (dimension -3) share
+    a key and value head.
 
     A query that may see no key gets zeros.  Vaswani et al. 2017, equation 1.
 
@@ -156,7 +164,8 @@ def scaled_dot_product_attention(
     one_type("scaled_dot_product_attention", query=q, key=k, value=v)
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise RuntimeError(
-            "scaled_dot_product_attention: the last dimension of query and key must be equal, and key and value must have"
+            "scaled_dot_product_attention: the last dimension of query and key must be equal, and key and"
+            " value must have"
             f" as many rows, but got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         )
     if is_causal and attn_mask is not None:
@@ -185,35 +194,88 @@ def _shared_heads(one: Tensor, heads: int) -> Tensor:
     have = one.array.shape[-3]
     if heads % have:
         raise RuntimeError(
-            f"Number of heads in key and value must divide the number of heads in query, but got {have} and {heads}"
+            f"Number of heads in key and value must divide the number of heads in query, but got {have} and"
+            f" {heads}"
         )
-    return one.repeat_interleave(heads // have, dim=-3)  # type: ignore[attr-defined]
+    return one.repeat_interleave(heads // have, dim=-3)
 
 
 @op(
     primitive=Attention,
     samples=[
         sample(
-            arg(3, 2, 4), arg(5, 2, 4), arg(5, 2, 4), 4, 2, arg(12, 4), arg(12), None, None, False, 0.0, arg(4, 4), arg(4)
+            arg(3, 2, 4),
+            arg(5, 2, 4),
+            arg(5, 2, 4),
+            4,
+            2,
+            arg(12, 4),
+            arg(12),
+            None,
+            None,
+            False,
+            0.0,
+            arg(4, 4),
+            arg(4),
         ),
         sample(
-            arg(3, 2, 4), arg(3, 2, 4), arg(3, 2, 4), 4, 2, arg(12, 4), arg(12), arg(1, 1, 4), arg(1, 1, 4), True, 0.0,
-            arg(4, 4), arg(4), average_attn_weights=False,
+            arg(3, 2, 4),
+            arg(3, 2, 4),
+            arg(3, 2, 4),
+            4,
+            2,
+            arg(12, 4),
+            arg(12),
+            arg(1, 1, 4),
+            arg(1, 1, 4),
+            True,
+            0.0,
+            arg(4, 4),
+            arg(4),
+            average_attn_weights=False,
         ),
         sample(
-            arg(3, 2, 4), arg(3, 2, 4), arg(3, 2, 4), 4, 2, arg(12, 4), None, None, None, False, 0.0, arg(4, 4), None,
+            arg(3, 2, 4),
+            arg(3, 2, 4),
+            arg(3, 2, 4),
+            4,
+            2,
+            arg(12, 4),
+            None,
+            None,
+            None,
+            False,
+            0.0,
+            arg(4, 4),
+            None,
             key_padding_mask=arg(values=[[False, False, True], [False, True, False]], dtype="bool"),
-            attn_mask=arg(3, 3), need_weights=False,
+            attn_mask=arg(3, 3),
+            need_weights=False,
         ),
         sample(
-            arg(3, 4), arg(5, 6), arg(5, 2), 4, 2, None, arg(12), None, None, False, 0.0, arg(4, 4), arg(4),
-            use_separate_proj_weight=True, q_proj_weight=arg(4, 4), k_proj_weight=arg(4, 6), v_proj_weight=arg(4, 2),
+            arg(3, 4),
+            arg(5, 6),
+            arg(5, 2),
+            4,
+            2,
+            None,
+            arg(12),
+            None,
+            None,
+            False,
+            0.0,
+            arg(4, 4),
+            arg(4),
+            use_separate_proj_weight=True,
+            q_proj_weight=arg(4, 4),
+            k_proj_weight=arg(4, 6),
+            v_proj_weight=arg(4, 2),
         ),
     ],
     namespace="nn.functional",
     method=False,
     out=False,
-)  # fmt: skip
+)
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,
@@ -241,13 +303,15 @@ def multi_head_attention_forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Multi-head attention: projects query, key and value, attends in ``num_heads`` heads, projects the result.
+    """Multi-head attention: projects query, key and value, attends in ``num_heads`` heads, projects the
+    result.
 
-    query (l, n, e), key and value (s, n, e), or all without n; ``in_proj_weight`` (3 e, e) holds the three projections, or
-    they come separately.  ``key_padding_mask`` (n, s) and ``attn_mask`` ((l, s) or (n num_heads, l, s)): booleans are True
-    where a key must *not* be seen (unlike :func:`scaled_dot_product_attention`), numbers are added.  ``bias_k``, ``bias_v``
-    and ``add_zero_attn`` append a learned and a zero key.  Gives the output (l, n, e) and, with ``need_weights``, the
-    attention weights (n, l, s), averaged over the heads or (n, heads, l, s).
+    query (l, n, e), key and value (s, n, e), or all without n; ``in_proj_weight`` (3 e, e) holds the three
+    projections, or they come separately.  ``key_padding_mask`` (n, s) and ``attn_mask`` ((l, s) or (n
+    num_heads, l, s)): booleans are True where a key must *not* be seen (unlike
+    :func:`scaled_dot_product_attention`), numbers are added.  ``bias_k``, ``bias_v`` and ``add_zero_attn``
+    append a learned and a zero key.  Gives the output (l, n, e) and, with ``need_weights``, the attention
+    weights (n, l, s), averaged over the heads or (n, heads, l, s).
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -264,29 +328,30 @@ def multi_head_attention_forward(
         )
     batched = query.ndim == 3
     if not batched:
-        query, key, value = (one.unsqueeze(1) for one in (query, key, value))  # type: ignore[attr-defined]
-        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)  # type: ignore[attr-defined]
+        query, key, value = (one.unsqueeze(1) for one in (query, key, value))
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, n, width = query.array.shape
     if width != embed_dim_to_check:
         raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {width}")
     if width % num_heads:
         raise AssertionError(f"embed_dim {width} not divisible by num_heads {num_heads}")
+    weights: Any
     if use_separate_proj_weight:
         weights = (q_proj_weight, k_proj_weight, v_proj_weight)
     else:
-        weights = in_proj_weight.chunk(3)  # type: ignore[union-attr,attr-defined]
-    biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)  # type: ignore[attr-defined]
+        weights = in_proj_weight.chunk(3)  # type: ignore[union-attr]
+    biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
     q, k, v = (
-        linear(one, weight, bias)  # type: ignore[arg-type]
+        linear(one, weight, bias)
         for one, weight, bias in zip((query, key, value), weights, biases, strict=True)
     )
     if bias_k is not None and bias_v is not None:
-        k, v = _append(k, bias_k.expand(1, n, width)), _append(v, bias_v.expand(1, n, width))  # type: ignore[attr-defined]
+        k, v = _append(k, bias_k.expand(1, n, width)), _append(v, bias_v.expand(1, n, width))
     q, k, v = (_heads(one, num_heads) for one in (q, k, v))  # (n, heads, l or s, e / heads)
     if static_k is not None:
-        k = static_k.reshape(n, num_heads, -1, width // num_heads)  # type: ignore[attr-defined]
+        k = static_k.reshape(n, num_heads, -1, width // num_heads)
     if static_v is not None:
-        v = static_v.reshape(n, num_heads, -1, width // num_heads)  # type: ignore[attr-defined]
+        v = static_v.reshape(n, num_heads, -1, width // num_heads)
     if add_zero_attn:
         zeros = wrap(q.xp.zeros((n, num_heads, 1, width // num_heads), dtype=q.array.dtype), q.xp)
         k, v = _append(k, zeros, -2), _append(v, zeros, -2)
@@ -294,10 +359,10 @@ def multi_head_attention_forward(
     mask = _merged(q, attn_mask, key_padding_mask, n, num_heads, length, source)
     if is_causal and attn_mask is None:
         hidden = _hidden(q.xp, None, True, length, source)
-        mask = _as_scores(wrap(hidden, q.xp), q) + (0 if mask is None else mask)  # type: ignore[operator]
+        mask = _as_scores(wrap(hidden, q.xp), q) + (0 if mask is None else mask)
     p = dropout_p if training else 0.0
     if need_weights:
-        scores = (q * (1 / math.sqrt(width // num_heads))) @ k.transpose(-2, -1)  # type: ignore[operator]
+        scores = (q * (1 / math.sqrt(width // num_heads))) @ k.transpose(-2, -1)
         attention = dropout((scores if mask is None else scores + mask).softmax(-1), p)
         mixed = attention @ v
     else:
@@ -305,7 +370,7 @@ def multi_head_attention_forward(
     joined = mixed.permute(2, 0, 1, 3).reshape(length, n, width)  # (l, n, heads, e / heads) side by side
     output = linear(joined, out_proj_weight, out_proj_bias)
     if not batched:
-        output = output.squeeze(1)  # type: ignore[attr-defined]
+        output = output.squeeze(1)
     if not need_weights:
         return output, None
     if average_attn_weights:
@@ -320,7 +385,7 @@ def _append(one: Tensor, more: Tensor, dim: int = 0) -> Tensor:
 def _heads(one: Tensor, heads: int) -> Tensor:
     """(l, n, e) as (n, heads, l, e / heads)"""
     length, n, width = one.array.shape
-    return one.reshape(length, n, heads, width // heads).permute(1, 2, 0, 3)  # type: ignore[attr-defined]
+    return one.reshape(length, n, heads, width // heads).permute(1, 2, 0, 3)
 
 
 def _as_scores(mask: Tensor, like: Tensor) -> Tensor:
@@ -334,13 +399,15 @@ def _as_scores(mask: Tensor, like: Tensor) -> Tensor:
 def _merged(
     q: Tensor, attn_mask: Any, key_padding_mask: Any, n: int, heads: int, length: int, source: int
 ) -> Tensor | None:
-    """The two masks as one to be added to the scores (n, heads, l, s); keys that were appended stay visible."""
+    """The two masks as one to be added to the scores (n, heads, l, s); keys that were appended stay
+    visible.
+    """
     merged: Any = None
     if attn_mask is not None:
         mask = _as_scores(attn_mask, q)
         mask = pad(mask, (0, source - mask.array.shape[-1]))
         if mask.ndim == 3:
-            mask = mask.reshape(n, heads, length, source)  # type: ignore[attr-defined]
+            mask = mask.reshape(n, heads, length, source)
         merged = mask
     if key_padding_mask is not None:
         mask = _as_scores(key_padding_mask, q)

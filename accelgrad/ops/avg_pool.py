@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ def _avg_pool(
     else:
         factor = 1 / product(kernel)
     if not batched:
-        input = input.unsqueeze(0)  # type: ignore[attr-defined]
+        input = input.unsqueeze(0)
     options = {
         "kernel": kernel,
         "stride": steps,
@@ -109,7 +110,7 @@ def _avg_pool(
         "factor": factor,
     }
     result = SumWindows.apply(input, **options)
-    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+    return result if batched else result.squeeze(0)
 
 
 def _share(
@@ -122,7 +123,8 @@ def _share(
     count_include_pad: bool,
 ) -> Any:
     """1 / the number of pixels that each window counts, as an array (counts)."""
-    xp, size = input.xp, 1
+    xp = input.xp
+    size: Any = 1
     for axis, (extent, k, s, p, count) in enumerate(zip(space, kernel, stride, padding, counts, strict=True)):
         start = xp.arange(count) * s - p
         stop = xp.minimum(start + k, extent + p)  # the part beyond the padding never counts
@@ -134,7 +136,7 @@ def _share(
 
 def _average(
     x, kernel, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, dims=2
-):  # type: ignore[no-untyped-def]
+):
     """The definition, window by window, on NumPy arrays: what the tests compare with."""
     if x.ndim == dims + 1:
         return _average(
@@ -161,7 +163,7 @@ def _average(
 
 @op(
     primitive=SumWindows,
-    reference=lambda x, *a, **kw: _average(x, *a, **kw, dims=1),
+    reference=functools.partial(_average, dims=1),
     samples=[
         sample(arg(2, 3, 7), 3),
         sample(arg(3, 7), 2, 1, 1),
@@ -203,12 +205,16 @@ def avg_pool1d(
     ],
     errors=[
         (sample(arg(5), 2), RuntimeError, r"non-empty 3D or 4D \(batch mode\) tensor expected for input"),
-        (sample(arg(1, 1, 5, 5), 2, padding=2), RuntimeError, "pad should be at most half of effective kernel size"),
+        (
+            sample(arg(1, 1, 5, 5), 2, padding=2),
+            RuntimeError,
+            "pad should be at most half of effective kernel size",
+        ),
         (sample(arg(1, 1, 5, 5), 2, divisor_override=0), RuntimeError, "divisor must be not zero"),
         (sample(arg(1, 1, 1, 1), 2), RuntimeError, "Output size is too small"),
     ],
     **POOL,
-)  # fmt: skip
+)
 def avg_pool2d(
     input: Tensor,
     kernel_size: int | Sequence[int],
@@ -218,10 +224,12 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The average of every window: input (n, c, h, w) or (c, h, w); windows lie ``stride`` (``kernel_size``) apart.
+    """The average of every window: input (n, c, h, w) or (c, h, w); windows lie ``stride``
+    (``kernel_size``) apart.
 
-    ``padding`` surrounds the image with zeros, which count unless ``count_include_pad=False``; ``ceil_mode`` admits a last
-    window that begins inside and ends outside; ``divisor_override`` divides every sum by that number instead.
+    ``padding`` surrounds the image with zeros, which count unless ``count_include_pad=False``;
+    ``ceil_mode`` admits a last window that begins inside and ends outside; ``divisor_override`` divides
+    every sum by that number instead.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -236,7 +244,7 @@ def avg_pool2d(
 
 @op(
     primitive=SumWindows,
-    reference=lambda x, *a, **kw: _average(x, *a, **kw, dims=3),
+    reference=functools.partial(_average, dims=3),
     samples=[
         sample(arg(1, 2, 4, 4, 2), 2),
         sample(arg(2, 3, 4, 5), (2, 3, 2), 1, (1, 1, 0), False, False),
@@ -264,11 +272,13 @@ def avg_pool3d(
     )
 
 
-# ------------------------------------------------------------------------------------------------ adaptive pools
+# --------------------------------------------------------------------------------------------- adaptive pools
 
 
 def _bounds(extent: int, parts: int) -> list[tuple[int, int]]:
-    """Where each of ``parts`` windows begins and ends: they cover the side, and overlap where it cannot be divided."""
+    """Where each of ``parts`` windows begins and ends: they cover the side, and overlap where it cannot be
+    divided.
+    """
     return [(i * extent // parts, -(-(i + 1) * extent // parts)) for i in range(parts)]
 
 
@@ -327,7 +337,8 @@ def _targets(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[int
     wanted = tuple(extent if one is None else int(one) for one, extent in zip(given, own, strict=True))
     if min(wanted) < 0 or 0 in own:
         raise RuntimeError(
-            f"{name}(): Expected input to have non-zero size for non-batch dimensions and output_size >= 0, but input has"
+            f"{name}(): Expected input to have non-zero size for non-batch dimensions and output_size >= 0,"
+            " but input has"
             f" sizes {list(input.shape)} and output_size is {list(wanted)}"
         )
     return wanted
@@ -342,7 +353,7 @@ def adaptive_average(name: str, dims: int, input: Tensor, output_size: Any) -> T
     return input
 
 
-def _by_parts(x, size, dims, reduce):  # type: ignore[no-untyped-def]
+def _by_parts(x, size, dims, reduce):
     sizes = [size] * dims if size is None or isinstance(size, int) else size
     for axis, parts in zip(range(x.ndim - dims, x.ndim), sizes, strict=True):
         bounds = _bounds(x.shape[axis], x.shape[axis] if parts is None else parts)
@@ -438,7 +449,7 @@ class AdaptiveMax(Primitive):
 def _adaptive_max(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
     wanted = _targets(name, dims, input, output_size)
     batched = input.ndim == dims + 2
-    x = input if batched else input.unsqueeze(0)  # type: ignore[attr-defined]
+    x = input if batched else input.unsqueeze(0)
     if dims == 1:
         x = x.unsqueeze(2)
     found: list[Any] = []
@@ -451,8 +462,8 @@ def _adaptive_max(name: str, dims: int, input: Tensor, output_size: Any) -> tupl
         y = AdaptiveMax.apply(x, found=found, sizes=sizes)
     indices = wrap(found[0], input.xp)
     if dims == 1:
-        y, indices = y.squeeze(2), indices.squeeze(2)  # type: ignore[attr-defined]
-    return (y, indices) if batched else (y.squeeze(0), indices.squeeze(0))  # type: ignore[attr-defined]
+        y, indices = y.squeeze(2), indices.squeeze(2)
+    return (y, indices) if batched else (y.squeeze(0), indices.squeeze(0))
 
 
 @op(
@@ -488,7 +499,8 @@ def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_
 def adaptive_max_pool2d(
     input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False
 ) -> Any:
-    """Maxima over windows chosen as in :func:`adaptive_avg_pool2d`; with ``return_indices`` also their flat places.
+    """Maxima over windows chosen as in :func:`adaptive_avg_pool2d`; with ``return_indices`` also their flat
+    places.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -499,19 +511,19 @@ def adaptive_max_pool2d(
     return result if return_indices else result[0]
 
 
-# ------------------------------------------------------------------------------------------------ power averages
+# --------------------------------------------------------------------------------------------- power averages
 
 
 def _power_pool(
     name: str, dims: int, input: Tensor, power: float, kernel_size: Any, stride: Any, ceil_mode: bool
 ) -> Tensor:
     kernel = tuple_of(kernel_size, dims, "kernel_size", name)
-    mean = _avg_pool(name, dims, input**power, kernel, stride, 0, ceil_mode, True, None)  # type: ignore[operator]
-    return (mean * product(kernel)) ** (1 / power)  # type: ignore[operator]
+    mean = _avg_pool(name, dims, input**power, kernel, stride, 0, ceil_mode, True, None)
+    return (mean * product(kernel)) ** (1 / power)
 
 
 def _lp(dims: int) -> Callable[..., np.ndarray]:
-    def pool(x, power, kernel, stride=None, ceil_mode=False):  # type: ignore[no-untyped-def]
+    def pool(x, power, kernel, stride=None, ceil_mode=False):
         mean = _average(x**power, kernel, stride, 0, ceil_mode, dims=dims)
         return (mean * np.prod(np.broadcast_to(kernel, dims))) ** (1 / power)
 

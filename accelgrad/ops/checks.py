@@ -20,7 +20,8 @@ def floating(x: Any, name: str) -> Any:
     """The array ``x``; NotImplementedError if its elements are not floating point numbers."""
     if x.dtype.kind != "f":
         raise NotImplementedError(
-            f"\"{name}\" not implemented for '{title(x)}': it needs floating point numbers; convert with .float()"
+            f"\"{name}\" not implemented for '{title(x)}': it needs floating point numbers; convert with"
+            " .float()"
         )
     return x
 
@@ -33,13 +34,16 @@ def one_type(name: str, **arrays: Any) -> None:
         if x.dtype != first:
             raise RuntimeError(
                 f"expected scalar type {title(given[0][1])} but found {title(x)}: in {name} {given[0][0]} is"
-                f" {dtypes.of(first).name} but {label} is {dtypes.of(x.dtype).name}. NumPy arrays are float64 by"
+                f" {dtypes.of(first).name} but {label} is {dtypes.of(x.dtype).name}. NumPy arrays are"
+                " float64 by"
                 f" default: {given[0][0]}.float()"
             )
 
 
 def within(xp: Any, index: Any, extent: int) -> bool:
-    """Whether all of the integers ``index`` lie in 0 ... extent - 1; where looking means waiting (a card), True."""
+    """Whether all of the integers ``index`` lie in 0 ... extent - 1; where looking means waiting (a card),
+    True.
+    """
     if xp.asynchronous or not index.size:
         return True
     kind = index.dtype
@@ -49,7 +53,9 @@ def within(xp: Any, index: Any, extent: int) -> bool:
 
 
 def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str) -> tuple[int, ...]:
-    """``3`` as ``(3, 3)``: one number for each of ``count`` dimensions; RuntimeError for another number of them."""
+    """``3`` as ``(3, 3)``: one number for each of ``count`` dimensions; RuntimeError for another number of
+    them.
+    """
     if isinstance(value, int):
         return (value,) * count
     if isinstance(value, Sequence) and all(hasattr(one, "__index__") for one in value):
@@ -58,7 +64,8 @@ def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str
         if len(value) == 1:
             return (int(value[0]),) * count
         raise RuntimeError(
-            f"{call}: expected {name} to be a single integer value or a list of {count} values to match the convolution"
+            f"{call}: expected {name} to be a single integer value or a list of {count} values to match the"
+            " convolution"
             f" dimensions, but got {name}={list(value)}"
         )
     if hasattr(value, "__index__"):
@@ -67,7 +74,9 @@ def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str
 
 
 def reduction_of(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
-    """The reduction's name, checked; PyTorch's two old flags are understood.  ValueError for an unknown name."""
+    """The reduction's name, checked; PyTorch's two old flags are understood.  ValueError for an unknown
+    name.
+    """
     if size_average is not None or reduce is not None:
         if reduce is False:
             return "none"
@@ -80,5 +89,5 @@ def reduction_of(reduction: str, size_average: bool | None = None, reduce: bool 
 def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
     """The losses as they are, their mean, or their sum."""
     if reduction == "mean":
-        return loss.mean()  # type: ignore[attr-defined]
-    return loss.sum() if reduction == "sum" else loss  # type: ignore[attr-defined]
+        return loss.mean()
+    return loss.sum() if reduction == "sum" else loss

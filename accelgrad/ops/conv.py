@@ -1,8 +1,8 @@
-"""Convolutions: conv1d, conv2d, conv3d and their transposes.
+"""Convolutions: conv1d, conv2d, conv3d.
 
-A convolution is linear in the input x and in the weight w, so it comes with two more maps of the same kind: given the
-gradient g of the result, one finds that of x, the other that of w.  The three primitives below are each other's
-derivatives, which closes the circle: every derivative of every order is one of them again.
+A convolution is linear in the input x and in the weight w, so it comes with two more maps of the same kind:
+given the gradient g of the result, one finds that of x, the other that of w.  The three primitives below
+are each other's derivatives, which closes the circle: every derivative of every order is one of them again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from accelgrad.ops.windows import Geometry, fold_columns, product, unfold_column
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
-__all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+__all__ = ["Convolution", "InputOfConvolution", "WeightOfConvolution", "conv1d", "conv2d", "conv3d"]
 
 KEPT = 1 << 23
-"""Columns of at most so many elements (32 MB of float32) wait for the walk back; larger ones are made again."""
+"""Columns of at most so many elements (32 MB of float32) wait for the walk back; larger ones are made
+again.
+"""
 
 
 class Convolution(Primitive):
@@ -66,7 +68,9 @@ class Convolution(Primitive):
 
 
 class InputOfConvolution(Primitive):
-    """x = the sum of w[o] spread around g[o]: the adjoint of the convolution in x, also called transposed convolution"""
+    """x = the sum of w[o] spread around g[o]: the adjoint of the convolution in x, also called transposed
+    convolution
+    """
 
     @staticmethod
     def forward(ctx: Any, grad: Any, weight: Any, *, space: tuple[int, ...], geometry: Geometry) -> Any:
@@ -97,7 +101,9 @@ class InputOfConvolution(Primitive):
 
 
 class WeightOfConvolution(Primitive):
-    """w[o] = the sum over all places of g[o] times the window of x there: the adjoint of the convolution in w"""
+    """w[o] = the sum over all places of g[o] times the window of x there: the adjoint of the convolution in
+    w
+    """
 
     @staticmethod
     def forward(
@@ -131,7 +137,7 @@ class WeightOfConvolution(Primitive):
         )
 
 
-# ------------------------------------------------------------------------------------------------ what comes in
+# ---------------------------------------------------------------------------------------------- what comes in
 
 
 def _convolution(
@@ -145,8 +151,8 @@ def _convolution(
     dilation: Any,
     groups: int,
 ) -> Tensor:
-    batched = _check(name, dims, input, weight, bias, groups, weight.array.shape[0])
-    steps, spacing = _positive(name, dims, stride=stride, dilation=dilation)
+    batched = check(name, dims, input, weight, bias, groups, weight.array.shape[0])
+    steps, spacing = positive(name, dims, stride=stride, dilation=dilation)
     kernel = weight.array.shape[2:]
     if input.array.shape[1 if batched else 0] != weight.array.shape[1] * groups:
         raise _channels(name, input, weight, groups, 1 if batched else 0)
@@ -158,24 +164,26 @@ def _convolution(
             raise RuntimeError(f"negative padding is not supported: {name} got padding={list(around)}")
     geometry = Geometry(steps, around, spacing, groups)
     if not batched:
-        input = input.unsqueeze(0)  # type: ignore[attr-defined]
+        input = input.unsqueeze(0)
     space = input.array.shape[2:]
     if min(geometry.places(space, kernel)) <= 0:
         padded = " x ".join(str(extent + 2 * p) for extent, p in zip(space, around, strict=True))
         window = " x ".join(str(d * (k - 1) + 1) for k, d in zip(kernel, spacing, strict=True))
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({padded}). Kernel size: ({window}). Kernel size can't be greater"
-            f" than actual input size: {name} got an input of shape {tuple(input.shape)} and a weight of shape"
+            f"Calculated padded input size per channel: ({padded}). Kernel size: ({window}). Kernel size"
+            " can't be greater"
+            f" than actual input size: {name} got an input of shape {tuple(input.shape)} and a weight of"
+            " shape"
             f" {tuple(weight.shape)}"
         )
     if bias is None:
         result = Convolution.apply(input, weight, geometry=geometry)
     else:
         result = Convolution.apply(input, weight, bias, geometry=geometry)
-    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+    return result if batched else result.squeeze(0)
 
 
-def _check(
+def check(
     name: str, dims: int, input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, outputs: int
 ) -> bool:
     """Whether the input has a batch dimension; errors for what cannot be convolved."""
@@ -187,7 +195,8 @@ def _check(
         )
     if x.ndim not in (dims + 1, dims + 2):
         raise RuntimeError(
-            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {name}, but got input of size:"
+            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {name}, but got input of"
+            " size:"
             f" {list(x.shape)}"
         )
     if x.dtype is not w.dtype or (bias is not None and bias.array.dtype is not x.dtype):
@@ -196,12 +205,14 @@ def _check(
         raise RuntimeError(f"non-positive groups is not supported: {name} got groups={groups}")
     if bias is not None and bias.array.shape != (outputs,):
         raise RuntimeError(
-            f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outputs} elements, but got"
+            f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outputs}"
+            " elements, but got"
             f" bias of size {list(bias.shape)} instead"
         )
     if w.shape[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size"
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got"
+            " weight of size"
             f" {list(w.shape)} instead"
         )
     return x.ndim == dims + 2
@@ -212,14 +223,15 @@ def _channels(name: str, input: Tensor, weight: Tensor, groups: int, where: int)
     hint = ""
     if where and shape[-1] == wanted:
         axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
-        hint = f" The last dimension has {wanted}: if the channels come last, x.permute{axes} brings them to the front."
+        hint = f" The last dimension has {wanted}: if they come last, x.permute{axes} moves them."
     return RuntimeError(
-        f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(shape)} to have {wanted}"
+        f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(shape)} to have"
+        f" {wanted}"
         f" channels, but got {shape[where]} channels instead: {name} takes (n, channels, ...).{hint}"
     )
 
 
-def _positive(name: str, dims: int, **values: Any) -> list[tuple[int, ...]]:
+def positive(name: str, dims: int, **values: Any) -> list[tuple[int, ...]]:
     result = []
     for label, value in values.items():
         numbers = (value,) * dims if type(value) is int else tuple_of(value, dims, label, name)
@@ -281,7 +293,7 @@ def _correlate(
     return y if b is None else y + b.reshape(-1, *(1,) * dims)
 
 
-def _reference(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):  # type: ignore[no-untyped-def]
+def _reference(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
     return _correlate(x, w, b, stride, padding, dilation, groups)
 
 
@@ -298,9 +310,11 @@ CONV: dict[str, Any] = {"primitive": Convolution, "namespace": "nn.functional", 
         sample(arg(1, 4, 6), arg(2, 2, 2), stride=2, groups=2, dilation=2, padding=1),
         sample(arg(2, 3, 5), arg(2, 3, 1), arg(2)),
     ],
-    errors=[(sample(arg(3, 5), arg(4, 2, 3)), RuntimeError, "to have 2 channels, but got 3 channels instead")],
+    errors=[
+        (sample(arg(3, 5), arg(4, 2, 3)), RuntimeError, "to have 2 channels, but got 3 channels instead")
+    ],
     **CONV,
-)  # fmt: skip
+)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -310,7 +324,8 @@ def conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution of sequences: input (n, c, length) or (c, length), weight (out, c / groups, k), bias (out,).
+    """Convolution of sequences: input (n, c, length) or (c, length), weight (out, c / groups, k), bias
+    (out,).
 
     See :func:`conv2d` for the arguments.
 
@@ -338,28 +353,60 @@ def conv1d(
         sample(arg(1, 1, 4, 4), arg(5, 1, 3, 3), arg(5), padding=1),
     ],
     errors=[
-        (sample(arg(1, 1, 5, 5), arg(2, 3, 3, 3)), RuntimeError, r"expected input\[1, 1, 5, 5\] to have 3 channels, but got 1"),
+        (
+            sample(arg(1, 1, 5, 5), arg(2, 3, 3, 3)),
+            RuntimeError,
+            r"expected input\[1, 1, 5, 5\] to have 3 channels, but got 1",
+        ),
         (sample(arg(1, 5, 5, 3), arg(2, 3, 3, 3)), RuntimeError, r"x.permute\(0, 3, 1, 2\)"),
-        (sample(arg(5, 5), arg(2, 3, 3, 3)), RuntimeError, r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d"),
-        (sample(arg(1, 3, 2, 2), arg(2, 3, 3, 3)), RuntimeError, r"Calculated padded input size per channel: \(2 x 2\)"),
+        (
+            sample(arg(5, 5), arg(2, 3, 3, 3)),
+            RuntimeError,
+            r"Expected 3D \(unbatched\) or 4D \(batched\) input to conv2d",
+        ),
+        (
+            sample(arg(1, 3, 2, 2), arg(2, 3, 3, 3)),
+            RuntimeError,
+            r"Calculated padded input size per channel: \(2 x 2\)",
+        ),
         (
             sample(arg(1, 3, 5, 5, dtype="float64"), arg(2, 3, 3, 3, dtype="float32")),
             RuntimeError,
             "expected scalar type Double but found Float",
         ),
-        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), arg(4)), RuntimeError, "expected bias to be 1-dimensional with 2"),
-        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), stride=0), RuntimeError, "non-positive stride is not supported"),
-        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding=-1), RuntimeError, "negative padding is not supported"),
+        (
+            sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), arg(4)),
+            RuntimeError,
+            "expected bias to be 1-dimensional with 2",
+        ),
+        (
+            sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), stride=0),
+            RuntimeError,
+            "non-positive stride is not supported",
+        ),
+        (
+            sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding=-1),
+            RuntimeError,
+            "negative padding is not supported",
+        ),
         (
             sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding="same", stride=2),
             RuntimeError,
             "padding='same' is not supported for strided convolutions",
         ),
-        (sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding="full"), RuntimeError, "Invalid padding string: 'full'"),
-        (sample(arg(1, 3, 5, 5), arg(3, 1, 3, 3), groups=2), RuntimeError, "Given groups=2, expected weight to be divis"),
+        (
+            sample(arg(1, 3, 5, 5), arg(2, 3, 3, 3), padding="full"),
+            RuntimeError,
+            "Invalid padding string: 'full'",
+        ),
+        (
+            sample(arg(1, 3, 5, 5), arg(3, 1, 3, 3), groups=2),
+            RuntimeError,
+            "Given groups=2, expected weight to be divis",
+        ),
     ],
     **CONV,
-)  # fmt: skip
+)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -371,9 +418,10 @@ def conv2d(
 ) -> Tensor:
     """Convolution of images: input (n, c, h, w) or (c, h, w), weight (out, c / groups, kh, kw), bias (out,).
 
-    ``y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j] x[n, c, p stride + i dilation, q stride + j dilation]``,
-    where x has ``padding`` zeros around it; "same" keeps h and w, "valid" pads nothing.  With ``groups`` each group of
-    channels is convolved by itself.  The result is (n, out, oh, ow), oh = (h + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+    ``y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j] x[n, c, p stride + i dilation, q
+    stride + j dilation]``, where x has ``padding`` zeros around it; "same" keeps h and w, "valid" pads
+    nothing.  With ``groups`` each group of channels is convolved by itself.  The result is (n, out, oh,
+    ow), oh = (h + 2 padding - dilation (kh - 1) - 1) // stride + 1.
 
     RuntimeError where channels, types or sizes do not fit, with a hint where the channels seem to come last.
 
@@ -405,7 +453,8 @@ def conv3d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution of volumes: input (n, c, d, h, w) or (c, d, h, w), weight (out, c / groups, kd, kh, kw), bias (out,).
+    """Convolution of volumes: input (n, c, d, h, w) or (c, d, h, w), weight (out, c / groups, kd, kh, kw),
+    bias (out,).
 
     See :func:`conv2d` for the arguments.
 
@@ -415,206 +464,3 @@ def conv3d(
     tensor([[[[[8.]]]]])
     """
     return _convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
-
-
-# ------------------------------------------------------------------------------------------------ transposed
-
-
-def _transposed(
-    name: str,
-    dims: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Any,
-    padding: Any,
-    output_padding: Any,
-    groups: int,
-    dilation: Any,
-) -> Tensor:
-    outputs = weight.array.shape[1] * groups if weight.ndim > 1 else 0
-    batched = _check(name, dims, input, weight, bias, groups, outputs)
-    steps, spacing = _positive(name, dims, stride=stride, dilation=dilation)
-    around = tuple_of(padding, dims, "padding", name)
-    extra = tuple_of(output_padding, dims, "output_padding", name)
-    if min(around) < 0:
-        raise RuntimeError(f"negative padding is not supported: {name} got padding={list(around)}")
-    if input.array.shape[1 if batched else 0] != weight.array.shape[0]:
-        shape = list(input.shape)
-        raise RuntimeError(
-            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{shape} to have"
-            f" {weight.array.shape[0]} channels, but got {shape[1 if batched else 0]} channels instead"
-        )
-    for one, s, d in zip(extra, steps, spacing, strict=True):
-        if not 0 <= one < max(s, d):
-            raise RuntimeError(
-                f"output padding must be smaller than either stride or dilation, but got output_padding={list(extra)},"
-                f" stride={list(steps)}, dilation={list(spacing)}"
-            )
-    if not batched:
-        input = input.unsqueeze(0)  # type: ignore[attr-defined]
-    kernel = weight.array.shape[2:]
-    space = tuple(
-        (extent - 1) * s - 2 * p + d * (k - 1) + e + 1
-        for extent, s, p, d, k, e in zip(
-            input.array.shape[2:], steps, around, spacing, kernel, extra, strict=True
-        )
-    )
-    if min(space) <= 0:
-        raise RuntimeError(
-            f"Given input size per channel: {list(input.shape[2:])}. Calculated output size per channel: {list(space)}."
-            " Output size is too small"
-        )
-    geometry = Geometry(steps, around, spacing, groups)
-    missing = [a - b for a, b in zip(geometry.places(space, kernel), input.array.shape[2:], strict=True)]
-    if any(missing):  # output_padding of a stride or more: further windows, over zeros
-        ends: list[int] = []
-        for one in reversed(missing):
-            ends += [0, one]
-        input = pad(input, ends)
-    result = InputOfConvolution.apply(input, weight, space=space, geometry=geometry)
-    if bias is not None:
-        result = result + bias.reshape((-1,) + (1,) * dims)  # type: ignore[attr-defined]
-    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
-
-
-def _spread(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):  # type: ignore[no-untyped-def]
-    """The definition: every input element adds its multiple of the weights to the output."""
-    dims = w.ndim - 2
-    if x.ndim == dims + 1:
-        return _spread(x[None], w, b, stride, padding, output_padding, groups, dilation)[0]
-    stride, padding, extra, dilation = (
-        np.broadcast_to(one, dims) for one in (stride, padding, output_padding, dilation)
-    )
-    size = [
-        (e - 1) * s + d * (k - 1) + 1 + o
-        for e, s, d, k, o in zip(x.shape[2:], stride, dilation, w.shape[2:], extra, strict=True)
-    ]
-    y = np.zeros((x.shape[0], w.shape[1] * groups, *(s + 0 for s in size)), x.dtype)
-    each, out = w.shape[0] // groups, w.shape[1]
-    for group in range(groups):
-        part = x[:, group * each : (group + 1) * each]
-        for place in np.ndindex(*x.shape[2:]):
-            for tap in np.ndindex(*w.shape[2:]):
-                where = tuple(p * s + t * d for p, s, t, d in zip(place, stride, tap, dilation, strict=True))
-                weights = w[(slice(group * each, (group + 1) * each), slice(None), *tap)]
-                y[(slice(None), slice(group * out, (group + 1) * out), *where)] += (
-                    part[(..., *place)] @ weights
-                )
-    inside = tuple(slice(p, s - p) for p, s in zip(padding, size, strict=True))
-    y = y[(slice(None), slice(None), *inside)]
-    return y if b is None else y + b.reshape(-1, *(1,) * dims)
-
-
-TRANSPOSED: dict[str, Any] = {**CONV, "primitive": InputOfConvolution}
-
-
-@op(
-    reference=_spread,
-    samples=[
-        sample(arg(2, 3, 4), arg(3, 2, 3), arg(2)),
-        sample(arg(2, 4, 4), arg(4, 1, 3), None, 2, 1, 1, 2),
-        sample(arg(3, 4), arg(3, 2, 2), arg(2), stride=3, dilation=2),
-        sample(arg(1, 2, 3), arg(2, 1, 2), output_padding=1, dilation=2),
-    ],
-    **TRANSPOSED,
-)
-def conv_transpose1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    output_padding: int | Sequence[int] = 0,
-    groups: int = 1,
-    dilation: int | Sequence[int] = 1,
-) -> Tensor:
-    """Transposed convolution of sequences: input (n, c, length) or (c, length), weight (c, out / groups, k), bias (out,).
-
-    See :func:`conv_transpose2d` for the arguments.
-
-    >>> import accelgrad
-    >>> from accelgrad.nn import functional as F
-    >>> F.conv_transpose1d(accelgrad.tensor([[[1.0, 2.0]]]), accelgrad.tensor([[[1.0, 10.0]]]))
-    tensor([[[ 1., 12., 20.]]])
-    """
-    return _transposed(
-        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
-
-
-@op(
-    reference=_spread,
-    samples=[
-        sample(arg(2, 3, 4, 3), arg(3, 2, 3, 2), arg(2)),
-        sample(arg(1, 4, 3, 3), arg(4, 2, 3, 3), arg(4), 2, 1, 1, 2),
-        sample(arg(3, 3, 3), arg(3, 2, 2, 2), stride=(2, 1), padding=(0, 1), dilation=(1, 2)),
-        sample(arg(2, 3, 2, 2), arg(3, 2, 1, 1), arg(2)),
-    ],
-    errors=[
-        (sample(arg(1, 2, 3, 3), arg(3, 1, 2, 2)), RuntimeError, "Given transposed=1, weight of size"),
-        (
-            sample(arg(1, 2, 3, 3), arg(2, 1, 2, 2), output_padding=1),
-            RuntimeError,
-            "output padding must be smaller than either stride or dilation",
-        ),
-        (sample(arg(1, 2, 1, 1), arg(2, 1, 2, 2), padding=1), RuntimeError, "Output size is too small"),
-    ],
-    **TRANSPOSED,
-)
-def conv_transpose2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    output_padding: int | Sequence[int] = 0,
-    groups: int = 1,
-    dilation: int | Sequence[int] = 1,
-) -> Tensor:
-    """What :func:`conv2d` does to gradients: input (n, c, h, w) or (c, h, w), weight (c, out / groups, kh, kw), bias (out,).
-
-    Every input element adds its multiple of the weights to a window of the output; the windows lie ``stride`` apart.
-    The result is (n, out, oh, ow) with oh = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1:
-    ``output_padding`` chooses among the sizes that a convolution of this stride would have reduced to h.
-
-    >>> import accelgrad
-    >>> from accelgrad.nn import functional as F
-    >>> F.conv_transpose2d(accelgrad.tensor([[[[1.0, 2.0]]]]), accelgrad.ones(1, 1, 1, 2), stride=2)
-    tensor([[[[1., 1., 2., 2.]]]])
-    """
-    return _transposed(
-        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )
-
-
-@op(
-    reference=_spread,
-    samples=[
-        sample(arg(1, 2, 2, 3, 2), arg(2, 2, 2, 2, 2), arg(2)),
-        sample(arg(2, 2, 2, 2), arg(2, 1, 2, 1, 2), stride=2, output_padding=(1, 0, 1), padding=(1, 0, 0)),
-    ],
-    **TRANSPOSED,
-)
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-    output_padding: int | Sequence[int] = 0,
-    groups: int = 1,
-    dilation: int | Sequence[int] = 1,
-) -> Tensor:
-    """Transposed convolution of volumes: input (n, c, d, h, w), weight (c, out / groups, kd, kh, kw), bias (out,).
-
-    See :func:`conv_transpose2d` for the arguments.
-
-    >>> import accelgrad
-    >>> from accelgrad.nn import functional as F
-    >>> F.conv_transpose3d(accelgrad.ones(1, 1, 1, 1, 1), accelgrad.ones(1, 1, 2, 1, 1)).shape
-    accelgrad.Size([1, 1, 2, 1, 1])
-    """
-    return _transposed(
-        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )

@@ -18,8 +18,9 @@ __all__ = ["ctc_loss"]
 class Ctc(Primitive):
     """-log of the summed probability of all alignments of each target: log_probs (t, n, c) to losses (n,).
 
-    Graves et al. 2006, equations 5 to 16, in logarithms.  The target with blanks around every label is called l', of
-    2 s + 1 symbols; alpha and beta are the sums over the alignments of its beginnings and its ends.
+    Graves et al. 2006, equations 5 to 16, in logarithms.  The target with blanks around every label is
+    called l', of 2 s + 1 symbols; alpha and beta are the sums over the alignments of its beginnings and its
+    ends.
     """
 
     @staticmethod
@@ -93,7 +94,9 @@ def _sums(xp: Any, emitted: Any, skips: Any, start: Any) -> Any:
 
 
 def _ends(xp: Any, emitted: Any, skips: Any, lengths: Any, target_lengths: Any) -> Any:
-    """beta: at time t, the log of the summed probability of the ends of the alignments from every symbol on."""
+    """beta: at time t, the log of the summed probability of the ends of the alignments from every symbol
+    on.
+    """
     t, n, s = emitted.shape
     symbols = xp.arange(s)
     last = 2 * xp.expand_dims(target_lengths, 1)
@@ -121,7 +124,7 @@ def _as_lengths(given: Any, n: int, name: str) -> np.ndarray:
 
 def _reference(
     log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False
-):  # type: ignore[no-untyped-def]
+):
     """Sums over all alignments, one by one."""
     import itertools
 
@@ -163,15 +166,23 @@ def _reference(
             RuntimeError,
             "Expected input_lengths to have value at most 3",
         ),
-        (sample(arg(3, 1, 3), arg(values=[[1]], dtype="int64"), (3,), (1,), blank=3), RuntimeError, "blank must be in label range"),
-        (sample(arg(3, 2, 3), arg(values=[[1]], dtype="int64"), (3,), (1, 1, 1)), RuntimeError, "target_lengths must be of size batch_size"),
+        (
+            sample(arg(3, 1, 3), arg(values=[[1]], dtype="int64"), (3,), (1,), blank=3),
+            RuntimeError,
+            "blank must be in label range",
+        ),
+        (
+            sample(arg(3, 2, 3), arg(values=[[1]], dtype="int64"), (3,), (1, 1, 1)),
+            RuntimeError,
+            "target_lengths must be of size batch_size",
+        ),
     ],
     namespace="nn.functional",
     method=False,
     out=False,
     twice=False,
     torch="none",  # PyTorch adds exp(log_probs) to the gradient, which log_softmax takes away again
-)  # fmt: skip
+)
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
@@ -183,12 +194,13 @@ def ctc_loss(
 ) -> Tensor:
     """-log of the probability that frames, repeats merged and blanks removed, read as the target.
 
-    log_probs (t, n, c) of log-probabilities (or (t, c)); targets (n, s), padded, or all of them in one line; the lengths (n,)
-    as tensors or tuples.  "mean" first divides each loss by its target's length.  ``zero_infinity`` makes the losses of
-    targets that cannot fit into their frames 0 instead of inf.  Graves et al. 2006.
+    log_probs (t, n, c) of log-probabilities (or (t, c)); targets (n, s), padded, or all of them in one
+    line; the lengths (n,) as tensors or tuples.  "mean" first divides each loss by its target's length.
+    ``zero_infinity`` makes the losses of targets that cannot fit into their frames 0 instead of inf.
+    Graves et al. 2006.
 
-    The gradient is the true one of the log-probabilities (PyTorch's differs by exp(log_probs), which makes no difference
-    once it has gone through log_softmax); it has no derivative of its own here.
+    The gradient is the true one of the log-probabilities (PyTorch's differs by exp(log_probs), which makes
+    no difference once it has gone through log_softmax); it has no derivative of its own here.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -199,8 +211,8 @@ def ctc_loss(
     reduction = reduction_of(reduction)
     single = log_probs.ndim == 2
     if single:
-        log_probs = log_probs.unsqueeze(1)  # type: ignore[attr-defined]
-        targets = targets.reshape(1, -1)  # type: ignore[attr-defined]
+        log_probs = log_probs.unsqueeze(1)
+        targets = targets.reshape(1, -1)
     t, n, c = log_probs.array.shape
     if not 0 <= blank < c:
         raise RuntimeError(f"blank must be in label range, 0 to {c - 1}, got {blank}")
@@ -217,7 +229,8 @@ def ctc_loss(
         one = host[row, : sizes[row]] if host.ndim == 2 else host[starts[row] : starts[row] + sizes[row]]
         if one.size != sizes[row]:
             raise RuntimeError(
-                f"Expected tensor to have size at least {sizes[row]} at dimension 1, but got size {one.size}: target {row}"
+                f"Expected tensor to have size at least {sizes[row]} at dimension 1, but got size"
+                f" {one.size}: target {row}"
                 " is shorter than its target_length"
             )
         if one.size and (one.min() < 0 or one.max() >= c):
@@ -234,8 +247,8 @@ def ctc_loss(
         zero_infinity=zero_infinity,
     )
     if reduction == "none":
-        return losses.reshape(()) if single else losses  # type: ignore[attr-defined]
+        return losses.reshape(()) if single else losses
     if reduction == "sum":
-        return losses.sum()  # type: ignore[attr-defined]
+        return losses.sum()
     weights = (1 / np.maximum(sizes, 1)).astype(log_probs.dtype.name)
-    return (losses * xp.from_host(weights)).mean()  # type: ignore[operator]
+    return (losses * xp.from_host(weights)).mean()

@@ -30,7 +30,8 @@ __all__ = ["cdist", "cosine_similarity", "normalize", "pairwise_distance", "pdis
     method=False,
 )
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """``x1 x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim``: the cosine of the angle between vectors; shapes broadcast.
+    """``x1 x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim``: the cosine of the angle between vectors;
+    shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.cosine_similarity(accelgrad.tensor([[1.0, 0.0]]), accelgrad.tensor([[1.0, 1.0]]))
@@ -44,7 +45,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 
 @op(
-    reference=lambda a, b, p=2.0, eps=1e-6, keepdim=False: (np.abs(a - b + eps) ** p).sum(-1, keepdims=keepdim) ** (1 / p),
+    reference=lambda a, b, p=2.0, eps=1e-6, keepdim=False: (
+        (np.abs(a - b + eps) ** p).sum(-1, keepdims=keepdim) ** (1 / p)
+    ),
     samples=[
         sample(arg(3, 4), arg(3, 4)),
         sample(arg(3, 4), arg(4), p=1.0, keepdim=True),
@@ -52,7 +55,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         sample(arg(4), arg(4)),
     ],
     method=False,
-)  # fmt: skip
+)
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
@@ -62,11 +65,13 @@ def pairwise_distance(
     >>> accelgrad.pairwise_distance(accelgrad.tensor([[0.0, 0.0]]), accelgrad.tensor([[3.0, 4.0]]))
     tensor([5.0000])
     """
-    return (x1 - x2 + eps).norm(p, -1, keepdim)  # type: ignore[operator]
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
 @op(
-    reference=lambda x, p=2.0, dim=1, eps=1e-12: x / np.maximum((np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p), eps),
+    reference=lambda x, p=2.0, dim=1, eps=1e-12: (
+        x / np.maximum((np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p), eps)
+    ),
     samples=[
         sample(arg(3, 4)),
         sample(arg(3, 4), 1.0, 0),
@@ -75,7 +80,7 @@ def pairwise_distance(
     ],
     namespace="nn.functional",
     method=False,
-)  # fmt: skip
+)
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """``x / max(|x|, eps)`` with the p-norm along ``dim``: vectors of length 1.
 
@@ -85,7 +90,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]])
     """
-    return input / input.norm(p, dim, True).clamp(min=eps)  # type: ignore[attr-defined,operator]
+    return input / input.norm(p, dim, True).clamp(min=eps)
 
 
 class RootOfSum(Primitive):
@@ -114,7 +119,7 @@ class RootOfSum(Primitive):
         return g * (ratio if p == 2 else xp.sign(x) * xp.abs(ratio) ** (p - 1))
 
 
-def _cdist(a, b, p=2.0):  # type: ignore[no-untyped-def]
+def _cdist(a, b, p=2.0):
     d = np.abs(a[..., :, None, :] - b[..., None, :, :])
     return d.max(-1) if p == np.inf else (d**p).sum(-1) ** (1 / p)
 
@@ -131,7 +136,8 @@ def _cdist(a, b, p=2.0):  # type: ignore[no-untyped-def]
     method=False,
 )
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
-    """The p-norm distance of every row of x1 from every row of x2: (..., m, d) and (..., n, d) give (..., m, n).
+    """The p-norm distance of every row of x1 from every row of x2: (..., m, d) and (..., n, d) give (...,
+    m, n).
 
     ``compute_mode`` is accepted and means nothing here: differences are always formed, never products.
 
@@ -145,9 +151,10 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
         )
     if x1.array.shape[-1] != x2.array.shape[-1]:
         raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.array.shape[-1]} X2: {x2.array.shape[-1]}"
+            f"X1 and X2 must have the same number of columns. X1: {x1.array.shape[-1]} X2:"
+            f" {x2.array.shape[-1]}"
         )
-    return RootOfSum.apply(x1.unsqueeze(-2) - x2.unsqueeze(-3), p=float(p))  # type: ignore[attr-defined]
+    return RootOfSum.apply(x1.unsqueeze(-2) - x2.unsqueeze(-3), p=float(p))
 
 
 @op(
@@ -158,7 +165,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     method=False,
 )
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distance of every pair of rows, (n, d) to (n (n - 1) / 2,): row 0 with 1, 2, ..., then row 1 with 2 ...
+    """The p-norm distance of every pair of rows, (n, d) to (n (n - 1) / 2,): row 0 with 1, 2, ..., then row
+    1 with 2 ...
 
     >>> import accelgrad
     >>> accelgrad.pdist(accelgrad.tensor([[0.0], [1.0], [4.0]]))
@@ -170,5 +178,5 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         )
     first, second = np.triu_indices(input.array.shape[0], 1)
     xp = input.xp
-    left, right = (input[xp.from_host(rows)] for rows in (first, second))  # type: ignore[index]
+    left, right = (input[xp.from_host(rows)] for rows in (first, second))
     return RootOfSum.apply(left - right, p=float(p))

@@ -42,7 +42,7 @@ class KlOfLogs(PairLoss):
         return -weight, weight * (y - x + 1)
 
 
-def _kl(x, y, reduction="mean", log_target=False):  # type: ignore[no-untyped-def]
+def _kl(x, y, reduction="mean", log_target=False):
     losses = np.exp(y) * (y - x) if log_target else y * (np.log(y) - x)
     if reduction == "batchmean":
         return losses.sum() / x.shape[0]
@@ -69,10 +69,11 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """``target (log target - input)``: how far probabilities ``target`` are from those whose *logarithm* is ``input``.
+    """``target (log target - input)``: how far probabilities ``target`` are from those whose *logarithm* is
+    ``input``.
 
-    With ``log_target`` the target is given as logarithms too.  "batchmean" divides the sum by the batch and is the
-    divergence; "mean" divides by the number of elements, with a warning.  Kullback & Leibler 1951.
+    With ``log_target`` the target is given as logarithms too.  "batchmean" divides the sum by the batch and
+    is the divergence; "mean" divides by the number of elements, with a warning.  Kullback & Leibler 1951.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -83,7 +84,8 @@ def kl_div(
     batch = reduction == "batchmean"
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size. 'batchmean' divides"
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            " 'batchmean' divides"
             " only by the batch size, and aligns with the KL math definition.",
             stacklevel=3,
         )
@@ -93,7 +95,7 @@ def kl_div(
     return loss / input.array.shape[0] if batch and input.ndim else loss
 
 
-def _poisson(x, y, log_input=True, full=False, eps=1e-8, reduction="mean"):  # type: ignore[no-untyped-def]
+def _poisson(x, y, log_input=True, full=False, eps=1e-8, reduction="mean"):
     losses = np.exp(x) - y * x if log_input else x - y * np.log(x + eps)
     if full:
         losses = losses + np.where(y > 1, y * np.log(y) - y + 0.5 * np.log(2 * np.pi * y), 0)
@@ -120,10 +122,11 @@ def poisson_nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``exp(input) - target input``: the negative log-likelihood of counts, without the constant log(target!).
+    """``exp(input) - target input``: the negative log-likelihood of counts, without the constant
+    log(target!).
 
-    With ``log_input=False`` the input is the rate itself: ``input - target log(input + eps)``.  ``full`` adds Stirling's
-    approximation of log(target!) where target > 1.
+    With ``log_input=False`` the input is the rate itself: ``input - target log(input + eps)``.  ``full``
+    adds Stirling's approximation of log(target!) where target > 1.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -132,16 +135,16 @@ def poisson_nll_loss(
     """
     reduction = reduction_of(reduction, size_average, reduce)
     x, y = input, target
-    loss: Any = x.exp() - y * x if log_input else x - y * (x + eps).log()  # type: ignore[attr-defined,operator]
+    loss: Any = x.exp() - y * x if log_input else x - y * (x + eps).log()
     if full:
-        large = y > 1  # type: ignore[operator]
-        safe = y.masked_fill(~large, 1.0)  # type: ignore[attr-defined]
+        large = y > 1
+        safe = y.masked_fill(~large, 1.0)
         stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()
         loss = loss + stirling.masked_fill(~large, 0.0)
     return reduce_loss(loss, reduction)
 
 
-def _gaussian(x, y, var, full=False, eps=1e-6, reduction="mean"):  # type: ignore[no-untyped-def]
+def _gaussian(x, y, var, full=False, eps=1e-6, reduction="mean"):
     if isinstance(var, float):
         var = np.full(x.shape, var, x.dtype)
     if var.ndim == x.ndim - 1:
@@ -177,14 +180,17 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """``(log var + (input - target)² / var) / 2``: the negative log-likelihood of a normal distribution with variance var.
+    """``(log var + (input - target)² / var) / 2``: the negative log-likelihood of a normal distribution
+    with variance var.
 
-    ``var`` has the input's shape, or 1 as last extent, or one dimension less, or is a number; it is kept above ``eps``.
-    ``full`` adds log(2 pi) / 2.  ValueError for a variance of a wrong size or below 0.  Nix & Weigend 1994.
+    ``var`` has the input's shape, or 1 as last extent, or one dimension less, or is a number; it is kept
+    above ``eps``. ``full`` adds log(2 pi) / 2.  ValueError for a variance of a wrong size or below 0.  Nix
+    & Weigend 1994.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
-    >>> F.gaussian_nll_loss(accelgrad.tensor([0.0, 2.0]), accelgrad.zeros(2), accelgrad.ones(2), reduction="none")
+    >>> zeros, ones = accelgrad.zeros(2), accelgrad.ones(2)
+    >>> F.gaussian_nll_loss(accelgrad.tensor([0.0, 2.0]), zeros, ones, reduction="none")
     tensor([0., 2.])
     """
     reduction = reduction_of(reduction)
@@ -201,7 +207,8 @@ def gaussian_nll_loss(
                 variance = variance.unsqueeze(-1)
             elif own != (*shape[:-1], 1):
                 raise ValueError(
-                    f"var is of incorrect size: expected {shape}, {(*shape[:-1], 1)} or {shape[:-1]}, got {own}"
+                    f"var is of incorrect size: expected {shape}, {(*shape[:-1], 1)} or {shape[:-1]}, got"
+                    f" {own}"
                 )
         if not input.xp.asynchronous and var.array.size and var.array.min() < 0:
             raise ValueError(f"var has negative entry/entries: the least is {var.array.min():g}")

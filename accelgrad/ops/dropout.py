@@ -13,7 +13,8 @@ from accelgrad.primitive import Primitive, assign
 from accelgrad.tensor import Tensor
 
 __all__ = [
-    "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "feature_dropout",
+    "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+    "feature_dropout",
 ]  # fmt: skip
 
 
@@ -63,12 +64,17 @@ P_ERROR = (sample(arg(2), 1.5), ValueError, "dropout probability has to be betwe
 
 @op(
     primitive=ScaleBy,
-    samples=[sample(arg(3, 4), 0.5), sample(arg(3, 4), 0.3, training=False), sample(arg(2), 0.0), sample(arg(2), 1.0)],
+    samples=[
+        sample(arg(3, 4), 0.5),
+        sample(arg(3, 4), 0.3, training=False),
+        sample(arg(2), 0.0),
+        sample(arg(2), 1.0),
+    ],
     errors=[P_ERROR],
     method=False,
     random=True,
     out=False,
-)  # fmt: skip
+)
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training, sets each element to 0 with probability ``p`` and divides the rest by 1 - p; else the
     input itself.
@@ -126,7 +132,8 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _checked(p)
     if input.ndim not in (2, 3):
         raise RuntimeError(
-            f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input of shape {tuple(input.shape)}:"
+            f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input of shape"
+            f" {tuple(input.shape)}:"
             " it drops whole channels of (n, c, length) or (c, length)"
         )
     if input.ndim == 3:
@@ -136,7 +143,11 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return _drop(input, (input.array.shape[0], 1), p, inplace)
 
 
-@op(samples=[sample(arg(3, 4, 2, 2), 0.5), sample(arg(3, 4, 2, 2), 0.5, training=False)], errors=[P_ERROR], **RANDOM)  # fmt: skip
+@op(
+    samples=[sample(arg(3, 4, 2, 2), 0.5), sample(arg(3, 4, 2, 2), 0.5, training=False)],
+    errors=[P_ERROR],
+    **RANDOM,
+)
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Dropout of whole channels of images (n, c, h, w).  Tompson et al. 2015.
 
@@ -152,14 +163,19 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _checked(p)
     if input.ndim != 4:
         warnings.warn(
-            f"dropout2d: Received a {input.ndim}-D input to dropout2d; its channels are taken to be dimension 1."
+            f"dropout2d: Received a {input.ndim}-D input to dropout2d; its channels are taken to be"
+            " dimension 1."
             " Channels are dropped in (n, c, h, w); for (c, h, w) add a batch dimension with unsqueeze(0).",
             stacklevel=3,
         )
     return _drop_channels(input, p, training, inplace)
 
 
-@op(samples=[sample(arg(2, 4, 2, 2, 1), 0.5), sample(arg(2, 4, 1, 2, 2), 0.5, training=False)], errors=[P_ERROR], **RANDOM)  # fmt: skip
+@op(
+    samples=[sample(arg(2, 4, 2, 2, 1), 0.5), sample(arg(2, 4, 1, 2, 2), 0.5, training=False)],
+    errors=[P_ERROR],
+    **RANDOM,
+)
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Dropout of whole channels of volumes (n, c, d, h, w).
 
@@ -171,7 +187,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _checked(p)
     if input.ndim not in (4, 5):
         warnings.warn(
-            f"dropout3d: Received a {input.ndim}-D input to dropout3d, which drops the channels of (n, c, d, h, w).",
+            f"dropout3d: Received a {input.ndim}-D input to dropout3d, which drops the channels of (n, c,"
+            " d, h, w).",
             stacklevel=3,
         )
     return _drop_channels(input, p, training, inplace)
@@ -196,7 +213,13 @@ def _alpha_drop(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) 
     return assign(input, result) if inplace else result
 
 
-@op(samples=[sample(arg(3, 4), 0.5, True), sample(arg(3), 0.2)], method=False, errors=[P_ERROR], random=True, out=False)  # fmt: skip
+@op(
+    samples=[sample(arg(3, 4), 0.5, True), sample(arg(3), 0.2)],
+    method=False,
+    errors=[P_ERROR],
+    random=True,
+    out=False,
+)
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for selu networks: keeps the mean 0 and the variance 1 of the input.  Klambauer et al. 2017.
 
@@ -211,7 +234,13 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     return _alpha_drop(input, input.array.shape, p, inplace)
 
 
-@op(samples=[sample(arg(3, 4, 2), 0.5, True), sample(arg(3, 4), 0.2)], method=False, errors=[P_ERROR], random=True, out=False)  # fmt: skip
+@op(
+    samples=[sample(arg(3, 4, 2), 0.5, True), sample(arg(3, 4), 0.2)],
+    method=False,
+    errors=[P_ERROR],
+    random=True,
+    out=False,
+)
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:

@@ -57,8 +57,10 @@ def _index(input: Any, weight: Tensor, name: str) -> Any:
     index = input.array
     if index.dtype != np.int64 and index.dtype != np.int32:
         raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got"
-            f" accelgrad.{title(index)}Tensor instead (while checking arguments for {name}): indices are whole"
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long,"
+            " Int; but got"
+            f" accelgrad.{title(index)}Tensor instead (while checking arguments for {name}): indices are"
+            " whole"
             " numbers, convert with .long()"
         )
     if weight.ndim != 2:
@@ -134,9 +136,10 @@ def embedding(
 ) -> Tensor:
     """The rows of a table: input (...) of indices, weight (rows, width); the result is (..., width).
 
-    The row ``padding_idx`` gets no gradient.  With ``max_norm`` the rows that are looked up are first scaled down *in
-    place* to that norm.  ``scale_grad_by_freq`` divides the gradient of each row by how often it occurs in the input.
-    ``sparse`` is accepted and gives a dense gradient.  IndexError for an index outside the table.
+    The row ``padding_idx`` gets no gradient.  With ``max_norm`` the rows that are looked up are first
+    scaled down *in place* to that norm.  ``scale_grad_by_freq`` divides the gradient of each row by how
+    often it occurs in the input. ``sparse`` is accepted and gives a dense gradient.  IndexError for an
+    index outside the table.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -173,7 +176,7 @@ def _bags(
     per_sample_weights=None,
     include_last_offset=False,
     padding_idx=None,
-):  # type: ignore[no-untyped-def]
+):
     if index.ndim == 2:
         parts = list(range(0, index.size, index.shape[1]))
         offsets, index = np.array([*parts, index.size]), index.reshape(-1)
@@ -199,17 +202,39 @@ def _bags(
     reference=_bags,
     samples=[
         sample(arg(2, 3, dtype="int64", low=0, high=5), arg(5, 3)),
-        sample(arg(values=[0, 2, 2, 4, 1], dtype="int64"), arg(5, 3), arg(values=[0, 2, 2], dtype="int64"), mode="sum"),
-        sample(arg(values=[0, 2, 2, 4, 1], dtype="int64"), arg(5, 3), arg(values=[0, 3], dtype="int64"), mode="mean"),
-        sample(arg(values=[0, 2, 3, 4, 1], dtype="int64"), arg(5, 3, distinct=True), arg(values=[0, 3], dtype="int64"), mode="max"),
+        sample(
+            arg(values=[0, 2, 2, 4, 1], dtype="int64"),
+            arg(5, 3),
+            arg(values=[0, 2, 2], dtype="int64"),
+            mode="sum",
+        ),
+        sample(
+            arg(values=[0, 2, 2, 4, 1], dtype="int64"),
+            arg(5, 3),
+            arg(values=[0, 3], dtype="int64"),
+            mode="mean",
+        ),
+        sample(
+            arg(values=[0, 2, 3, 4, 1], dtype="int64"),
+            arg(5, 3, distinct=True),
+            arg(values=[0, 3], dtype="int64"),
+            mode="max",
+        ),
         sample(arg(2, 3, dtype="int64", low=0, high=5), arg(5, 3), mode="sum", per_sample_weights=arg(2, 3)),
         sample(
-            arg(values=[0, 2, 2, 4, 1], dtype="int64"), arg(5, 3), arg(values=[0, 3, 5], dtype="int64"), mode="sum",
+            arg(values=[0, 2, 2, 4, 1], dtype="int64"),
+            arg(5, 3),
+            arg(values=[0, 3, 5], dtype="int64"),
+            mode="sum",
             include_last_offset=True,
         ),
     ],
     errors=[
-        (sample(arg(values=[1, 2], dtype="int64"), arg(5, 2)), ValueError, "offsets has to be a 1D Tensor but got"),
+        (
+            sample(arg(values=[1, 2], dtype="int64"), arg(5, 2)),
+            ValueError,
+            "offsets has to be a 1D Tensor but got",
+        ),
         (
             sample(arg(values=[1, 2], dtype="int64"), arg(5, 2), arg(values=[1], dtype="int64")),
             RuntimeError,
@@ -219,7 +244,7 @@ def _bags(
     namespace="nn.functional",
     method=False,
     out=False,
-)  # fmt: skip
+)
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
@@ -235,9 +260,10 @@ def embedding_bag(
 ) -> Tensor:
     """Sums, means or maxima of looked-up rows, bag by bag: (bags, width).
 
-    input (bags, k), or (total,) with ``offsets`` saying where each bag begins (and, with ``include_last_offset``, where the
-    last one ends).  ``per_sample_weights``, of the input's shape, weigh the rows of sums.  Rows ``padding_idx`` count for
-    nothing; an empty bag gives zeros.  Other arguments as for :func:`embedding`.
+    input (bags, k), or (total,) with ``offsets`` saying where each bag begins (and, with
+    ``include_last_offset``, where the last one ends).  ``per_sample_weights``, of the input's shape, weigh
+    the rows of sums.  Rows ``padding_idx`` count for nothing; an empty bag gives zeros.  Other arguments as
+    for :func:`embedding`.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -250,12 +276,14 @@ def embedding_bag(
         raise ValueError("mode has to be one of sum, mean or max")
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
-            f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got"
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for"
+            " mode='sum' (got"
             f" mode='{mode}')."
         )
     if per_sample_weights is not None and per_sample_weights.array.shape != input.array.shape:
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, it must have the same"
+            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, it must"
+            " have the same"
             f" shape as the input ({tuple(input.shape)})"
         )
     xp = input.xp
@@ -276,19 +304,21 @@ def embedding_bag(
             bounds = np.append(bounds, input.array.size)
         if bounds[0] != 0:
             raise RuntimeError(
-                f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However,"
+                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from"
+                " position 0. However,"
                 f" got {bounds[0]}"
             )
         if (np.diff(bounds) < 0).any() or bounds[-1] > input.array.size:
             raise RuntimeError(
-                f"offsets must not decrease nor pass the input's length {input.array.size}, got {bounds.tolist()}"
+                f"offsets must not decrease nor pass the input's length {input.array.size}, got"
+                f" {bounds.tolist()}"
             )
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
-    flat: Any = input.reshape(-1)[: int(bounds[-1])]  # type: ignore[attr-defined]
+    flat: Any = input.reshape(-1)[: int(bounds[-1])]
     rows: Any = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     if per_sample_weights is not None:
-        rows = rows * per_sample_weights.reshape(-1, 1)[: int(bounds[-1])]  # type: ignore[attr-defined]
+        rows = rows * per_sample_weights.reshape(-1, 1)[: int(bounds[-1])]
     counted = np.ones(len(flat), dtype=bool)
     if padding_idx is not None:
         counted = xp.to_host(flat.array) != _padding(padding_idx, weight.array.shape[0])
@@ -301,7 +331,7 @@ def embedding_bag(
     filled = places < len(flat)
     fill = -np.inf if mode == "max" else 0.0
     spare = wrap(xp.full((1, weight.array.shape[1]), fill, dtype=weight.array.dtype), xp)
-    gathered = cat([rows, spare])[wrap(xp.from_host(places), xp)]  # type: ignore[index]  # (bags, most, width)
+    gathered = cat([rows, spare])[wrap(xp.from_host(places), xp)]  # (bags, most, width)
     if mode == "max":
         empty = wrap(xp.from_host(~filled.any(axis=1, keepdims=True)), xp)
         return gathered.amax(1).masked_fill(empty, 0.0)
@@ -313,14 +343,20 @@ def embedding_bag(
 
 
 @op(
-    reference=lambda x, num_classes=-1: np.eye(num_classes if num_classes > 0 else int(x.max()) + 1, dtype=int)[x],
+    reference=lambda x, num_classes=-1: np.eye(
+        num_classes if num_classes > 0 else int(x.max()) + 1, dtype=int
+    )[x],
     samples=[
         sample(arg(values=[0, 2, 1], dtype="int64")),
         sample(arg(values=[[0, 2], [1, 1]], dtype="int64"), 4),
         sample(arg(values=2, dtype="int64"), num_classes=3),
     ],
     errors=[
-        (sample(arg(values=[3], dtype="int64"), 3), RuntimeError, "Class values must be smaller than num_classes"),
+        (
+            sample(arg(values=[3], dtype="int64"), 3),
+            RuntimeError,
+            "Class values must be smaller than num_classes",
+        ),
         (sample(arg(values=[-1], dtype="int64")), RuntimeError, "Class values must be non-negative"),
         (sample(arg(3)), RuntimeError, "one_hot is only applicable to index tensor"),
     ],
@@ -328,11 +364,12 @@ def embedding_bag(
     method=False,
     out=False,
     differentiable=False,
-)  # fmt: skip
+)
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """1 at the place of each class, 0 elsewhere: input (...) of classes, int64 (..., num_classes).
 
-    ``num_classes=-1`` takes one more than the largest class.  RuntimeError for classes outside 0 ... num_classes - 1.
+    ``num_classes=-1`` takes one more than the largest class.  RuntimeError for classes outside 0 ...
+    num_classes - 1.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -357,6 +394,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(classes.max()) + 1
     elif int(classes.max()) >= num_classes:
         raise RuntimeError(
-            f"Class values must be smaller than num_classes: got {int(classes.max())} with num_classes={num_classes}"
+            f"Class values must be smaller than num_classes: got {int(classes.max())} with"
+            f" num_classes={num_classes}"
         )
     return wrap((xp.expand_dims(classes, -1) == xp.arange(num_classes)).astype(np.int64), xp)

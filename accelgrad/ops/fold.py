@@ -67,7 +67,7 @@ def _settings(
     return kernel, geometry
 
 
-def _unfold(x, kernel, dilation=1, padding=0, stride=1):  # type: ignore[no-untyped-def]
+def _unfold(x, kernel, dilation=1, padding=0, stride=1):
     if x.ndim == 3:
         return _unfold(x[None], kernel, dilation, padding, stride)[0]
     kernel, dilation, padding, stride = (
@@ -133,19 +133,22 @@ def unfold(
     kernel, geometry = _settings("unfold", kernel_size, dilation, padding, stride)
     if input.ndim not in (3, 4):
         raise RuntimeError(
-            f"Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input,"
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero"
+            " dimensions for input,"
             f" but got: {list(input.shape)}"
         )
     space = input.array.shape[-2:]
     counts = geometry.places(space, kernel)
     if min(counts) <= 0:
         raise RuntimeError(
-            f"Given input with spatial size {tuple(space)}, kernel_size={kernel}, dilation={geometry.dilation},"
-            f" padding={geometry.padding}, stride={geometry.stride}, calculated shape of the array of sliding blocks as"
+            f"Given input with spatial size {tuple(space)}, kernel_size={kernel},"
+            f" dilation={geometry.dilation},"
+            f" padding={geometry.padding}, stride={geometry.stride}, calculated shape of the array of"
+            " sliding blocks as"
             f" {tuple(counts)}, but its components must be at least one."
         )
     if input.ndim == 3:
-        return ToColumns.apply(input.unsqueeze(0), kernel=kernel, geometry=geometry).squeeze(0)  # type: ignore[attr-defined]
+        return ToColumns.apply(input.unsqueeze(0), kernel=kernel, geometry=geometry).squeeze(0)
     return ToColumns.apply(input, kernel=kernel, geometry=geometry)
 
 
@@ -194,19 +197,21 @@ def fold(
     rows, places = input.array.shape[-2:]
     if rows % product(kernel):
         raise RuntimeError(
-            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got input.size(1)="
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got"
+            " input.size(1)="
             f"{rows} and kernel_size={kernel}."
         )
     counts = geometry.places(space, kernel)
     if min(counts) <= 0 or product(counts) != places:
         raise RuntimeError(
             f"Given output_size={space}, kernel_size={kernel}, dilation={geometry.dilation},"
-            f" padding={geometry.padding}, stride={geometry.stride}, expected size of input's dimension 2 to match the"
+            f" padding={geometry.padding}, stride={geometry.stride}, expected size of input's dimension 2"
+            " to match the"
             f" calculated number of sliding blocks {counts[0]} * {counts[1]} = {product(counts)}, but got"
             f" input.size(2)={places}."
         )
     batched = input.ndim == 3
-    x = input if batched else input.unsqueeze(0)  # type: ignore[attr-defined]
+    x = input if batched else input.unsqueeze(0)
     shape = (x.array.shape[0], rows // product(kernel), *space)
     result = FromColumns.apply(x, shape=shape, kernel=kernel, geometry=geometry)
-    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+    return result if batched else result.squeeze(0)

@@ -1,4 +1,6 @@
-"""Activation functions made of straight pieces: hardtanh, relu6, hardsigmoid, hardswish, the shrinks, threshold."""
+"""Activation functions made of straight pieces: hardtanh, relu6, hardsigmoid, hardswish, the shrinks,
+threshold.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class Hardtanh(Primitive):
     **FUNCTIONAL,
 )
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``min(max(x, min_val), max_val)``; the gradient passes strictly between the two.  ValueError if they are reversed.
+    """``min(max(x, min_val), max_val)``; the gradient passes strictly between the two.  ValueError if they
+    are reversed.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

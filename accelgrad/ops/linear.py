@@ -58,15 +58,18 @@ def _same_type(x: Any, weight: Any, bias: Any) -> None:
     for label, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype != x.dtype:
             raise RuntimeError(
-                f"mat1 and mat2 must have the same dtype, but got {title(x)} and {title(other)}: in linear the input is"
-                f" {x.dtype.name} but {label} is {other.dtype.name}. NumPy arrays are float64 by default: x.float()"
+                f"mat1 and mat2 must have the same dtype, but got {title(x)} and {title(other)}: in linear"
+                " the input is"
+                f" {x.dtype.name} but {label} is {other.dtype.name}. NumPy arrays are float64 by default:"
+                " x.float()"
             )
 
 
 def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
     if weight.ndim == 2 and x.ndim and x.shape[-1] == weight.shape[1]:
         return RuntimeError(
-            f"linear: bias must have shape ({weight.shape[0]},) to be added to the {weight.shape[0]} outputs, got"
+            f"linear: bias must have shape ({weight.shape[0]},) to be added to the {weight.shape[0]}"
+            " outputs, got"
             f" {tuple(bias.shape)}"
         )
     if weight.ndim > 2 or x.ndim == 0:
@@ -76,7 +79,8 @@ def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
         )
     columns, rows = weight.shape if weight.ndim == 2 else (1, *weight.shape)
     return RuntimeError(
-        f"mat1 and mat2 shapes cannot be multiplied ({_product(x.shape[:-1])}x{x.shape[-1]} and {rows}x{columns}): the"
+        f"mat1 and mat2 shapes cannot be multiplied ({_product(x.shape[:-1])}x{x.shape[-1]} and"
+        f" {rows}x{columns}): the"
         f" input has {x.shape[-1]} features in its last dimension, the weight expects {rows}. Input shape"
         f" {tuple(x.shape)}, weight shape {tuple(weight.shape)}"
     )
@@ -96,7 +100,11 @@ def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
         sample(arg(33, 40), arg(17, 40), arg(17)),
     ],
     errors=[
-        (sample(arg(2, 8), arg(3, 10)), RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)"),
+        (
+            sample(arg(2, 8), arg(3, 10)),
+            RuntimeError,
+            r"mat1 and mat2 shapes cannot be multiplied \(2x8 and 10x3\)",
+        ),
         (sample(arg(2, 3), arg(4, 3), arg(5)), RuntimeError, r"bias must have shape \(4,\)"),
         (
             sample(arg(2, 3, dtype="float64"), arg(4, 3, dtype="float32")),
@@ -106,7 +114,7 @@ def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
     ],
     namespace="nn.functional",
     method=False,
-)  # fmt: skip
+)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``: what a fully connected layer computes.
 
@@ -115,7 +123,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
-    >>> F.linear(accelgrad.tensor([[1.0, 2.0]]), accelgrad.tensor([[1.0, 1.0], [0.0, 3.0]]), accelgrad.tensor([0.5, 0.0]))
+    >>> x, weight = accelgrad.tensor([[1.0, 2.0]]), accelgrad.tensor([[1.0, 1.0], [0.0, 3.0]])
+    >>> F.linear(x, weight, accelgrad.tensor([0.5, 0.0]))
     tensor([[3.5000, 6.0000]])
     """
     if bias is None:
@@ -134,7 +143,8 @@ class Bilinear(Primitive):
             or (x1.shape[-1], x2.shape[-1]) != weight.shape[1:]
         ):
             raise RuntimeError(
-                f"bilinear(): input dimensions do not match: expected (..., in1), (..., in2) and a weight (out, in1, in2),"
+                "bilinear(): input dimensions do not match: expected (..., in1), (..., in2) and a weight"
+                " (out, in1, in2),"
                 f" got {tuple(x1.shape)}, {tuple(x2.shape)} and {tuple(weight.shape)}"
             )
         ctx.save_for_backward(x1, x2, weight)
@@ -186,7 +196,8 @@ def _flat(xp: Any, weight: Any) -> Any:
     method=False,
 )
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``y[k] = input1ᵀ weight[k] input2 + bias[k]``: input1 (..., in1), input2 (..., in2), weight (out, in1, in2); (..., out).
+    """``y[k] = input1ᵀ weight[k] input2 + bias[k]``: input1 (..., in1), input2 (..., in2), weight (out,
+    in1, in2); (..., out).
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -194,4 +205,4 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     tensor([[6.]])
     """
     y = Bilinear.apply(input1, input2, weight)
-    return y if bias is None else y + bias  # type: ignore[operator]
+    return y if bias is None else y + bias

@@ -16,7 +16,9 @@ __all__ = ["cross_entropy", "nll_loss"]
 
 
 class CrossEntropy(Primitive):
-    """For each row x with class t: log Σ eˣ - x[t];  dL/dx = dL/dy (softmax(x) - one_hot(t)).  Then mean or sum."""
+    """For each row x with class t: log Σ eˣ - x[t];  dL/dx = dL/dy (softmax(x) - one_hot(t)).  Then mean or
+    sum.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, target: Any, *, reduction: str, ignore_index: int) -> Any:
@@ -56,7 +58,9 @@ class CrossEntropy(Primitive):
 
 
 class NllLoss(Primitive):
-    """y = -w[t] x[t], t being a class of dimension 1; then the sum, or the sum divided by that of the weights"""
+    """y = -w[t] x[t], t being a class of dimension 1; then the sum, or the sum divided by that of the
+    weights
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
@@ -111,13 +115,16 @@ class PlaceClass(Primitive):
 
 
 def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
-    """Which targets count, and the targets with 0 in place of the others; IndexError for one outside the classes."""
+    """Which targets count, and the targets with 0 in place of the others; IndexError for one outside the
+    classes.
+    """
     valid = target != ignore_index
     target = xp.where(valid, target, 0)
     if not within(xp, target, c):
         bad = target[(target < 0) | (target >= c)]
         raise IndexError(
-            f"Target {int(bad[0])} is out of bounds. The input scores {c} classes, so targets are 0 to {c - 1}"
+            f"Target {int(bad[0])} is out of bounds. The input scores {c} classes, so targets are 0 to"
+            f" {c - 1}"
             f" (or ignore_index={ignore_index})"
         )
     return valid, target
@@ -125,7 +132,8 @@ def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
 
 def _sizes(n: int, target: Any) -> ValueError:
     return ValueError(
-        f"Expected input batch_size ({n}) to match target batch_size ({target.shape[0]}): one class for each row"
+        f"Expected input batch_size ({n}) to match target batch_size ({target.shape[0]}): one class for"
+        " each row"
     )
 
 
@@ -134,7 +142,8 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
     x, t = input.array, target.array
     if t.dtype != np.int64 and t.dtype != np.uint8:
         raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {title(t)} (expected scalar type Long but found"
+            f"expected target dtype to be Long or Byte, but got {title(t)} (expected scalar type Long but"
+            " found"
             f" {title(t)}): targets are the numbers of classes, convert with .long()"
         )
     if x.ndim == 0:
@@ -148,12 +157,14 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
                     f"0D or 1D target tensor expected, multi-target not supported; got shape {tuple(t.shape)}"
                 )
             )
-        input, t = input.reshape(1, -1), t.reshape(1)  # type: ignore[attr-defined]
+        input, t = input.reshape(1, -1), t.reshape(1)
         x = input.array
     if t.ndim != x.ndim - 1 and x.ndim == 2:
         raise RuntimeError(
-            f"0D or 1D target tensor expected, multi-target not supported: the target has shape {tuple(t.shape)},"
-            f" expected ({x.shape[0]},), one class for each row; one-hot targets must be floating point numbers, and"
+            "0D or 1D target tensor expected, multi-target not supported: the target has shape"
+            f" {tuple(t.shape)},"
+            f" expected ({x.shape[0]},), one class for each row; one-hot targets must be floating point"
+            " numbers, and"
             " y.argmax(1) turns them into classes"
         )
     if t.ndim and t.shape[0] != x.shape[0]:
@@ -161,19 +172,21 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
     expected = [x.shape[0], *x.shape[2:]]
     if list(t.shape) != expected:
         raise RuntimeError(
-            f"Expected target size {expected}, got {list(t.shape)}: the input {tuple(x.shape)} has its classes in"
+            f"Expected target size {expected}, got {list(t.shape)}: the input {tuple(x.shape)} has its"
+            " classes in"
             " dimension 1, the target has all the other dimensions"
         )
     if weight is not None and weight.array.shape != (x.shape[1],):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {x.shape[1]} classes or no classes but got weight tensor"
+            f"weight tensor should be defined either for all {x.shape[1]} classes or no classes but got"
+            " weight tensor"
             f" of shape: {list(weight.shape)}"
         )
     return input, t
 
 
 def _squeezed(loss: Tensor, input: Tensor, reduction: str) -> Tensor:
-    return loss.reshape(()) if reduction == "none" and input.array.ndim == 1 else loss  # type: ignore[attr-defined]
+    return loss.reshape(()) if reduction == "none" and input.array.ndim == 1 else loss
 
 
 def _log_softmax(x: np.ndarray) -> np.ndarray:
@@ -181,7 +194,7 @@ def _log_softmax(x: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def _nll(x, target, weight=None, ignore_index=-100, reduction="mean", **ignored):  # type: ignore[no-untyped-def]
+def _nll(x, target, weight=None, ignore_index=-100, reduction="mean", **ignored):
     if x.ndim == 1:
         loss = _nll(x[None], target.reshape(1), weight, ignore_index, reduction)
         return loss.reshape(()) if reduction == "none" else loss
@@ -195,7 +208,7 @@ def _nll(x, target, weight=None, ignore_index=-100, reduction="mean", **ignored)
     return {"none": losses, "sum": losses.sum(), "mean": losses.sum() / shares.sum()}[reduction]
 
 
-def _cross_entropy(x, target, weight=None, label_smoothing=0.0, reduction="mean", ignore_index=-100):  # type: ignore[no-untyped-def]
+def _cross_entropy(x, target, weight=None, label_smoothing=0.0, reduction="mean", ignore_index=-100):
     if x.ndim == 1:
         target = target[None] if target.dtype.kind == "f" else target.reshape(1)
         loss = _cross_entropy(x[None], target, weight, label_smoothing, reduction, ignore_index)
@@ -222,10 +235,10 @@ ERRORS = [
     (sample(arg(2, 3), arg(values=[1, 3], dtype="int64")), IndexError, "Target 3 is out of bounds"),
     (sample(arg(2, 3), arg(values=[1, -1], dtype="int64")), IndexError, "Target -1 is out of bounds"),
     (sample(arg(2, 3), arg(2)), RuntimeError, "expected target dtype to be Long or Byte, but got"),
-    (sample(arg(2, 3), arg(3, dtype="int64", low=0)), ValueError, r"Expected input batch_size \(2\) to match target"),
+    (sample(arg(2, 3), arg(3, dtype="int64", low=0)), ValueError, r"Expected input batch_size \(2\)"),
     (sample(arg(2, 3), arg(2, 2, dtype="int64", low=0)), RuntimeError, "0D or 1D target tensor expected"),
-    (sample(arg(2, 3, 4), arg(2, 3, dtype="int64", low=0)), RuntimeError, r"Expected target size \[2, 4\], got \[2, 3\]"),
-    (sample(arg(4, 3), TARGET, arg(2)), RuntimeError, "weight tensor should be defined either for all 3 classes"),
+    (sample(arg(2, 3, 4), arg(2, 3, dtype="int64", low=0)), RuntimeError, r"Expected target size \[2, 4\]"),
+    (sample(arg(4, 3), TARGET, arg(2)), RuntimeError, "weight tensor should be defined"),
     (sample(arg(4, 3), TARGET, reduction="max"), ValueError, "max is not a valid value for reduction"),
 ]  # fmt: skip
 
@@ -261,11 +274,15 @@ ERRORS = [
             RuntimeError,
             "Expected floating point type for target with class probabilities, got Long",
         ),
-        (sample(arg(4, 3), TARGET, label_smoothing=2.0), RuntimeError, "label_smoothing must be between 0.0 and 1.0"),
+        (
+            sample(arg(4, 3), TARGET, label_smoothing=2.0),
+            RuntimeError,
+            "label_smoothing must be between 0.0 and 1.0",
+        ),
     ],
     namespace="nn.functional",
     method=False,
-)  # fmt: skip
+)
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -278,10 +295,11 @@ def cross_entropy(
 ) -> Tensor:
     """``-log softmax(input)[target]``: how surprised the scores are by the right classes.
 
-    input (n, c) of scores, not probabilities, and target (n,) of classes (int64); also (c,) with (), and (n, c, d1, ...)
-    with (n, d1, ...).  A floating point target of the input's shape holds probabilities instead.  ``weight`` (c,) weighs
-    the classes; targets equal to ``ignore_index`` count nothing; ``label_smoothing`` s takes ``(1 - s) target + s / c``.
-    ``reduction`` is "mean" (divided by the sum of the weights of the targets), "sum" or "none".
+    input (n, c) of scores, not probabilities, and target (n,) of classes (int64); also (c,) with (), and
+    (n, c, d1, ...) with (n, d1, ...).  A floating point target of the input's shape holds probabilities
+    instead.  ``weight`` (c,) weighs the classes; targets equal to ``ignore_index`` count nothing;
+    ``label_smoothing`` s takes ``(1 - s) target + s / c``. ``reduction`` is "mean" (divided by the sum of
+    the weights of the targets), "sum" or "none".
 
     IndexError for a class out of bounds, RuntimeError for a wrong type, ValueError for wrong sizes.
     The gradient of one row is ``softmax(input) - one_hot(target)``.
@@ -294,9 +312,9 @@ def cross_entropy(
     if reduction not in ("mean", "sum", "none") or size_average is not None or reduce is not None:
         reduction = reduction_of(reduction, size_average, reduce)
     kind = target.array.dtype
-    if input.array.ndim == 2 and target.array.ndim == 1 and weight is None and label_smoothing == 0.0:
-        if kind == np.int64 or kind == np.uint8:
-            return CrossEntropy.apply(input, target, reduction=reduction, ignore_index=ignore_index)
+    simple = weight is None and label_smoothing == 0.0 and (kind == np.int64 or kind == np.uint8)
+    if simple and input.array.ndim == 2 and target.array.ndim == 1:
+        return CrossEntropy.apply(input, target, reduction=reduction, ignore_index=ignore_index)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if input.array.shape == target.array.shape:
@@ -321,7 +339,7 @@ def _spread(logs: Tensor, target: Any, weight: Any, reduction: str, ignore_index
             xp.take(weight, xp.where(target != ignore_index, target, 0), axis=0), 1
         )
         coefficients = coefficients * xp.reshape(weight, (-1,) + (1,) * (x.ndim - 2))
-    losses = -(logs * wrap(coefficients, xp)).sum(1)  # type: ignore[attr-defined]
+    losses = -(logs * wrap(coefficients, xp)).sum(1)
     if reduction == "none":
         return losses
     return losses.sum() / (wrap(xp.sum(share, keepdims=True), xp).reshape(()) if reduction == "mean" else 1)
@@ -332,13 +350,14 @@ def _with_probabilities(
 ) -> Tensor:
     if target.array.dtype.kind != "f":
         raise RuntimeError(
-            f"Expected floating point type for target with class probabilities, got {title(target.array)}: a target of"
+            f"Expected floating point type for target with class probabilities, got {title(target.array)}:"
+            " a target of"
             " the input's shape holds a probability for each class; classes have one dimension less"
         )
     dim = 0 if input.ndim == 1 else 1
     classes = input.array.shape[dim]
     if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / classes  # type: ignore[operator]
+        target = target * (1 - label_smoothing) + label_smoothing / classes
     terms = log_softmax(input, dim) * target
     if weight is not None:
         if weight.array.shape != (classes,):
@@ -346,7 +365,7 @@ def _with_probabilities(
                 "cross_entropy: weight tensor should be defined either for all or no classes: expected shape"
                 f" ({classes},), got {tuple(weight.shape)}"
             )
-        terms = terms * weight.reshape((-1,) + (1,) * max(input.ndim - 2, 0))  # type: ignore[attr-defined]
+        terms = terms * weight.reshape((-1,) + (1,) * max(input.ndim - 2, 0))
     losses = -terms.sum(dim)
     if reduction == "none":
         return losses

@@ -23,15 +23,23 @@ SIGNS = arg(values=[1.0, -1.0, -1.0, 1.0], requires_grad=False)
 
 
 @op(
-    reference=lambda a, b, y, margin=0.0, reduction="mean": _reduced(np.maximum(margin - y * (a - b), 0), reduction),
+    reference=lambda a, b, y, margin=0.0, reduction="mean": _reduced(
+        np.maximum(margin - y * (a - b), 0), reduction
+    ),
     samples=[
         sample(arg(4), arg(4), SIGNS),
         sample(arg(4), arg(4), SIGNS, margin=0.5, reduction="sum"),
         sample(arg(4), arg(4), SIGNS, reduction="none"),
     ],
-    errors=[(sample(arg(4), arg(4), arg(4, 1)), RuntimeError, "margin_ranking_loss : All input tensors should have same")],
+    errors=[
+        (
+            sample(arg(4), arg(4), arg(4, 1)),
+            RuntimeError,
+            "margin_ranking_loss : All input tensors should have same",
+        )
+    ],
     **PAIR,
-)  # fmt: skip
+)
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -54,7 +62,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1:"
             f" {list(input1.shape)}, input2: {list(input2.shape)}, target: {list(target.shape)}"
         )
-    difference: Any = input1 - input2  # type: ignore[operator]
+    difference: Any = input1 - input2
     return reduce_loss((margin - target * difference).clamp(min=0), reduction)
 
 
@@ -83,11 +91,11 @@ def hinge_embedding_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     x: Any = input
     close, far = target != 1, target != -1
-    loss = (margin - x).clamp(min=0).masked_fill(~close, 0.0) + x.masked_fill(~far, 0.0)  # type: ignore[operator]
+    loss = (margin - x).clamp(min=0).masked_fill(~close, 0.0) + x.masked_fill(~far, 0.0)
     return reduce_loss(loss, reduction)
 
 
-def _cosine(a, b, y, margin=0.0, reduction="mean"):  # type: ignore[no-untyped-def]
+def _cosine(a, b, y, margin=0.0, reduction="mean"):
     cosine = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
     return _reduced(np.where(y == 1, 1 - cosine, np.maximum(cosine - margin, 0)), reduction)
 
@@ -135,17 +143,19 @@ def cosine_embedding_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if target.ndim > 1 or input1.ndim != target.ndim + 1 or input2.ndim != target.ndim + 1:
         raise RuntimeError(
-            f"{min(target.ndim, 1)}D target tensor expects {min(target.ndim, 1) + 1}D input tensors, but found inputs with"
-            f" sizes {list(input1.shape)} and {list(input2.shape)} and a target with size {list(target.shape)}"
+            f"{min(target.ndim, 1)}D target tensor expects {min(target.ndim, 1) + 1}D input tensors, but"
+            " found inputs with"
+            f" sizes {list(input1.shape)} and {list(input2.shape)} and a target with size"
+            f" {list(target.shape)}"
         )
     cosine: Any = cosine_similarity(input1, input2, -1)
     alike, other = target == 1, target == -1
-    loss = (1 - cosine).masked_fill(~alike, 0.0) + (cosine - margin).clamp(min=0).masked_fill(~other, 0.0)  # type: ignore[operator]
+    loss = (1 - cosine).masked_fill(~alike, 0.0) + (cosine - margin).clamp(min=0).masked_fill(~other, 0.0)
     return reduce_loss(loss, reduction)
 
 
-def _triplet(a, p, n, margin=1.0, power=2.0, eps=1e-6, swap=False, reduction="mean"):  # type: ignore[no-untyped-def]
-    def distance(x, y):  # type: ignore[no-untyped-def]
+def _triplet(a, p, n, margin=1.0, power=2.0, eps=1e-6, swap=False, reduction="mean"):
+    def distance(x, y):
         return (np.abs(x - y + eps) ** power).sum(-1) ** (1 / power)
 
     far = np.minimum(distance(a, n), distance(p, n)) if swap else distance(a, n)
@@ -176,7 +186,8 @@ def triplet_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``max(0, margin + |anchor - positive| - |anchor - negative|)``; ``swap`` takes |positive - negative| if it is smaller.
+    """``max(0, margin + |anchor - positive| - |anchor - negative|)``; ``swap`` takes |positive - negative|
+    if it is smaller.
 
     Balntas et al. 2016.  ValueError unless margin > 0.
 
@@ -220,7 +231,9 @@ def triplet_margin_with_distance_loss(
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
     >>> a, p, n = accelgrad.tensor([[0.0]]), accelgrad.tensor([[1.0]]), accelgrad.tensor([[3.0]])
-    >>> F.triplet_margin_with_distance_loss(a, p, n, distance_function=lambda x, y: (x - y).abs().sum(-1), margin=4.0)
+    >>> def city_block(x, y):
+    ...     return (x - y).abs().sum(-1)
+    >>> F.triplet_margin_with_distance_loss(a, p, n, distance_function=city_block, margin=4.0)
     tensor(2.)
     """
     if margin <= 0:
@@ -271,7 +284,7 @@ def soft_margin_loss(
     return SoftMargin.apply(input, target, reduction=reduction_of(reduction, size_average, reduce))
 
 
-def _multilabel_soft(x, y, weight=None, reduction="mean"):  # type: ignore[no-untyped-def]
+def _multilabel_soft(x, y, weight=None, reduction="mean"):
     losses = y * np.log1p(np.exp(-x)) + (1 - y) * np.log1p(np.exp(x))
     return _reduced((losses * (1 if weight is None else weight)).mean(-1), reduction)
 
@@ -292,7 +305,8 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The binary cross entropies of all classes (last dimension) with scores ``input``, averaged over the classes.
+    """The binary cross entropies of all classes (last dimension) with scores ``input``, averaged over the
+    classes.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -307,7 +321,7 @@ def multilabel_soft_margin_loss(
     return reduce_loss(loss.mean(-1), reduction)
 
 
-def _multi_margin(x, y, p=1, margin=1.0, weight=None, reduction="mean"):  # type: ignore[no-untyped-def]
+def _multi_margin(x, y, p=1, margin=1.0, weight=None, reduction="mean"):
     rows = x if x.ndim == 2 else x[None]
     losses = []
     for row, t in zip(rows, np.atleast_1d(y), strict=True):
@@ -320,13 +334,21 @@ def _multi_margin(x, y, p=1, margin=1.0, weight=None, reduction="mean"):  # type
     reference=_multi_margin,
     samples=[
         sample(arg(4, 3), arg(values=[2, 0, 1, 2], dtype="int64")),
-        sample(arg(4, 3), arg(values=[2, 0, 1, 2], dtype="int64"), 2, 0.5, arg(3, low=0.5, requires_grad=False)),
+        sample(
+            arg(4, 3), arg(values=[2, 0, 1, 2], dtype="int64"), 2, 0.5, arg(3, low=0.5, requires_grad=False)
+        ),
         sample(arg(4, 3), arg(values=[2, 0, 1, 2], dtype="int64"), reduction="none"),
         sample(arg(3), arg(values=1, dtype="int64")),
     ],
-    errors=[(sample(arg(2, 3), arg(values=[0, 1], dtype="int64"), p=3), ValueError, "only p == 1 and p == 2 supported")],
+    errors=[
+        (
+            sample(arg(2, 3), arg(values=[0, 1], dtype="int64"), p=3),
+            ValueError,
+            "only p == 1 and p == 2 supported",
+        )
+    ],
     **PAIR,
-)  # fmt: skip
+)
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -337,7 +359,8 @@ def multi_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``mean over the other classes j of max(0, margin - x[target] + x[j])ᵖ``: input (n, c), target (n,); or (c,) and ().
+    """``mean over the other classes j of max(0, margin - x[target] + x[j])ᵖ``: input (n, c), target (n,);
+    or (c,) and ().
 
     The mean divides by c, all classes; ``weight`` (c,) weighs the targets.  Crammer & Singer 2001.
 
@@ -349,23 +372,24 @@ def multi_margin_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if p not in (1, 2):
         raise ValueError(f"only p == 1 and p == 2 supported, got {p}")
-    x: Any = input if input.ndim == 2 else input.reshape(1, -1)  # type: ignore[attr-defined]
+    x: Any = input if input.ndim == 2 else input.reshape(1, -1)
     xp, places = x.xp, target.array.reshape(-1, 1)
     if target.array.size != x.shape[0]:
         raise RuntimeError(
-            f"inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}: one class for each row"
+            f"inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}: one class for"
+            " each row"
         )
     terms = (margin - x.gather(1, wrap(places, xp)) + x).clamp(min=0)
     if p == 2:
         terms = terms * terms
     if weight is not None:
-        terms = terms * weight[wrap(places, xp)]  # type: ignore[index]
+        terms = terms * weight[wrap(places, xp)]
     other = wrap(xp.arange(x.shape[1]) != places, xp)
     loss = (terms * other).mean(1)
     return reduce_loss(loss if input.ndim == 2 else loss.reshape(()), reduction)
 
 
-def _multilabel_margin(x, y, reduction="mean"):  # type: ignore[no-untyped-def]
+def _multilabel_margin(x, y, reduction="mean"):
     rows, targets = np.atleast_2d(x), np.atleast_2d(y)
     losses = []
     for row, labels in zip(rows, targets, strict=True):
@@ -391,7 +415,8 @@ def multilabel_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``sum over targets t and other classes i of max(0, 1 - x[t] + x[i]) / c``: target (n, c) lists classes up to a -1.
+    """``sum over targets t and other classes i of max(0, 1 - x[t] + x[i]) / c``: target (n, c) lists
+    classes up to a -1.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -405,7 +430,7 @@ def multilabel_margin_loss(
             f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}"
         )
     c = input.array.shape[-1]
-    x: Any = input.reshape(-1, c)  # type: ignore[attr-defined]
+    x: Any = input.reshape(-1, c)
     xp, labels = x.xp, target.array.reshape(-1, c)
     listed = xp.cumsum(labels < 0, axis=1) == 0  # before the first -1
     chosen = xp.expand_dims(xp.where(listed, labels, c), 2) == xp.arange(c)  # (n, place, class)

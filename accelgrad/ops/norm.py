@@ -21,7 +21,7 @@ def _product(extents: Any) -> int:
     return size
 
 
-# ------------------------------------------------------------------------------------------------ over the batch
+# --------------------------------------------------------------------------------------------- over the batch
 
 
 class BatchNorm(Primitive):
@@ -89,7 +89,8 @@ def _channels(name: str, input: Tensor, **vectors: Tensor | None) -> None:
     for label, vector in vectors.items():
         if vector is not None and vector.array.shape != (channels,):
             raise RuntimeError(
-                f"{label} should contain {channels} elements not {vector.numel()}: {name} needs one for each channel"
+                f"{label} should contain {channels} elements not {vector.numel()}: {name} needs one for"
+                " each channel"
                 f" (dimension 1) of the input {tuple(input.shape)}"
             )
 
@@ -103,7 +104,7 @@ def _update(running: Tensor | None, value: Any, momentum: float) -> None:
         running._version[0] += 1
 
 
-def _batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):  # type: ignore[no-untyped-def]
+def _batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     beside = (-1,) + (1,) * (x.ndim - 2)
     others = (0, *range(2, x.ndim))
     if training:
@@ -131,7 +132,11 @@ MEAN, VAR = arg(3, requires_grad=False), arg(3, low=0.5, high=2, requires_grad=F
         sample(arg(1, 3, 2, 1, 2), None, None, arg(3), training=True),
     ],
     errors=[
-        (sample(arg(1, 3), None, None, training=True), ValueError, "Expected more than 1 value per channel when training"),
+        (
+            sample(arg(1, 3), None, None, training=True),
+            ValueError,
+            "Expected more than 1 value per channel when training",
+        ),
         (sample(arg(2, 3), None, None), RuntimeError, "running_mean must be defined in evaluation mode"),
         (sample(arg(2, 3), arg(4), arg(4)), RuntimeError, "running_mean should contain 3 elements not 4"),
         (sample(arg(2, 3), MEAN, VAR, arg(2)), RuntimeError, "weight should contain 3 elements not 2"),
@@ -139,7 +144,7 @@ MEAN, VAR = arg(3, requires_grad=False), arg(3, low=0.5, high=2, requires_grad=F
     namespace="nn.functional",
     method=False,
     out=False,
-)  # fmt: skip
+)
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -150,11 +155,13 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel: input (n, c) or (n, c, ...), the rest (c,).
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel: input (n, c) or (n, c, ...), the
+    rest (c,).
 
-    In training, mean and variance are those of the batch, and the running ones are moved towards them *in place*:
-    ``running = (1 - momentum) running + momentum found``, with the unbiased variance.  Otherwise the running ones are
-    used.  ValueError where a channel has only one value in training; RuntimeError for vectors of a wrong size.
+    In training, mean and variance are those of the batch, and the running ones are moved towards them *in
+    place*: ``running = (1 - momentum) running + momentum found``, with the unbiased variance.  Otherwise
+    the running ones are used.  ValueError where a channel has only one value in training; RuntimeError for
+    vectors of a wrong size.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -181,7 +188,8 @@ def batch_norm(
     count = x.size // x.shape[1] if x.shape[1] else 0
     if count == 1:
         raise ValueError(
-            f"Expected more than 1 value per channel when training, got input size {input.shape}: the variance of one"
+            f"Expected more than 1 value per channel when training, got input size {input.shape}: the"
+            " variance of one"
             " value is 0. Use a larger batch (drop_last=True), or eval()"
         )
     found: list[Any] = []
@@ -195,10 +203,11 @@ def batch_norm(
 
 @op(
     primitive=BatchNorm,
-    reference=lambda x, m=None, v=None, w=None, b=None, use=True, momentum=0.1, eps=1e-5: _batch_norm(
-        x.reshape(1, -1, *x.shape[2:]), None, None, None, None, True, 0, eps
-    ).reshape(x.shape) * (1 if w is None else w.reshape(-1, *(1,) * (x.ndim - 2)))
-    + (0 if b is None else b.reshape(-1, *(1,) * (x.ndim - 2))),
+    reference=lambda x, m=None, v=None, w=None, b=None, use=True, momentum=0.1, eps=1e-5: (
+        _batch_norm(x.reshape(1, -1, *x.shape[2:]), None, None, None, None, True, 0, eps).reshape(x.shape)
+        * (1 if w is None else w.reshape(-1, *(1,) * (x.ndim - 2)))
+        + (0 if b is None else b.reshape(-1, *(1,) * (x.ndim - 2)))
+    ),
     samples=[
         sample(arg(2, 3, 4)),
         sample(arg(2, 3, 2, 2), None, None, arg(3), arg(3)),
@@ -208,7 +217,7 @@ def batch_norm(
     namespace="nn.functional",
     method=False,
     out=False,
-)  # fmt: skip
+)
 def instance_norm(
     input: Tensor,
     running_mean: Tensor | None = None,
@@ -219,7 +228,8 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """:func:`batch_norm` of each sample by itself: input (n, c, ...), mean and variance over the last dimensions.
+    """:func:`batch_norm` of each sample by itself: input (n, c, ...), mean and variance over the last
+    dimensions.
 
     Running statistics, where given, take the average over the samples.  Ulyanov, Vedaldi & Lempitsky 2016.
 
@@ -241,10 +251,11 @@ def instance_norm(
     count = _product(space)
     if count == 1:
         raise ValueError(
-            f"Expected more than 1 spatial element when training, got input size {input.shape}: one value has no spread"
+            f"Expected more than 1 spatial element when training, got input size {input.shape}: one value"
+            " has no spread"
         )
     found: list[Any] = []
-    rows = input.reshape(1, n * c, count)  # type: ignore[attr-defined]
+    rows = input.reshape(1, n * c, count)
     y = BatchNorm.apply(rows, None, None, eps=eps, found=found).reshape(input.shape)
     if running_mean is not None or running_var is not None:
         xp = input.xp
@@ -258,11 +269,11 @@ def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """y times a weight and plus a bias for each channel."""
     beside = (-1,) + (1,) * (y.ndim - 2)
     if weight is not None:
-        y = y * weight.reshape(beside)  # type: ignore[attr-defined]
-    return y if bias is None else y + bias.reshape(beside)  # type: ignore[attr-defined]
+        y = y * weight.reshape(beside)
+    return y if bias is None else y + bias.reshape(beside)
 
 
-# ------------------------------------------------------------------------------------------------ over the features
+# ------------------------------------------------------------------------------------------ over the features
 
 
 class LayerNorm(Primitive):
@@ -306,18 +317,21 @@ def _normalised(name: str, input: Tensor, normalized_shape: Any, **affine: Tenso
     x = input.array
     if not shape:
         raise RuntimeError(
-            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got"
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element,"
+            " but got"
             " normalized_shape = []"
         )
     for label, one in affine.items():
         if one is not None and one.array.shape != shape:
             raise RuntimeError(
-                f"Expected {label} to be of same shape as normalized_shape, but got {label} of shape {list(one.shape)}"
+                f"Expected {label} to be of same shape as normalized_shape, but got {label} of shape"
+                f" {list(one.shape)}"
                 f" and normalized_shape = {list(shape)}"
             )
     if x.shape[-len(shape) :] != shape or x.ndim < len(shape):
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got"
+            f"Given normalized_shape={list(shape)}, expected input with shape [*,"
+            f" {', '.join(map(str, shape))}], but got"
             f" input of size{list(x.shape)}: {name} works over the last dimensions"
         )
     floating(x, name)
@@ -325,7 +339,7 @@ def _normalised(name: str, input: Tensor, normalized_shape: Any, **affine: Tenso
     return _product(shape)
 
 
-def _layer_norm(x, shape, weight=None, bias=None, eps=1e-5):  # type: ignore[no-untyped-def]
+def _layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     axes = tuple(range(x.ndim - (1 if isinstance(shape, int) else len(shape)), x.ndim))
     y = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + eps)
     return y * (1 if weight is None else weight) + (0 if bias is None else bias)
@@ -365,9 +379,11 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions, whose extents are ``normalized_shape``.
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions, whose extents are
+    ``normalized_shape``.
 
-    weight and bias have that shape.  RuntimeError where the input does not end in it.  Ba, Kiros & Hinton 2016.
+    weight and bias have that shape.  RuntimeError where the input does not end in it.  Ba, Kiros & Hinton
+    2016.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -379,7 +395,7 @@ def layer_norm(
     return LayerNorm.apply(input, weight, bias, width=width, eps=eps)
 
 
-def _group_norm(x, groups, weight=None, bias=None, eps=1e-5):  # type: ignore[no-untyped-def]
+def _group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     parts = x.reshape(x.shape[0], groups, -1)
     y = ((parts - parts.mean(2, keepdims=True)) / np.sqrt(parts.var(2, keepdims=True) + eps)).reshape(x.shape)
     beside = (-1,) + (1,) * (x.ndim - 2)
@@ -419,7 +435,8 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalises groups of channels of each sample: input (n, c, ...), c / num_groups channels a group; weight, bias (c,).
+    """Normalises groups of channels of each sample: input (n, c, ...), c / num_groups channels a group;
+    weight, bias (c,).
 
     RuntimeError where the channels cannot be divided so.  Wu & He 2018.
 
@@ -439,7 +456,8 @@ def group_norm(
     for label, one in (("weight", weight), ("bias", bias)):
         if one is not None and one.array.shape != (x.shape[1],):
             raise RuntimeError(
-                f"Expected {label} to be a vector of size equal to the number of channels in input, but got {label} of"
+                f"Expected {label} to be a vector of size equal to the number of channels in input, but got"
+                f" {label} of"
                 f" shape {list(one.shape)} and input of shape {list(x.shape)}"
             )
     floating(x, "group_norm")
@@ -476,22 +494,30 @@ def _rstd(xp: Any, x: Any, dims: int, eps: float) -> tuple[Any]:
 
 @op(
     primitive=RmsNorm,
-    reference=lambda x, shape, w=None, eps=None: x
-    / np.sqrt((x * x).mean(axis=tuple(range(x.ndim - len(shape), x.ndim)), keepdims=True) + (eps or np.finfo(x.dtype).eps))
-    * (1 if w is None else w),
+    reference=lambda x, shape, w=None, eps=None: (
+        x
+        / np.sqrt(
+            (x * x).mean(axis=tuple(range(x.ndim - len(shape), x.ndim)), keepdims=True)
+            + (eps or np.finfo(x.dtype).eps)
+        )
+        * (1 if w is None else w)
+    ),
     samples=[
         sample(arg(4, 3), (3,), arg(3)),
         sample(arg(2, 4, 3), (4, 3), arg(4, 3), 1e-3),
         sample(arg(5), [5]),
     ],
-    errors=[(sample(arg(2, 3), (4,)), RuntimeError, r"Given normalized_shape=\[4\], expected input with shape")],
+    errors=[
+        (sample(arg(2, 3), (4,)), RuntimeError, r"Given normalized_shape=\[4\], expected input with shape")
+    ],
     namespace="nn.functional",
     method=False,
-)  # fmt: skip
+)
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """``x / sqrt(mean(x²) + eps) * weight`` over the last dimensions; ``eps=None`` is the machine epsilon of the type.
+    """``x / sqrt(mean(x²) + eps) * weight`` over the last dimensions; ``eps=None`` is the machine epsilon
+    of the type.
 
     Zhang & Sennrich 2019, equation 4.
 
@@ -506,10 +532,10 @@ def rms_norm(
     if eps is None:
         eps = float(np.finfo(input.array.dtype).eps)
     y = RmsNorm.apply(input, dims=dims, eps=eps)
-    return y if weight is None else y * weight  # type: ignore[operator]
+    return y if weight is None else y * weight
 
 
-# ------------------------------------------------------------------------------------------------ across channels
+# -------------------------------------------------------------------------------------------- across channels
 
 
 class NeighbourSum(Primitive):
@@ -531,7 +557,7 @@ class NeighbourSum(Primitive):
         return ctx.xp.run(NeighbourSum, grad, size=ctx.size, before=ctx.size - 1 - ctx.before)
 
 
-def _local_response(x, size, alpha=1e-4, beta=0.75, k=1.0):  # type: ignore[no-untyped-def]
+def _local_response(x, size, alpha=1e-4, beta=0.75, k=1.0):
     total = np.zeros_like(x)
     for c in range(x.shape[1]):
         low, high = max(c - size // 2, 0), min(c + (size - 1) // 2, x.shape[1] - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ from accelgrad.tensor import Tensor, wrap
 
 
 class MaxPool(Primitive):
-    """The largest value of every window of a plane (n, c, h, w);  the gradient goes to the place where it was found."""
+    """The largest value of every window of a plane (n, c, h, w);  the gradient goes to the place where it
+    was found.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, found: list[Any], **window: Any) -> Any:
@@ -33,7 +36,9 @@ class MaxPool(Primitive):
 
 
 class AddAtPlaces(Primitive):
-    """The adjoint of choosing: adds g[n, c, ...] to the element of plane (n, c) of ``shape`` that the flat index names"""
+    """The adjoint of choosing: adds g[n, c, ...] to the element of plane (n, c) of ``shape`` that the flat
+    index names
+    """
 
     @staticmethod
     def forward(ctx: Any, grad: Any, *, indices: Any, shape: tuple[int, ...]) -> Any:
@@ -79,7 +84,8 @@ def _window(
     spacing = tuple_of(dilation, dims, "dilation", name)
     if min(kernel) <= 0 or min(steps) <= 0 or min(spacing) <= 0:
         raise RuntimeError(
-            f"{name}: kernel size, stride and dilation should be greater than zero, but got kernel_size={list(kernel)},"
+            f"{name}: kernel size, stride and dilation should be greater than zero, but got"
+            f" kernel_size={list(kernel)},"
             f" stride={list(steps)}, dilation={list(spacing)}"
         )
     for k, p, d in zip(kernel, around, spacing, strict=True):
@@ -99,7 +105,8 @@ def _shapes(name: str, dims: int, input: Tensor, shape: Sequence[int]) -> None:
         before = "x".join(map(str, (input.shape[-dims - 1], *input.shape[-dims:])))
         after = "x".join(map(str, (input.shape[-dims - 1], *shape)))
         raise RuntimeError(
-            f"Given input size: ({before}). Calculated output size: ({after}). Output size is too small: the windows of"
+            f"Given input size: ({before}). Calculated output size: ({after}). Output size is too small:"
+            " the windows of"
             f" {name} do not fit into the input {tuple(input.shape)}"
         )
 
@@ -133,7 +140,7 @@ def _max_pool(
         [windows(*one, ceil_mode) for one in zip(shape[-dims:], sides, steps, around, spacing, strict=True)],
     )
     if not batched:
-        input = input.unsqueeze(0)  # type: ignore[attr-defined]
+        input = input.unsqueeze(0)
     found: list[Any] = []
     if dims == 2:
         result = MaxPool.apply(
@@ -146,7 +153,7 @@ def _max_pool(
             ceil_mode=ceil_mode,
         )
     elif dims == 1:  # sequences are images of height 1
-        flat = input.unsqueeze(2)  # type: ignore[attr-defined]
+        flat = input.unsqueeze(2)
         result = MaxPool.apply(
             flat,
             found=found,
@@ -212,7 +219,7 @@ class MaxPoolVolume(Primitive):
         return ctx.xp.run(AddAtPlaces, grad, indices=ctx.indices, shape=ctx.shape)
 
 
-def _reference(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, dims=2):  # type: ignore[no-untyped-def]
+def _reference(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, dims=2):
     """The definition, window by window, on NumPy arrays: what the tests compare with."""
     if x.ndim == dims + 1:
         result = _reference(x[None], kernel, stride, padding, dilation, ceil_mode, return_indices, dims)
@@ -247,7 +254,7 @@ def _distinct(*shape: int) -> Any:
 
 @op(
     primitive=MaxPool,
-    reference=lambda x, k, *a, **kw: _reference(x, k, *a, **kw, dims=1),
+    reference=functools.partial(_reference, dims=1),
     samples=[
         sample(_distinct(2, 3, 7), 3),
         sample(_distinct(3, 8), 2, 1),
@@ -319,11 +326,13 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest value of every window: input (n, c, h, w) or (c, h, w); windows lie ``stride`` (``kernel_size``) apart.
+    """The largest value of every window: input (n, c, h, w) or (c, h, w); windows lie ``stride``
+    (``kernel_size``) apart.
 
-    ``padding`` surrounds the image with -inf, at most half a window wide; ``dilation`` leaves gaps inside the window;
-    ``ceil_mode`` admits a last window that begins inside and ends outside.  ``return_indices`` also gives the flat
-    place h * width + w of each maximum.  NaN counts as the largest.  The gradient goes to the first maximum.
+    ``padding`` surrounds the image with -inf, at most half a window wide; ``dilation`` leaves gaps inside
+    the window; ``ceil_mode`` admits a last window that begins inside and ends outside.  ``return_indices``
+    also gives the flat place h * width + w of each maximum.  NaN counts as the largest.  The gradient goes
+    to the first maximum.
 
     RuntimeError where the windows do not fit.
 
@@ -339,7 +348,7 @@ def max_pool2d(
 
 @op(
     primitive=MaxPoolVolume,
-    reference=lambda x, k, *a, **kw: _reference(x, k, *a, **kw, dims=3),
+    reference=functools.partial(_reference, dims=3),
     samples=[
         sample(_distinct(1, 2, 4, 4, 4), 2),
         sample(_distinct(2, 3, 4, 5), (2, 3, 2), 1, (1, 1, 0)),
@@ -380,7 +389,8 @@ def _unpool(
     sides, steps, around, _ = _window(name, dims, kernel, stride, padding)
     if indices.array.shape != input.array.shape:
         raise RuntimeError(
-            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices"
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but"
+            " got indices"
             f" tensor with shape: {list(indices.shape)}"
         )
     if indices.array.dtype != np.int64:
@@ -397,7 +407,7 @@ def _unpool(
             )
         space = wanted
     if not batched:
-        input, indices = input.unsqueeze(0), indices.unsqueeze(0)  # type: ignore[attr-defined]
+        input, indices = input.unsqueeze(0), indices.unsqueeze(0)
     places = indices.array
     if (
         not input.xp.asynchronous
@@ -405,18 +415,25 @@ def _unpool(
         and not 0 <= int(places.min()) <= int(places.max()) < product(space)
     ):
         raise RuntimeError(
-            f"Found an invalid max index: {int(places.max())} (output volumes are of size {'x'.join(map(str, space))})"
+            f"Found an invalid max index: {int(places.max())} (output volumes are of size"
+            f" {'x'.join(map(str, space))})"
         )
     result = AddAtPlaces.apply(input, indices=places, shape=(*input.array.shape[:2], *space))
-    return result if batched else result.squeeze(0)  # type: ignore[attr-defined]
+    return result if batched else result.squeeze(0)
 
 
 @op(
     primitive=AddAtPlaces,
     samples=[sample(arg(1, 2, 3), arg(values=[[[0, 3, 4], [1, 2, 5]]], dtype="int64"), 2)],
-    errors=[(sample(arg(1, 3), arg(values=[[0, 3, 9]], dtype="int64"), 2), RuntimeError, "Found an invalid max index: 9")],
+    errors=[
+        (
+            sample(arg(1, 3), arg(values=[[0, 3, 9]], dtype="int64"), 2),
+            RuntimeError,
+            "Found an invalid max index: 9",
+        )
+    ],
     **POOL,
-)  # fmt: skip
+)
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -425,7 +442,8 @@ def max_unpool1d(
     padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the maxima of :func:`max_pool1d` back to where its ``indices`` say they were, with zeros elsewhere.
+    """Puts the maxima of :func:`max_pool1d` back to where its ``indices`` say they were, with zeros
+    elsewhere.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -451,7 +469,8 @@ def max_unpool2d(
     padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the maxima of :func:`max_pool2d` back to where its ``indices`` say they were, with zeros elsewhere.
+    """Puts the maxima of :func:`max_pool2d` back to where its ``indices`` say they were, with zeros
+    elsewhere.
 
     ``output_size`` chooses among the sizes that the pool would have reduced to this one.
 

@@ -1,8 +1,9 @@
 """Recurrent layers as primitives: one layer, in one direction, over whole sequences.
 
-One layer in one direction is one primitive.  The sequences lie packed: all samples of the first time step, then those of
-the second ..., the longest samples first, so that step t concerns the first ``batch_sizes[t]`` rows of the state (with equal
-lengths: all of them).  The input's products are one large matrix product; what remains in the loop is the state's.
+One layer in one direction is one primitive.  The sequences lie packed: all samples of the first time step,
+then those of the second ..., the longest samples first, so that step t concerns the first
+``batch_sizes[t]`` rows of the state (with equal lengths: all of them).  The input's products are one large
+matrix product; what remains in the loop is the state's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ __all__ = ["GruLayer", "LstmLayer", "RnnLayer", "layer"]
 
 
 def _steps(batch_sizes: Sequence[int], reverse: bool) -> list[tuple[int, int]]:
-    """For every time step, in the order in which the layer goes: where its rows begin, and how many there are."""
+    """For every time step, in the order in which the layer goes: where its rows begin, and how many there
+    are.
+    """
     steps, start = [], 0
     for size in batch_sizes:
         steps.append((start, size))
@@ -47,7 +50,9 @@ def _previous(xp: Any, y: Any, h0: Any, steps: list[tuple[int, int]]) -> Any:
 def _through(
     formula: Callable[..., tuple[Any, ...]], inputs: Sequence[Any], gradients: Sequence[Any]
 ) -> tuple[Any, ...]:
-    """The gradients of the inputs of ``formula``, read over Tensors and recorded: the second reading of a loop."""
+    """The gradients of the inputs of ``formula``, read over Tensors and recorded: the second reading of a
+    loop.
+    """
     copies = [Clone.apply(one) if isinstance(one, Tensor) else one for one in inputs]
     with graph.enable_grad():
         results = formula(*copies)
@@ -132,7 +137,8 @@ class LstmLayer(Primitive):
     ) -> Any:
         xp = ctx.xp
         width = w_hh.shape[1]
-        # sigmoid(a) = (tanh(a / 2) + 1) / 2: with the halves put into the weights, one tanh serves all four gates.
+        # sigmoid(a) = (tanh(a / 2) + 1) / 2: with the halves put into the weights, one tanh serves all four
+        # gates.
         half = xp.full(4 * width, 0.5, dtype=x.dtype)
         half[2 * width : 3 * width] = 1
         rest = 1 - half
@@ -204,7 +210,9 @@ class LstmLayer(Primitive):
 def _layer_gradients(
     ctx: Any, x: Any, y: Any, h0: Any, w_ih: Any, b_ih: Any, dx: Any, du: Any, dh: Any, steps: Any, *dc: Any
 ) -> tuple[Any, ...]:
-    """From the gradients of W x + b (``dx``) and of U h + b' (``du``) of all steps those of the layer's inputs."""
+    """From the gradients of W x + b (``dx``) and of U h + b' (``du``) of all steps those of the layer's
+    inputs.
+    """
     xp, need = ctx.xp, ctx.needs_input_grad
     state = 1 + len(dc) + 1  # the place of w_ih among the inputs
     grad_x = xp.matmul(dx, w_ih) if need[0] else None
@@ -213,7 +221,7 @@ def _layer_gradients(
     grad_b = xp.sum(dx, axis=0) if need[state + 2] or (du is dx and need[state + 3]) else None
     grad_bu = None
     if need[state + 3]:
-        grad_bu = grad_b.copy() if du is dx else xp.sum(du, axis=0)
+        grad_bu = xp.sum(du, axis=0) if grad_b is None or du is not dx else grad_b.copy()
     return (grad_x, dh, *dc, grad_w, grad_u, grad_b if need[state + 2] else None, grad_bu)
 
 
@@ -229,7 +237,9 @@ def _gru_step(xp: Any, gx: Any, gh: Any, h: Any) -> tuple[Any]:
 
 
 class GruLayer(Primitive):
-    """r, z = sigmoid of two parts of W x + b + U h + b';  n = tanh(W x + b + r (U h + b'));  h' = (1 - z) n + z h"""
+    """r, z = sigmoid of two parts of W x + b + U h + b';  n = tanh(W x + b + r (U h + b'));  h' = (1 - z) n
+    + z h
+    """
 
     @staticmethod
     def forward(
@@ -304,7 +314,7 @@ class GruLayer(Primitive):
         return _layer_gradients(ctx, x, y, h0, w_ih, b_ih, dx, du, dh, steps)
 
 
-# ------------------------------------------------------------------------------------------------ the simple ones
+# -------------------------------------------------------------------------------------------- the simple ones
 
 
 class RnnLayer(Primitive):
@@ -371,7 +381,7 @@ def _relu_step(xp: Any, gx: Any, gh: Any, h: Any) -> tuple[Any]:
     return (xp.maximum(gx + gh, 0),)
 
 
-# ------------------------------------------------------------------------------------------------ one layer, one direction
+# ----------------------------------------------------------------------------------- one layer, one direction
 
 LAYERS: dict[str, tuple[type[Primitive], dict[str, Any]]] = {
     "LSTM": (LstmLayer, {}),
@@ -391,8 +401,8 @@ def layer(
 ) -> tuple[Tensor, ...]:
     """One layer in one direction over packed sequences: (y, last h[, last c]).
 
-    data (rows, in), rows being the sum of ``batch_sizes``; states (n, hidden), h and for "LSTM" c; weights w_ih, w_hh, b_ih,
-    b_hh (None, None without biases) and for an LSTM with projection w_hr.
+    data (rows, in), rows being the sum of ``batch_sizes``; states (n, hidden), h and for "LSTM" c; weights
+    w_ih, w_hh, b_ih, b_hh (None, None without biases) and for an LSTM with projection w_hr.
     """
     primitive, options = LAYERS[mode]
     steps = _steps(batch_sizes, reverse)

@@ -108,8 +108,10 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any) -> tuple[list[int], list
     values = list(given) if isinstance(given, Sequence) else [given] * len(space)
     if len(values) != len(space):
         raise ValueError(
-            "Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of"
-            f" {list(space)} and {'size' if size is not None else 'scale_factor'} of {values}. Please provide input"
+            "Input and output must have the same number of spatial dimensions, but got input with spatial"
+            " dimensions of"
+            f" {list(space)} and {'size' if size is not None else 'scale_factor'} of {values}. Please"
+            " provide input"
             " tensor in (N, C, d1, d2, ...,dK) format"
         )
     if size is not None:
@@ -136,13 +138,25 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any) -> tuple[list[int], list
     ],
     errors=[
         (sample(arg(1, 2, 4, 4)), ValueError, "either size or scale_factor should be defined"),
-        (sample(arg(1, 2, 4, 4), size=2, scale_factor=2), ValueError, "only one of size or scale_factor should be"),
-        (sample(arg(1, 2, 4, 4), size=2, mode="linear"), NotImplementedError, "Got 4D input, but linear mode needs 3D"),
-        (sample(arg(1, 2, 4, 4), size=2, align_corners=True), ValueError, "align_corners option can only be set with"),
+        (
+            sample(arg(1, 2, 4, 4), size=2, scale_factor=2),
+            ValueError,
+            "only one of size or scale_factor should be",
+        ),
+        (
+            sample(arg(1, 2, 4, 4), size=2, mode="linear"),
+            NotImplementedError,
+            "Got 4D input, but linear mode needs 3D",
+        ),
+        (
+            sample(arg(1, 2, 4, 4), size=2, align_corners=True),
+            ValueError,
+            "align_corners option can only be set with",
+        ),
         (sample(arg(1, 2, 4, 4), size=0), RuntimeError, "Input and output sizes should be greater than 0"),
     ],
     **F_OP,
-)  # fmt: skip
+)
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,
@@ -152,11 +166,13 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """Images of another size: input (n, c, length), (n, c, h, w) or (n, c, d, h, w), the wanted ``size`` or its factor.
+    """Images of another size: input (n, c, length), (n, c, h, w) or (n, c, d, h, w), the wanted ``size`` or
+    its factor.
 
-    ``mode``: "nearest", "nearest-exact", "linear" (3-D input), "bilinear" (4-D), "trilinear" (5-D), "bicubic" (4-D), "area"
-    (averages).  With ``align_corners`` the centres of the corner pixels meet, otherwise their outer edges.
-    Every axis is resampled by itself.  ValueError or NotImplementedError for options that do not fit.
+    ``mode``: "nearest", "nearest-exact", "linear" (3-D input), "bilinear" (4-D), "trilinear" (5-D),
+    "bicubic" (4-D), "area" (averages).  With ``align_corners`` the centres of the corner pixels meet,
+    otherwise their outer edges. Every axis is resampled by itself.  ValueError or NotImplementedError for
+    options that do not fit.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -166,12 +182,14 @@ def interpolate(
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
             raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic |"
+                "align_corners option can only be set with the interpolating modes: linear | bilinear |"
+                " bicubic |"
                 " trilinear"
             )
     elif mode not in ("linear", "bilinear", "trilinear", "bicubic"):
         raise NotImplementedError(
-            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: nearest | linear"
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes:"
+            " nearest | linear"
             f" | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
         )
     elif input.ndim != (wanted := {"linear": 3, "trilinear": 5}.get(mode, 4)):
@@ -187,7 +205,8 @@ def interpolate(
         scales = [None] * len(scales)
     if min(counts) <= 0 or input.array.size == 0:
         raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input (H: {list(input.shape[2:])}) output (H:"
+            f"Input and output sizes should be greater than 0, but got input (H: {list(input.shape[2:])})"
+            " output (H:"
             f" {counts})"
         )
     if mode == "area":
@@ -250,7 +269,8 @@ def _shuffled(x: np.ndarray, r: int) -> np.ndarray:
     method=False,
 )
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels to pixels: (..., c r², h, w) to (..., c, h r, w r), r being ``upscale_factor``.  Shi et al. 2016.
+    """Channels to pixels: (..., c r², h, w) to (..., c, h r, w r), r being ``upscale_factor``.  Shi et al.
+    2016.
 
     >>> import accelgrad
     >>> accelgrad.pixel_shuffle(accelgrad.arange(4).reshape(4, 1, 1), 2)
@@ -260,15 +280,17 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     r = upscale_factor
     if input.ndim < 3:
         raise RuntimeError(
-            f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+            f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.ndim}"
+            " dimension(s)"
         )
     *batch, c, h, w = input.array.shape
     if r <= 0 or c % (r * r):
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but"
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of"
+            " upscale_factor, but"
             f" input.size(-3)={c} is not divisible by {r * r}"
         )
-    x: Any = input.reshape(-1, c // (r * r), r, r, h, w)  # type: ignore[attr-defined]
+    x: Any = input.reshape(-1, c // (r * r), r, r, h, w)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(*batch, c // (r * r), h * r, w * r)
 
 
@@ -294,16 +316,18 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     r = downscale_factor
     if input.ndim < 3:
         raise RuntimeError(
-            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.ndim}"
+            " dimension(s)"
         )
     *batch, c, h, w = input.array.shape
     for name, extent in (("height", h), ("width", w)):
         if r <= 0 or extent % r:
             raise RuntimeError(
-                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size is {extent} and"
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size is"
+                f" {extent} and"
                 f" downscale_factor={r}"
             )
-    x: Any = input.reshape(-1, c, h // r, r, w // r, r)  # type: ignore[attr-defined]
+    x: Any = input.reshape(-1, c, h // r, r, w // r, r)
     return x.permute(0, 1, 3, 5, 2, 4).reshape(*batch, c * r * r, h // r, w // r)
 
 
@@ -315,13 +339,16 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     **F_OP,
 )
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
-    """Where the pixels of an image ``size`` (n, c, h, w) come from under the maps theta (n, 2, 3): (n, h, w, 2) of (x, y).
+    """Where the pixels of an image ``size`` (n, c, h, w) come from under the maps theta (n, 2, 3): (n, h,
+    w, 2) of (x, y).
 
-    Coordinates run from -1 to 1: between the centres of the corner pixels with ``align_corners``, else their outer edges.
+    Coordinates run from -1 to 1: between the centres of the corner pixels with ``align_corners``, else
+    their outer edges.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
-    >>> F.affine_grid(accelgrad.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2), align_corners=True)
+    >>> identity = accelgrad.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> F.affine_grid(identity, (1, 1, 1, 2), align_corners=True)
     tensor([[[[-1.,  0.],
               [ 1.,  0.]]]])
     """
@@ -339,7 +366,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
 
     base = np.stack([*np.meshgrid(line(w), line(h)), np.ones((h, w))], axis=-1)  # (h, w, 3)
     points = wrap(xp.from_host(base.reshape(h * w, 3).astype(theta.dtype.name)), xp)
-    return (points @ theta.transpose(1, 2)).reshape(n, h, w, 2)  # type: ignore[attr-defined,operator]
+    return (points @ theta.transpose(1, 2)).reshape(n, h, w, 2)
 
 
 @op(
@@ -391,12 +418,14 @@ def grid_sample(
         )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got:"
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection',"
+            " but got:"
             f" '{padding_mode}'"
         )
     if input.ndim != 4 or grid.ndim != 4 or grid.array.shape[3] != 2:
         raise RuntimeError(
-            "grid_sampler(): expected a 4D input (n, c, h, w) and a grid (n, oh, ow, 2), but got input with sizes"
+            "grid_sampler(): expected a 4D input (n, c, h, w) and a grid (n, oh, ow, 2), but got input with"
+            " sizes"
             f" {list(input.shape)} and grid with sizes {list(grid.shape)}"
         )
     if input.array.shape[0] != grid.array.shape[0]:
@@ -406,14 +435,15 @@ def grid_sample(
         )
     if align_corners is None:
         warnings.warn(
-            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify"
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0."
+            " Please specify"
             " align_corners=True if the old behavior is desired.",
             stacklevel=3,
         )
     n, c, h, w = input.array.shape
     oh, ow = grid.array.shape[1:3]
     xp = input.xp
-    flat: Any = input.reshape(n, c, h * w)  # type: ignore[attr-defined]
+    flat: Any = input.reshape(n, c, h * w)
 
     def pixel(values: Any, extent: int) -> Any:
         """From -1 ... 1 to pixel numbers, brought into the image where the padding mode says so."""
@@ -440,7 +470,7 @@ def grid_sample(
         seen = flat.gather(2, wrap(index, xp)).reshape(n, c, oh, ow)
         return seen * _constant(xp, xp.expand_dims(inside, 1), seen)
 
-    columns, rows = pixel(grid[..., 0], w), pixel(grid[..., 1], h)  # type: ignore[index]
+    columns, rows = pixel(grid[..., 0], w), pixel(grid[..., 1], h)
     if mode == "nearest":
         return look(xp.rint(rows.array), xp.rint(columns.array))
     top, left = xp.floor(rows.array), xp.floor(columns.array)

@@ -1,4 +1,6 @@
-"""Recurrent networks under PyTorch's names: lstm, gru, rnn_tanh, rnn_relu over sequences, and their single steps."""
+"""Recurrent networks under PyTorch's names: lstm, gru, rnn_tanh, rnn_relu over sequences, and their single
+steps.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def _stacked(
     each = len(params) // (num_layers * ways)
     if each * num_layers * ways != len(params) or each - (4 if has_biases else 2) not in (0, 1):
         raise RuntimeError(
-            f"{name}: expected {4 if has_biases else 2} weights for each of {num_layers} layers and {ways} directions, got"
+            f"{name}: expected {4 if has_biases else 2} weights for each of {num_layers} layers and {ways}"
+            " directions, got"
             f" {len(params)}"
         )
     floating(data.array, name)
@@ -53,7 +56,7 @@ def _stacked(
             weights: list[Tensor | None] = list(params[place * each : (place + 1) * each])
             if not has_biases:
                 weights[2:2] = [None, None]
-            start = [one[place] for one in states]  # type: ignore[index]
+            start = [one[place] for one in states]
             y, *last = layer(mode, data, start, weights, batch_sizes, way == 1)
             results.append(y)
             finals.append(tuple(last))
@@ -62,7 +65,9 @@ def _stacked(
 
 
 def _sequence(name: str, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
-    """PyTorch's two signatures: (input, hx, params, ...) of padded, (data, batch_sizes, hx, params, ...) of packed."""
+    """PyTorch's two signatures: (input, hx, params, ...) of padded, (data, batch_sizes, hx, params, ...) of
+    packed.
+    """
     packed = isinstance(kwargs.get("batch_sizes"), Tensor) or (
         len(args) > 3 and not isinstance(args[3], bool)
     )
@@ -93,9 +98,9 @@ def _sequence(name: str, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any
     y, *last = _stacked(
         name, mode, x.reshape(length * n, width), [n] * length, states, given["params"], *rest
     )
-    y = y.reshape(length, n, -1)  # type: ignore[attr-defined]
+    y = y.reshape(length, n, -1)
     if single:
-        y, last = y.squeeze(1), [one.squeeze(1) for one in last]  # type: ignore[attr-defined]
+        y, last = y.squeeze(1), [one.squeeze(1) for one in last]
     elif given.get("batch_first"):
         y = y.transpose(0, 1)
     return y, *last
@@ -142,16 +147,18 @@ SEQUENCE: dict[str, Any] = {"method": False, "out": False}
 def lstm(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Long short-term memory over whole sequences: (y, last h, last c).
 
-    ``lstm(input, (h, c), params, has_biases, num_layers, dropout, train, bidirectional, batch_first)``: input (t, n, in), or
-    (n, t, in) with batch_first, or (t, in); h and c (layers * directions, n, hidden); params are w_ih (4 hidden, in),
-    w_hh (4 hidden, hidden), b_ih, b_hh of every layer and direction, the gates in the order i, f, g, o.
-    ``lstm(data, batch_sizes, (h, c), params, ...)`` takes packed sequences.  y is (t, n, directions * hidden).
+    ``lstm(input, (h, c), params, has_biases, num_layers, dropout, train, bidirectional, batch_first)``:
+    input (t, n, in), or (n, t, in) with batch_first, or (t, in); h and c (layers * directions, n, hidden);
+    params are w_ih (4 hidden, in), w_hh (4 hidden, hidden), b_ih, b_hh of every layer and direction, the
+    gates in the order i, f, g, o. ``lstm(data, batch_sizes, (h, c), params, ...)`` takes packed sequences.
+    y is (t, n, directions * hidden).
 
     Hochreiter & Schmidhuber 1997, with forget gates (Gers, Schmidhuber & Cummins 2000).
 
     >>> import accelgrad as ag
     >>> params = [ag.zeros(8, 3), ag.zeros(8, 2), ag.ones(8), ag.zeros(8)]
-    >>> y, h, c = ag.lstm(ag.zeros(5, 1, 3), (ag.zeros(1, 1, 2), ag.zeros(1, 1, 2)), params, True, 1, 0.0, False, False, False)
+    >>> h0 = ag.zeros(1, 1, 2)
+    >>> y, h, c = ag.lstm(ag.zeros(5, 1, 3), (h0, h0), params, True, 1, 0.0, False, False, False)
     >>> y.shape, bool((y[-1] == h[0]).all())
     (accelgrad.Size([5, 1, 2]), True)
     """
@@ -175,7 +182,8 @@ def gru(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 
 @op(primitive=RnnLayer, samples=_samples(1, 1), **SEQUENCE)
 def rnn_tanh(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    """``h' = tanh(W x + b + U h + b')`` over whole sequences: (y, last h).  Arguments as for :func:`gru`.  Elman 1990.
+    """``h' = tanh(W x + b + U h + b')`` over whole sequences: (y, last h).  Arguments as for :func:`gru`.
+    Elman 1990.
 
     >>> import accelgrad as ag
     >>> params = [ag.zeros(2, 3), ag.zeros(2, 2), ag.zeros(2), ag.zeros(2)]
@@ -219,9 +227,9 @@ def _cell(
             )
     single = input.ndim == 1
     if single:
-        input, states = input.unsqueeze(0), [one.unsqueeze(0) for one in states]  # type: ignore[attr-defined]
+        input, states = input.unsqueeze(0), [one.unsqueeze(0) for one in states]
     last = layer(mode, input, states, weights, [input.array.shape[0]])[1:]
-    return tuple(one.squeeze(0) for one in last) if single else last  # type: ignore[attr-defined]
+    return tuple(one.squeeze(0) for one in last) if single else last
 
 
 def _cell_samples(gates: int, states: int) -> list[Any]:
@@ -243,7 +251,8 @@ def lstm_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM: input (n, in), hx = (h, c) (n, hidden) each; gives the new (h, c).  See :func:`lstm`.
+    """One step of an LSTM: input (n, in), hx = (h, c) (n, hidden) each; gives the new (h, c).  See
+    :func:`lstm`.
 
     >>> import accelgrad as ag
     >>> h, c = ag.lstm_cell(ag.zeros(1, 3), (ag.zeros(1, 2), ag.ones(1, 2)), ag.zeros(8, 3), ag.zeros(8, 2))

@@ -53,7 +53,8 @@ class LogSoftmax(Primitive):
 def _dim(input: Tensor, dim: int | None, name: str) -> int:
     if dim is None:
         warnings.warn(
-            f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+            f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as"
+            " an argument.",
             stacklevel=4,
         )
         return 0 if input.ndim in (0, 1, 3) else 1
@@ -87,20 +88,24 @@ DIM_ERROR = (
     primitive=Softmax,
     reference=_softmax,
     samples=SAMPLES,
-    errors=[DIM_ERROR, (sample(arg(3, dtype="int64", high=5), 0), NotImplementedError, "not implemented for 'Long'")],
-)  # fmt: skip
+    errors=[
+        DIM_ERROR,
+        (sample(arg(3, dtype="int64", high=5), 0), NotImplementedError, "not implemented for 'Long'"),
+    ],
+)
 def softmax(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -> Tensor:
-    """``exp(x) / sum(exp(x))`` along ``dim``: positive numbers that add up to 1.  The shape stays; large x do not overflow.
+    """``exp(x) / sum(exp(x))`` along ``dim``: positive numbers that add up to 1.  The shape stays; large x
+    do not overflow.
 
-    ``dtype`` converts the input first.  IndexError where there is no such dimension; without ``dim`` a warning.
-    The gradient is ``y (grad - sum(grad y))``.
+    ``dtype`` converts the input first.  IndexError where there is no such dimension; without ``dim`` a
+    warning. The gradient is ``y (grad - sum(grad y))``.
 
     >>> import accelgrad
     >>> accelgrad.softmax(accelgrad.tensor([0.0, 0.0, 1000.0, 1000.0]), dim=0)
     tensor([0.0000, 0.0000, 0.5000, 0.5000])
     """
     axis = _dim(input, dim, "softmax")
-    return Softmax.apply(input if dtype is None else input.to(dtype), axis=axis)  # type: ignore[attr-defined]
+    return Softmax.apply(input if dtype is None else input.to(dtype), axis=axis)
 
 
 @op(
@@ -119,7 +124,7 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Dtype | None = Non
     tensor([-1000.,     0.])
     """
     axis = _dim(input, dim, "log_softmax")
-    return LogSoftmax.apply(input if dtype is None else input.to(dtype), axis=axis)  # type: ignore[attr-defined]
+    return LogSoftmax.apply(input if dtype is None else input.to(dtype), axis=axis)
 
 
 @op(
@@ -138,7 +143,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -
     tensor([0.5000, 0.5000])
     """
     axis = _dim(input, dim, "softmin")
-    return Softmax.apply(-(input if dtype is None else input.to(dtype)), axis=axis)  # type: ignore[operator,attr-defined]
+    return Softmax.apply(-(input if dtype is None else input.to(dtype)), axis=axis)
 
 
 @op(
@@ -155,10 +160,11 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -
 def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
-    """A differentiable draw from the categories of ``logits``: ``softmax((logits + g) / tau)`` with Gumbel noise g.
+    """A differentiable draw from the categories of ``logits``: ``softmax((logits + g) / tau)`` with Gumbel
+    noise g.
 
-    With ``hard`` the result is one-hot in value while the gradient is that of the soft draw (Jang, Gu & Poole 2017;
-    Maddison, Mnih & Teh 2017).  ``eps`` is ignored, as in PyTorch.
+    With ``hard`` the result is one-hot in value while the gradient is that of the soft draw (Jang, Gu &
+    Poole 2017; Maddison, Mnih & Teh 2017).  ``eps`` is ignored, as in PyTorch.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -168,11 +174,11 @@ def gumbel_softmax(
     xp = logits.xp
     noise = random.default_generator.numpy.gumbel(size=tuple(logits.shape))
     gumbel = wrap(xp.from_host(noise.astype(logits.dtype.name)), xp)
-    soft = softmax((logits + gumbel) / tau, dim)  # type: ignore[operator]
+    soft = softmax((logits + gumbel) / tau, dim)
     if not hard:
         return soft
     axis = wrap_dim(dim, logits.ndim)
     largest = xp.expand_dims(xp.argmax(soft.array, axis=axis), axis)
     places = xp.reshape(xp.arange(soft.shape[axis]), (-1,) + (1,) * (soft.ndim - 1 - axis))
     chosen = wrap((places == largest).astype(soft.array.dtype), xp)
-    return chosen - soft.detach() + soft  # type: ignore[attr-defined]
+    return chosen - soft.detach() + soft

@@ -1,4 +1,6 @@
-"""Windows over n-dimensional images, as raw arrays: where they lie, their unfolding into columns, and its adjoint."""
+"""Windows over n-dimensional images, as raw arrays: where they lie, their unfolding into columns, and its
+adjoint.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def product(extents: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How windows lie over an image, one number for each dimension: their steps, the zeros around, the gaps inside."""
+    """How windows lie over an image, one number for each dimension: their steps, the zeros around, the gaps
+    inside.
+    """
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
