@@ -152,7 +152,7 @@ def test_the_four_steps():
         optimizer.step()
     assert loss.item() < 0.05
     with torch.no_grad():
-        assert model(torch.tensor([[20.0]])).item() == pytest.approx(41, abs=0.5)
+        assert model(torch.tensor([[20.0]])).item() == pytest.approx(41, abs=1.0)
 
 
 class LR(nn.Module):
