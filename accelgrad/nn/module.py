@@ -571,13 +571,6 @@ class Module:
         """
         return RemovableHandle(self._load_state_dict_pre_hooks, hook)
 
-    def _register_load_state_dict_pre_hook(
-        self, hook: Callable[..., None], with_module: bool = False
-    ) -> RemovableHandle:
-        if with_module:
-            return self.register_load_state_dict_pre_hook(hook)
-        return RemovableHandle(self._load_state_dict_pre_hooks, lambda _module, *arguments: hook(*arguments))
-
     def register_load_state_dict_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the two lists."""
         return RemovableHandle(self._load_state_dict_post_hooks, hook)

@@ -39,7 +39,7 @@ def _lstm_step(_: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State
     """
     _, recurrent, _, bias, *projection = weights
     h, c = state
-    i, f, g, o = (x + F.linear(h, recurrent, bias)).chunk(4, -1)  # type: ignore[attr-defined]
+    i, f, g, o = (x + F.linear(h, recurrent, bias)).chunk(4, -1)
     c = F.sigmoid(f) * c + F.sigmoid(i) * F.tanh(g)
     h = F.sigmoid(o) * F.tanh(c)
     return (F.linear(h, projection[0]) if projection else h), c
@@ -49,7 +49,7 @@ def _gru_step(_: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State:
     """Cho et al. 2014, with the reset gate after the product, as cuDNN has it."""
     _, recurrent, _, bias, *_ = weights
     h = state[0]
-    x_r, x_z, x_n = x.chunk(3, -1)  # type: ignore[attr-defined]
+    x_r, x_z, x_n = x.chunk(3, -1)
     h_r, h_z, h_n = F.linear(h, recurrent, bias).chunk(3, -1)
     r = F.sigmoid(x_r + h_r)
     z = F.sigmoid(x_z + h_z)
@@ -73,18 +73,15 @@ def _sweep(
     outputs: list[Any] = [None] * len(inputs)
     places = range(len(inputs) - 1, -1, -1) if backwards else range(len(inputs))
     running = inputs[places[0]].array.shape[0]
-    state = start if running == start[0].array.shape[0] else tuple(one[:running] for one in start)  # type: ignore[index]
+    state = start if running == start[0].array.shape[0] else tuple(one[:running] for one in start)
     ended: list[State] = []
     for place in places:
         batch = inputs[place].array.shape[0]
         if batch < running:  # the shortest of them have ended
-            ended.append(tuple(one[batch:] for one in state))  # type: ignore[index]
-            state = tuple(one[:batch] for one in state)  # type: ignore[index]
+            ended.append(tuple(one[batch:] for one in state))
+            state = tuple(one[:batch] for one in state)
         elif batch > running:  # backwards: longer ones are over, shorter ones begin
-            state = tuple(
-                cat([one, first[running:batch]])  # type: ignore[index]
-                for one, first in zip(state, start, strict=True)
-            )
+            state = tuple(cat([one, first[running:batch]]) for one, first in zip(state, start, strict=True))
         running = batch
         state = step(activation, inputs[place], state, weights)
         outputs[place] = state[0]

@@ -27,5 +27,5 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     start = 0
     for one in parameters:
         part = vec.array[start : start + one.array.size]
-        one.data = vec.detach()[start : start + one.array.size].reshape(one.array.shape)  # type: ignore[index]
+        one.data = vec.detach()[start : start + one.array.size].reshape(one.array.shape)
         start += part.size
