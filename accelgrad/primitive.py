@@ -176,7 +176,11 @@ class Context(graph.Node):
                 if gradients[place] is None:
                     zeros = self.xp.zeros(shape, dtype=kind)
                     gradients[place] = wrap(zeros, self.xp) if differentiable else zeros
-        results = self.primitive.backward(Reading(self) if differentiable else self, *gradients)
+        if differentiable:
+            with self.xp.device:  # what the formula makes anew belongs there
+                results = self.primitive.backward(Reading(self), *gradients)
+        else:
+            results = self.primitive.backward(self, *gradients)
         if type(results) is not tuple:
             results = (results,)
         edges = self.edges

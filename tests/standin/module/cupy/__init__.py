@@ -176,6 +176,12 @@ class _Random(types.ModuleType):
         _Random.seeded = seed
 
 
+def _as_strided(x: Any, shape: Any = None, strides: Any = None) -> Any:
+    check(x)
+    return give(np.lib.stride_tricks.as_strided(plain(x), shape, strides), (x,))
+
+
+lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=_as_strided))
 linalg = _Linalg("cupy.linalg")
 random = _Random("cupy.random")
 

@@ -73,6 +73,8 @@ class ndarray:
                 cuda.count_sync()
             out = kwargs.get("out")
             options = {key: plain(one) for key, one in kwargs.items()}
+            if name == "diagonal":
+                return give(_writable(value(*args, **kwargs)), (self,))
             if name == "astype" and isinstance(options.get("copy"), type(None)):
                 options.pop("copy", None)
             result = value(*[plain(one) for one in args], **options)
@@ -229,6 +231,8 @@ def run_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[st
         check(one)
         if isinstance(one, list | tuple | str) and method != "at":
             raise TypeError(f"Unsupported type {type(one)}")
+    if method == "at":
+        inputs = (inputs[0], indices(inputs[0], inputs[1]), *inputs[2:])
     out = options.pop("out", None)
     if out is not None:
         out = out if isinstance(out, tuple) else (out,)
@@ -311,6 +315,11 @@ def wrap(host: np.ndarray, sources: tuple[Any, ...] = ()) -> ndarray:
             return self
     self._memory = cuda.alloc(host.nbytes).mem
     return self
+
+
+def _writable(view: np.ndarray) -> np.ndarray:
+    view.setflags(write=True)
+    return view
 
 
 def give(result: Any, sources: tuple[Any, ...] = ()) -> Any:
