@@ -1,9 +1,10 @@
 """Table of contents of the CPU kernels: name -> (file, least size in the mode ``auto``); imports nothing.
 
-The least sizes were measured against NumPy with benchmarks/kernels.py: below, NumPy or the plain formula is as
-fast, or the time that could be won is not worth the import of Numba.  None: ``auto`` never takes the kernel.  For max
-and min NumPy is faster.  For matmul it depends: on an AMD Zen 5 our product is 1.4 to 2 times as fast as NumPy's
-OpenBLAS with one thread each, but the threads of the two pools get in each other's way wherever a program uses both.
+The least sizes were measured against NumPy with benchmarks/kernels.py: below, NumPy or the plain formula is
+as fast, or the time that could be won is not worth the import of Numba.  None: ``auto`` never takes the
+kernel.  For max and min NumPy is faster.  For matmul it depends: on an AMD Zen 5 our product is 1.4 to 2
+times as fast as NumPy's OpenBLAS with one thread each, but the threads of the two pools get in each other's
+way wherever a program uses both.
 """
 
 CONTENTS: dict[str, tuple[str, int | None]] = {

@@ -3,6 +3,8 @@ costs."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
 import pathlib
 import subprocess
@@ -261,3 +263,11 @@ def test_arrays_are_read_by_their_identity_as_python_describes_them():
     holder = types.SimpleNamespace(items=[1, 2, 3])
     assert objects.list_length(id(holder.items)) == 3
     assert objects.list_item(id(holder.items), 2) == id(holder.items[2])
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in kernels.contents("cpu").values()} | {"threads"}))
+def test_the_examples_in_the_kernel_files_are_right(file):
+    # pytest collects doctests by folder, and the folder of the kernels is not where they are imported from.
+    module = importlib.import_module(f"accelgrad.kernels.cpu.{file}")
+    assert doctest.testmod(module).failed == 0
+    assert file != "threads" or doctest.testmod(module).attempted > 0
