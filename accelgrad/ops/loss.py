@@ -218,8 +218,7 @@ def _cross_entropy(x, target, weight=None, label_smoothing=0.0, reduction="mean"
     logs = _log_softmax(x)
     if target.dtype.kind == "f":
         losses = -(logs * (target * (1 - label_smoothing) + label_smoothing / c) * w).sum(axis=1)
-        total = losses.size / (losses.shape[0] and losses.size // losses.shape[0])
-        return {"none": losses, "sum": losses.sum(), "mean": losses.sum() / total}[reduction]
+        return {"none": losses, "sum": losses.sum(), "mean": losses.sum() / max(losses.size, 1)}[reduction]
     losses = _nll(logs, target, weight, ignore_index, "none")
     spread = np.where(target == ignore_index, 0, -(logs * w).sum(axis=1))
     losses = (1 - label_smoothing) * losses + label_smoothing / c * spread

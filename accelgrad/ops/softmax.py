@@ -150,7 +150,7 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -
     samples=[
         sample(arg(3, 4)),
         sample(arg(3, 4), tau=0.5, dim=0),
-        sample(arg(3, 4), hard=True),
+        sample(arg(3, 4, requires_grad=False), hard=True),
     ],
     namespace="nn.functional",
     method=False,
