@@ -83,7 +83,7 @@ _LAZY = (
     "utils", "viz",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
-    "check": "accelgrad.checks", "explain": "accelgrad.explanation",
+    "check": "accelgrad.checks", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
     "load": "accelgrad.serialization", "save": "accelgrad.serialization",
 }  # fmt: skip
 
