@@ -258,7 +258,10 @@ def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
     for n in (512, 1024) if options.quick else (512, 1024, 2048, 4096, 8192):
         a, b = (cupy.asarray(np.random.default_rng(i).standard_normal((n, n), np.float32)) for i in (0, 1))
         error = float(cupy.abs(ours(a, b) - a @ b).max())
-        contenders = {"ours": functools.partial(ours, a, b), "cuBLAS": functools.partial(cupy.matmul, a, b)}
+        contenders = {
+            "ours": functools.partial(ours, a, b),
+            "cuBLAS": functools.partial(cupy.matmul, a, b),
+        }
         found = paired(contenders, device, options.rounds, options.seconds)
         rates = {name: 2 * n**3 / us / 1e6 for name, us in found["us"].items()}
         results[str(n)] = {"tflops": rates, "share": rates["ours"] / rates["cuBLAS"], "largest error": error}

@@ -231,14 +231,15 @@ def run_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[st
         check(one)
         if isinstance(one, list | tuple | str) and method != "at":
             raise TypeError(f"Unsupported type {type(one)}")
-    if method == "at":
-        inputs = (inputs[0], indices(inputs[0], inputs[1]), *inputs[2:])
     out = options.pop("out", None)
     if out is not None:
         out = out if isinstance(out, tuple) else (out,)
         options["out"] = tuple(plain(one) for one in out)
     with np.errstate(all="ignore"):  # the card raises no floating point warnings
-        result = getattr(ufunc, method)(*[plain(one) for one in inputs], **options)
+        given = [plain(one) for one in inputs]
+        if method == "at":
+            given[1] = indices(inputs[0], inputs[1])
+        result = getattr(ufunc, method)(*given, **options)
     if out is not None:
         return out[0] if len(out) == 1 else out
     return give(result, inputs)
