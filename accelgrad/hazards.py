@@ -47,7 +47,8 @@ def forward(name: str, inputs: Sequence[Any], output: Any) -> Hazard | None:
         under = second if name == "Div" else first
         if under is not None and (under == 0).any():
             return "division-by-zero", f"{_some(under == 0)} 0 in the denominator", "add a small eps to it"
-        if under is None and result is not None and np.isinf(result).any() and _clean(first):
+        unseen = under is None and (name != "Div" or _clean(first))
+        if unseen and result is not None and np.isinf(result).any():
             return "division-by-zero", "the denominator is 0 somewhere", "add a small eps to it"
     if name == "Sqrt" and first is not None and (first < 0).any():
         return "root-of-negative", f"{_some(first < 0)} negative, whose root is nan", ROOT_REMEDY
@@ -85,7 +86,10 @@ def forward(name: str, inputs: Sequence[Any], output: Any) -> Hazard | None:
                 "select with where() before the operation that becomes infinite, not by multiplying with a"
                 " mask",
             )
-    if name in ("Softmax", "LogSoftmax") and first is not None and np.isneginf(first).all(axis=-1).any():
+    if name in ("Softmax", "LogSoftmax") and (
+        (first is not None and first.ndim and np.isneginf(first).all(axis=-1).any())
+        or (first is None and result is not None and result.ndim and np.isnan(result).all(axis=-1).any())
+    ):
         return (
             "inf-minus-inf",
             "a row is -inf throughout (everything masked): softmax of it is inf - inf",
