@@ -4,8 +4,8 @@ import importlib
 
 FAMILIES = (
     "convert", "create", "arithmetic", "power", "elementwise", "trigonometry", "rounding", "bitwise",
-    "pairs", "special", "compare", "reduce", "extrema", "scan", "statistics", "product", "contraction",
-    "einsum", "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join",
+    "pairs", "special", "bessel", "compare", "reduce", "extrema", "scan", "statistics", "product",
+    "contraction", "einsum", "linalg", "decomposition", "norms", "legacy", "shape", "expand", "index", "join",
     "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
     "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "ctc",
     "pair_loss", "divergence", "distance", "margin_loss", "conv", "conv_transpose", "fold", "pool",

@@ -66,6 +66,10 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
     if len(left) != len(right):
         raise RuntimeError(f"both dimension lists should have same length, got {len(left)} and {len(right)}")
     for i, j in zip(left, right, strict=True):
+        if a[i] != b[j] and 1 in (a[i], b[j]):  # an extent of 1 broadcasts: the other one is summed first
+            input = input if a[i] == 1 else OPS["sum"].call(input, i, True)
+            other = other if b[j] == 1 else OPS["sum"].call(other, j, True)
+            return tensordot(input, other, (left, right))
         if a[i] != b[j]:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {a[i]} in dim {i} and second has"

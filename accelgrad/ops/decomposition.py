@@ -200,6 +200,13 @@ def _rtol(A: Any, rtol: float | None) -> float:
     return max(A.shape[-2:]) * float(np.finfo(A.dtype).eps) if rtol is None else rtol
 
 
+def _limit(value: float | Tensor | None, default: Any) -> Any:
+    """A tolerance as an array with a dimension for the singular values, or as a number."""
+    if isinstance(value, Tensor):
+        return _column(value.xp, value.array)
+    return default if value is None else value
+
+
 _QR = named("linalg_qr", "Q", "R")
 _SVD = named("linalg_svd", "U", "S", "Vh")
 _EIGH = named("linalg_eigh", "eigenvalues", "eigenvectors")
@@ -342,19 +349,30 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     namespace="linalg",
     method=False,
 )
-def pinv(A: Tensor, *, rtol: float | None = None) -> Tensor:
+def pinv(
+    A: Tensor, rcond: float | None = None, hermitian: bool = False, *, rtol: float | None = None
+) -> Tensor:
     """Moore and Penrose's inverse of (..., m, n): (..., n, m).
 
-    Singular values below ``rtol`` times the largest count as 0; by default max(m, n) times the rounding
-    error.
+    Singular values below ``rtol`` (an older name: ``rcond``) times the largest count as 0; by default max(m,
+    n) times the rounding error.  ``hermitian`` says that A is symmetric: then its lower triangle is read.
 
     >>> import accelgrad
     >>> accelgrad.linalg.pinv(accelgrad.tensor([[2.0, 0.0], [0.0, 0.0]]))
     tensor([[0.5000, 0.0000],
             [0.0000, 0.0000]])
     """
-    matrices("pinv", A, square=False)
-    return Pinv.apply(A, rtol=rtol)
+    matrices("pinv", A, square=hermitian)
+    if hermitian:
+        values, vectors = Eigh.apply(A, UPLO="L")
+        size = A.xp.abs(values.array)
+        small = size <= _rtol(A.array, rcond if rtol is None else rtol) * A.xp.max(
+            size, axis=-1, keepdims=True
+        )
+        inverse = OPS["where"].call(wrap(small, A.xp), 0.0, 1 / values)
+        scaled = vectors * OPS["unsqueeze"].call(inverse, -2)
+        return scaled @ OPS["transpose"].call(vectors, -2, -1)
+    return Pinv.apply(A, rtol=rcond if rtol is None else rtol)
 
 
 @op(
@@ -420,9 +438,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
 def matrix_rank(
     A: Tensor,
     *,
-    tol: float | None = None,
-    atol: float | None = None,
-    rtol: float | None = None,
+    tol: float | Tensor | None = None,
+    atol: float | Tensor | None = None,
+    rtol: float | Tensor | None = None,
     hermitian: bool = False,
 ) -> Tensor:
     """The number of singular values above ``max(atol, rtol * largest)``, as int64.
@@ -435,7 +453,8 @@ def matrix_rank(
     """
     matrices("matrix_rank", A, square=hermitian)
     values = lapack(A).svd(A.array, compute_uv=False)
-    absolute = (tol or 0.0) if atol is None else atol
-    relative = rtol if rtol is not None else 0.0 if absolute > 0 else _rtol(A.array, None)
+    absolute = _limit(tol if atol is None else atol, 0.0)
+    positive = A.xp.asarray(absolute) > 0
+    relative = _limit(rtol, A.xp.where(positive, 0.0, _rtol(A.array, None)))
     limit = A.xp.maximum(values[..., :1] * relative, absolute)
     return wrap(A.xp.asarray((values > limit).sum(axis=-1), dtype="int64"), A.xp)

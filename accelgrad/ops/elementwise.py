@@ -278,8 +278,8 @@ def log10(input: Tensor) -> Tensor:
     """The logarithm to base 10: -inf at 0, NaN below.  Integers become floats.
 
     >>> import accelgrad
-    >>> accelgrad.log10(accelgrad.tensor([1.0, 1000.0]))
-    tensor([0., 3.])
+    >>> accelgrad.log10(accelgrad.tensor([1.0, 2.0]))
+    tensor([0.0000, 0.3010])
     """
     return Log10.apply(input)
 

@@ -189,15 +189,13 @@ def matrix_norm(
         )
     last = OPS["movedim"].call(A, axes, (-2, -1))
     if isinstance(ord, str) or abs(ord) == 2:
-        values = SingularValues.apply(last)
-        result = (
-            OPS["sum"].call(values, -1)
-            if isinstance(ord, str)
-            else OPS["amax" if ord > 0 else "amin"].call(values, -1)
-        )
+        sizes = SingularValues.apply(last)
     else:
-        sums = OPS["sum"].call(OPS["abs"].call(last), -2 if abs(ord) == 1 else -1)
-        result = OPS["amax" if ord > 0 else "amin"].call(sums, -1)
+        sizes = OPS["sum"].call(OPS["abs"].call(last), -2 if abs(ord) == 1 else -1)
+    if isinstance(ord, str) or (ord > 0 and sizes.shape[-1] == 0):  # the largest of nothing counts as 0
+        result = OPS["sum"].call(sizes, -1)
+    else:
+        result = OPS["amax" if ord > 0 else "amin"].call(sizes, -1)
     if keepdim:
         for axis in sorted(axes):
             result = OPS["unsqueeze"].call(result, axis)
@@ -415,6 +413,8 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
             [1., 2., 4.],
             [1., 3., 9.]])
     """
+    if x.array.ndim == 0:
+        x = OPS["reshape"].call(x, (1,))
     count = x.array.shape[-1] if N is None else N
     if count < 2:
         raise RuntimeError(f"N must be greater than 1, but got {count}")

@@ -82,12 +82,19 @@ class Copysign(Pairwise):
 
 
 class Nextafter(Pairwise):
-    """z = the floating point number next to x in the direction of y"""
+    """z = the floating point number next to x in the direction of y,  dL/dx = dL/dz where z is not x,  dL/dy
+    = 0"""
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         floats("nextafter_cpu", x, y)
+        ctx.save_for_backward(x, y)
         return ctx.xp.nextafter(x, y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        x, y = ctx.saved_tensors
+        return ctx.xp.where(x == y, 0.0, grad), ctx.xp.zeros_like(grad)
 
 
 class Heaviside(Pairwise):
@@ -97,6 +104,13 @@ class Heaviside(Pairwise):
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         xp = ctx.xp
         return xp.where(x == 0, y, (x > 0).astype(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        raise NotImplementedError(
+            "derivative for heaviside is not implemented: it is 0 almost everywhere; detach() the input if"
+            " that is meant"
+        )
 
 
 class Logaddexp(Pairwise):
@@ -416,7 +430,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
             "Integer division with addcdiv is no longer supported: convert one of tensor1 and tensor2 with"
             " .float()"
         )
-    quotient = tensor1 / tensor2 if value == 1 else tensor1 * value / tensor2  # type: ignore[operator]
+    quotient = tensor1 / tensor2 if value == 1 else tensor1 * value / tensor2
     return Add.apply(input, quotient)
 
 

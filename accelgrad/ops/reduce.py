@@ -283,7 +283,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 
     >>> import accelgrad
     >>> accelgrad.logsumexp(accelgrad.tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6931)
+    tensor(1000.6932)
     """
     return LogSumExp.apply(input, axis=axes_of(dim, input), keepdims=keepdim)
 
@@ -363,5 +363,5 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dt
     """
     needs_floats("nanmean", input, dtype)
     input = as_kind(input, dtype)
-    count = (input == input).sum(dim, keepdim)  # type: ignore[attr-defined]  # NaN does not equal itself
+    count = (input == input).sum(dim, keepdim)  # NaN does not equal itself
     return nansum(input, dim, keepdim) / count

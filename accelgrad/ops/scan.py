@@ -311,6 +311,8 @@ def diff(
     if input.array.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional, got a 0-d tensor")
     axis = wrap_dim(dim, input.array.ndim)
+    if n == 0:
+        return OPS["clone"].call(input)
     parts = [one for one in (prepend, input, append) if one is not None]
     result: Any = OPS["cat"].call(parts, axis) if len(parts) > 1 else input
     before = (slice(None),) * axis

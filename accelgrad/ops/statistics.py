@@ -470,9 +470,17 @@ def _quantile(
     first = _at_rank(x, order, low)
     result = first
     if interpolation in ("linear", "midpoint"):
-        weight = rank - low if interpolation == "linear" else xp.where(high > low, 0.5, 0.0)
         second = _at_rank(x, order, high)
-        result = first + (second - first) * wrap(weight.astype(x.array.dtype), xp)
+        weight: Any = wrap(xp.where(high > low, 0.5, 0.0).astype(x.array.dtype), xp)
+        if interpolation == "linear":  # the rank depends on q, so q has a gradient too
+            steps = wrap(xp.maximum(count - 1, 0).astype(x.array.dtype), xp)
+            share = (
+                OPS["reshape"].call(q, (-1,))
+                if isinstance(q, Tensor)
+                else wrap(xp.reshape(shares, (-1,)), xp)
+            )
+            weight = share * steps - wrap(low.astype(x.array.dtype), xp)
+        result = first + (second - first) * weight
     bad = (count == 0) if skip else xp.any(hole, axis=-1, keepdims=True)
     if bool(xp.any(bad)):
         result = result + wrap(xp.where(bad, xp.nan, 0.0).astype(x.array.dtype), xp)
