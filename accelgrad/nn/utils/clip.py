@@ -53,9 +53,14 @@ def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale the gradients by ``max_norm / total_norm`` where that is less than 1."""
-    scale = float(max_norm) / (float(total_norm.item()) + 1e-6)
-    if not scale >= 1:  # also where the norm is nan
-        for one in _gradients(parameters):
+    gradients = _gradients(parameters)
+    if total_norm.xp.asynchronous and all(one.xp is total_norm.xp for one in gradients):
+        # To ask whether there is anything to scale would make the host wait for the card.
+        scale = total_norm.xp.minimum(float(max_norm) / (total_norm.array + 1e-6), 1.0)
+    else:
+        scale = float(max_norm) / (float(total_norm.item()) + 1e-6)
+    if total_norm.xp.asynchronous or not scale >= 1:  # also where the norm is nan
+        for one in gradients:
             one.array[...] = one.array * scale
             one._version[0] += 1
 

@@ -160,8 +160,12 @@ def alloc(size: int) -> MemoryPointer:
     return _allocator(size)
 
 
-class PinnedMemoryPointer:
-    """Page-locked memory; here it is only a name."""
+class PinnedMemoryPointer(bytearray):
+    """Page-locked memory; here it is like any other."""
+
+
+def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+    return PinnedMemoryPointer(size)
 
 
 # -------------------------------------------------------------------------------------- streams and events
