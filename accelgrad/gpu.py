@@ -100,7 +100,7 @@ def status() -> Status:
         hint = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}: unset it, or name a card"
         return Status(False, "no-device", f"no CUDA device can be used: {reason}{hint}. Try: nvidia-smi")
     try:
-        importlib.import_module("cupy.cuda.cublas")
+        _ = cupy.cuda.cublas  # CuPy looks for the library when it is first named
     except ImportError as error:
         first = (str(error).strip().splitlines() or [""])[0]
         return Status(

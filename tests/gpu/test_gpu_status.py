@@ -43,11 +43,14 @@ def getDeviceCount():
     return count.value
 runtime = types.SimpleNamespace(runtimeGetVersion=lambda: 13020, driverGetVersion=driverGetVersion,
     getDeviceCount=getDeviceCount)
-cuda = types.ModuleType("cupy.cuda"); cuda.runtime = runtime; cuda.__path__ = []
+class Cuda(types.ModuleType):
+    def __getattr__(self, name):
+        raise ImportError('Failure finding "libcublasLt.so.13"')
+cuda = Cuda("cupy.cuda"); cuda.runtime = runtime; cuda.__path__ = []
 cuda.Device = lambda *a: types.SimpleNamespace(id=0)
 sys.modules["cupy.cuda"] = cuda
 """
-CUBLAS = "sys.modules['cupy.cuda.cublas'] = types.ModuleType('cupy.cuda.cublas')\n"
+CUBLAS = "cuda.cublas = 'found'\n"
 
 
 @pytest.fixture(scope="module")

@@ -143,6 +143,7 @@ class MemoryPool:
         self.limit[current.device] = size if size is not None else int((fraction or 0) * TOTAL_MEMORY)
 
 
+cublas = "NumPy multiplies here"
 pool = MemoryPool()
 _allocator: Callable[[int], MemoryPointer] = pool.malloc
 
