@@ -69,6 +69,8 @@ def _source(count: int, extent: int, scale: float | None, align_corners: bool) -
 
 
 def _nearest(count: int, extent: int, scale: float | None, exact: bool) -> np.ndarray:
+    if not exact and count == 2 * extent:
+        return np.arange(count) // 2
     step = np.float32(1 / scale if scale else extent / count)  # float32, so that ties fall as in PyTorch
     places = np.floor((np.arange(count, dtype=np.float32) + np.float32(0.5 if exact else 0)) * step)
     return np.clip(places.astype(np.int64), 0, extent - 1)
@@ -216,6 +218,8 @@ def interpolate(
         floating(input.array, mode)
     for axis, (count, scale) in enumerate(zip(counts, scales, strict=True), start=2):
         extent = input.array.shape[axis]
+        if count == extent and mode not in ("bicubic", "nearest-exact"):
+            continue  # whatever scale was given: as PyTorch has it
         if mode.startswith("nearest"):
             places, weights = (_nearest(count, extent, scale, mode == "nearest-exact"),), (None,)
         else:
