@@ -78,6 +78,7 @@ from accelgrad import transforms as transforms
 from accelgrad import utils as utils
 from accelgrad import viz as viz
 from accelgrad.checks import check as check
+from accelgrad.coaching import coach as coach
 from accelgrad.explanation import explain as explain
 from accelgrad.serialization import load as load
 from accelgrad.serialization import save as save

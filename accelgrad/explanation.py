@@ -5,23 +5,20 @@ picture.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from accelgrad import hazards
 from accelgrad.graph import Node
+from accelgrad.hazards import HUGE, Finding, called, extremes, listed, not_finite, zeros
 from accelgrad.tensor import Tensor
 from accelgrad.viz.graphs import Drawing, number, shape_text
-from accelgrad.viz.record import Record, count_bad, finite, has_nan, host, largest, operation, read
+from accelgrad.viz.record import Record, host, largest, operation, read
 from accelgrad.viz.svg import GREEN, GREY, INK, MONO, RED
 
 __all__ = ["Explanation", "Finding", "explain"]
 
-HUGE = 1e4
-TINY = 1e-9
 
 CUTS = {
     "detach": (
@@ -41,25 +38,6 @@ CUTS = {
         " metrics",
     ),
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found: a code to test for, the name it is about, what happened, what to do.
-
-    ``mistake`` is False for what is worth knowing but often meant.  ``node`` is the operation, where there is
-    one.
-    """
-
-    code: str
-    name: str
-    sentence: str
-    remedy: str
-    mistake: bool = True
-    node: Node | None = None
-
-    def __str__(self) -> str:
-        return f"[{self.code}] {self.sentence}\n    → {self.remedy}"
 
 
 class Explanation:
@@ -153,11 +131,11 @@ def explain(
     findings += _failures(record)
     findings += _unreached(record, wanted)
     if not record.failures:
-        broken = _not_finite(record)
+        broken = not_finite(record)
         findings += broken
         if not broken:
-            findings += _zeros(record)
-            findings += _extremes(record)
+            findings += zeros(record)
+            findings += extremes(record)
     findings += _hooks(record)
     return Explanation(findings, _summary(record, findings), record)
 
@@ -282,7 +260,7 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
             Finding(
                 "frozen",
                 ", ".join(frozen),
-                f"{_list(frozen)} {_has(frozen, 'does', 'do')} not require a gradient",
+                f"{listed(frozen)} {_has(frozen, 'does', 'do')} not require a gradient",
                 "set requires_grad=True if it shall be learned",
                 mistake=False,
             )
@@ -292,7 +270,7 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
         behind = cut[2]() if cut[2] is not None else None
         if behind is not None:
             lost = _leaves(behind)
-            names = [name for name, one in unused if one.edge()[0] in lost]  # type: ignore[index]
+            names = [name for name, one in unused if one.edge()[0] in lost]
             unused = [pair for pair in unused if pair[0] not in names]
         else:  # who made it is gone: what nobody else explains
             names = [name for name, _ in unused]
@@ -300,7 +278,7 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
         subject = f"an input of {operation(node)}"
         if names:
             finding = _of_cut(
-                cut, f"{subject}, through which {_list(names)} would get a gradient,", ", ".join(names)
+                cut, f"{subject}, through which {listed(names)} would get a gradient,", ", ".join(names)
             )
             found.append(_at(finding, node))
         elif cut[0] in ("detach", "data", "detach_"):
@@ -311,7 +289,7 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
             Finding(
                 "unused",
                 ", ".join(names),
-                f"{_list(names)} {_has(names, 'was', 'were')} not used in computing this tensor: .grad stays"
+                f"{listed(names)} {_has(names, 'was', 'were')} not used in computing this tensor: .grad stays"
                 " None",
                 "use it in forward(), or take it out of the model; inside, .numpy(), .item() and tensor(...)"
                 " lose the"
@@ -347,8 +325,7 @@ def _failures(record: Record) -> list[Finding]:
                 Finding(
                     "in-place",
                     operation(node),
-                    f"what {_called(record, node)} saved for its backward was overwritten in place"
-                    " afterwards",
+                    f"what {called(record, node)} saved for its backward was overwritten in place afterwards",
                     "write y = y + 1 instead of y += 1 (or clone() first) between the two",
                     node=node,
                 )
@@ -368,7 +345,7 @@ def _failures(record: Record) -> list[Finding]:
                 Finding(
                     "error",
                     operation(node),
-                    f"the backward of {_called(record, node)} raises {type(error).__name__}: {text}",
+                    f"the backward of {called(record, node)} raises {type(error).__name__}: {text}",
                     "see the message",
                     node=node,
                 )
@@ -399,187 +376,6 @@ def _hooks(record: Record) -> list[Finding]:
     return found
 
 
-# -------------------------------------------------------------------------------- not finite
-
-
-def _not_finite(record: Record) -> list[Finding]:
-    """Where the first value, or the first gradient, that is not finite comes from."""
-    forward = [edge for edge, value in record.values.items() if not finite(value)]
-    if not finite(record.values[record.root]) or any(has_nan(record.values[edge]) for edge in forward):
-        return [_forward_origin(record)]
-    arrived = {edge[0] for edge, value in record.gradients.items() if not finite(value)}
-    for node in record.order:
-        if node.is_leaf or node in arrived:
-            continue
-        for place in range(len(node.edges)):
-            if (node, place) in record.sent and not finite(record.sent[(node, place)]):
-                return [_backward_origin(record, node)]
-    return []
-
-
-def _forward_origin(record: Record) -> Finding:
-    record.complete()
-    for node in record.nodes:
-        if node.is_leaf:
-            value = record.values.get((node, 0))
-            if value is not None and not finite(value):
-                name = record.names.get((node, 0), "a tensor that requires a gradient")
-                return Finding(
-                    "nan-parameter",
-                    name,
-                    f"{name} itself holds values that are not finite ({count_bad(value)}): an earlier step"
-                    " broke"
-                    " it",
-                    "start again from a good state with a smaller learning rate, or clip the gradients",
-                    node=node,
-                )
-    for node in record.nodes:
-        if node.is_leaf:
-            continue
-        inputs = record.inputs(node)
-        for place, (edge, value) in enumerate(zip(node.edges, inputs, strict=True)):
-            if edge is None and value is not None and has_nan(value):
-                known: Any = ("constant", node, place)
-                name = record.names.get(known, f"input {place} of {operation(node)}")
-                return Finding(
-                    "nan-data",
-                    name,
-                    f"{name} holds NaN ({count_bad(value)}): the data is broken before any computation",
-                    "look at the samples: numpy.isnan(...).any(axis=...) finds them",
-                    node=node,
-                )
-        output = record.values.get((node, 0))
-        hazard = hazards.forward(operation(node), inputs, output)
-        if hazard is not None:
-            code, sentence, remedy = hazard
-            return Finding(code, operation(node), f"{_called(record, node)}: {sentence}", remedy, node=node)
-        healthy = all(finite(value) for value in inputs if value is not None)
-        if output is not None and not finite(output) and healthy:
-            return Finding(
-                "nan" if has_nan(output) else "overflow",
-                operation(node),
-                f"the first result known to be not finite is that of {_called(record, node)}"
-                f" ({count_bad(output)})",
-                "print its inputs; within autograd.detect_anomaly() the line is shown too",
-                node=node,
-            )
-    node = record.root[0]
-    return Finding(
-        "nan", operation(node), "this tensor is not finite", "print what it was computed from", node=node
-    )
-
-
-def _backward_origin(record: Record, node: Node) -> Finding:
-    hazard = hazards.backward(operation(node), record.inputs(node), record.values.get((node, 0)))
-    if hazard is None:
-        hazard = (
-            "nan",
-            "finite gradients come in and some that are not finite go out",
-            "look at its inputs: a slope is infinite or an intermediate result overflows there",
-        )
-    code, sentence, remedy = hazard
-    names = [record.names.get((leaf, 0), "") for leaf in record.leaves if _broken(record, leaf)]
-    reach = f"; it spreads to {_list([name for name in names if name])}" if any(names) else ""
-    return Finding(code, operation(node), f"{_called(record, node)}: {sentence}{reach}", remedy, node=node)
-
-
-def _broken(record: Record, leaf: Node) -> bool:
-    value = record.gradients.get((leaf, 0))
-    return value is not None and not finite(value)
-
-
-# -------------------------------------------------------------------------------- zero and extreme
-
-
-def _zeros(record: Record) -> list[Finding]:
-    """Operations at which gradients become zero, or nearly."""
-    found: list[Finding] = []
-    root_value = record.values[record.root]
-    for node in record.order:
-        if node.is_leaf:
-            continue
-        came = largest(record.gradients.get((node, 0)))
-        sent = [largest(record.sent.get((node, place))) for place in range(len(node.edges))]
-        sent = [one for one in sent if one is not None]
-        name = operation(node)
-        if came is None or came == 0 or not sent:
-            continue
-        inputs, output = record.inputs(node), record.values.get((node, 0))
-        hazard = hazards.zero(name, inputs, output, max(sent) / came, node, root_value)
-        if hazard is not None:
-            code, sentence, remedy = hazard
-            lost = [
-                record.names[(leaf, 0)]
-                for leaf in record.leaves
-                if (leaf, 0) in record.names and largest(record.gradients.get((leaf, 0))) == 0
-            ]
-            tail = f"; zero in the end: {_list(lost)}" if lost else ""
-            meant = code == "converged"
-            found.append(
-                Finding(code, name, f"{_called(record, node)}: {sentence}{tail}", remedy, not meant, node)
-            )
-    zero = [leaf for leaf in record.leaves if largest(record.gradients.get((leaf, 0))) == 0]
-    if zero and not found:
-        names = [record.names.get((leaf, 0), "a tensor") for leaf in zero]
-        found.append(
-            Finding(
-                "zero",
-                ", ".join(names),
-                f"the gradient of {_list(names)} is zero everywhere",
-                "the paths to it cancel, or select other elements: look at the picture",
-                node=zero[0],
-            )
-        )
-    return found
-
-
-def _extremes(record: Record) -> list[Finding]:
-    found = []
-    for leaf in record.leaves:
-        size = largest(record.gradients.get((leaf, 0)))
-        if size is None or size == 0:
-            continue
-        name = record.names.get((leaf, 0), "a tensor that requires a gradient")
-        if size > HUGE:
-            node, ratio = _amplifier(record)
-            hazard = hazards.huge(operation(node), record.inputs(node), record.values.get((node, 0)))
-            found.append(
-                Finding(
-                    "huge",
-                    name,
-                    f"the gradient of {name} reaches {number(size)}; the operation that enlarges most is"
-                    f" {_called(record, node)} ({number(ratio)} times){hazard}",
-                    "scale the input or the loss (mean instead of sum), keep away from poles, or clip:"
-                    " nn.utils.clip_grad_norm_",
-                    node=node,
-                )
-            )
-        elif size < TINY:
-            found.append(
-                Finding(
-                    "vanishing",
-                    name,
-                    f"the gradient of {name} is at most {number(size)}: too small to learn from",
-                    "use relu instead of sigmoid or tanh, normalisation, or residual connections",
-                    node=leaf,
-                )
-            )
-    return found[:1] if found and found[0].code == "huge" else found
-
-
-def _amplifier(record: Record) -> tuple[Node, float]:
-    best, most = record.root[0], 0.0
-    for node in record.order:
-        came = largest(record.gradients.get((node, 0)))
-        if node.is_leaf or not came:
-            continue
-        for place in range(len(node.edges)):
-            sent = largest(record.sent.get((node, place)))
-            if sent is not None and sent / came > most:
-                best, most = node, sent / came
-    return best, most
-
-
 # -------------------------------------------------------------------------------- words
 
 
@@ -592,26 +388,6 @@ def _summary(record: Record, findings: list[Finding]) -> str:
     if not any(one.mistake for one in findings):
         text += ". No trouble found."
     return text
-
-
-def _called(record: Record, node: Node) -> str:
-    """An operation with the name of its result, and the line that made it where anomaly mode recorded it."""
-    text = operation(node)
-    name = record.names.get((node, 0))
-    if name:
-        text += f" (→ {name})"
-    extras = getattr(node, "_extras", None)
-    if extras is not None and extras.made_at:
-        own = __file__.rpartition("explanation")[0]
-        lines = [line for line in extras.made_at if f'File "{own}' not in line]
-        if lines:
-            text += f", called at {' '.join(lines[-1].split())}"
-    return text
-
-
-def _list(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _has(names: Sequence[str], one: str, many: str) -> str:

@@ -1,23 +1,59 @@
-"""What can go wrong in an operation: its poles, its overflows and its flat places, read off inputs and
-result.
+"""What can go wrong in an operation, its poles, overflows and flat places, and where in a graph it did.
 
-Each function takes the name of the operation and the arrays that are known (None for those that are not) and
-answers (code, sentence, remedy), or None where nothing is wrong.
+:func:`forward`, :func:`backward` and :func:`zero` take the name of an operation and the arrays that are known
+(None for those that are not) and answer (code, sentence, remedy), or None where nothing is wrong;
+:func:`not_finite`, :func:`zeros` and :func:`extremes` search a recorded graph with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from accelgrad.graph import Node
 from accelgrad.viz.graphs import number
-from accelgrad.viz.record import host
+from accelgrad.viz.record import Record, count_bad, finite, has_nan, host, largest, operation
 
-__all__ = ["backward", "forward", "huge", "zero"]
+__all__ = [
+    "HUGE",
+    "Finding",
+    "backward",
+    "called",
+    "extremes",
+    "forward",
+    "huge",
+    "listed",
+    "not_finite",
+    "zero",
+    "zeros",
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: a code to test for, the name it is about, what happened, what to do.
+
+    ``mistake`` is False for what is worth knowing but often meant.  ``node`` is the operation, where there is
+    one.
+    """
+
+    code: str
+    name: str
+    sentence: str
+    remedy: str
+    mistake: bool = True
+    node: Node | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.sentence}\n    → {self.remedy}"
+
 
 Hazard = tuple[str, str, str]
+HUGE = 1e4
+TINY = 1e-9
 
 LOGARITHMS = {"Log": 0.0, "Log2": 0.0, "Log10": 0.0, "Log1p": -1.0, "Xlogy": None}
 RECTIFIERS = ("Relu", "Hardtanh", "Threshold")
@@ -201,3 +237,206 @@ def _clean(values: np.ndarray | None) -> bool:
 def _some(mask: np.ndarray) -> str:
     count = int(mask.sum())
     return f"{count} of {mask.size} inputs {'is' if count == 1 else 'are'}"
+
+
+# -------------------------------------------------------------------------------- not finite
+
+
+def not_finite(record: Record) -> list[Finding]:
+    """Where the first value, or the first gradient, that is not finite comes from."""
+    forward = [edge for edge, value in record.values.items() if not finite(value)]
+    if not finite(record.values[record.root]) or any(has_nan(record.values[edge]) for edge in forward):
+        return [_forward_origin(record)]
+    arrived = {edge[0] for edge, value in record.gradients.items() if not finite(value)}
+    for node in record.order:
+        if node.is_leaf or node in arrived:
+            continue
+        for place in range(len(node.edges)):
+            if (node, place) in record.sent and not finite(record.sent[(node, place)]):
+                return [_backward_origin(record, node)]
+    return []
+
+
+def _forward_origin(record: Record) -> Finding:
+    record.complete()
+    for node in record.nodes:
+        if node.is_leaf:
+            value = record.values.get((node, 0))
+            if value is not None and not finite(value):
+                name = record.names.get((node, 0), "a tensor that requires a gradient")
+                return Finding(
+                    "nan-parameter",
+                    name,
+                    f"{name} itself holds values that are not finite ({count_bad(value)}): an earlier step"
+                    " broke"
+                    " it",
+                    "start again from a good state with a smaller learning rate, or clip the gradients",
+                    node=node,
+                )
+    for node in record.nodes:
+        if node.is_leaf:
+            continue
+        inputs = record.inputs(node)
+        for place, (edge, value) in enumerate(zip(node.edges, inputs, strict=True)):
+            if edge is None and value is not None and has_nan(value):
+                known: Any = ("constant", node, place)
+                name = record.names.get(known, f"input {place} of {operation(node)}")
+                return Finding(
+                    "nan-data",
+                    name,
+                    f"{name} holds NaN ({count_bad(value)}): the data is broken before any computation",
+                    "look at the samples: numpy.isnan(...).any(axis=...) finds them",
+                    node=node,
+                )
+        output = record.values.get((node, 0))
+        hazard = forward(operation(node), inputs, output)
+        if hazard is not None:
+            code, sentence, remedy = hazard
+            return Finding(code, operation(node), f"{called(record, node)}: {sentence}", remedy, node=node)
+        healthy = all(finite(value) for value in inputs if value is not None)
+        if output is not None and not finite(output) and healthy:
+            return Finding(
+                "nan" if has_nan(output) else "overflow",
+                operation(node),
+                f"the first result known to be not finite is that of {called(record, node)}"
+                f" ({count_bad(output)})",
+                "print its inputs; within autograd.detect_anomaly() the line is shown too",
+                node=node,
+            )
+    node = record.root[0]
+    return Finding(
+        "nan", operation(node), "this tensor is not finite", "print what it was computed from", node=node
+    )
+
+
+def _backward_origin(record: Record, node: Node) -> Finding:
+    hazard = backward(operation(node), record.inputs(node), record.values.get((node, 0)))
+    if hazard is None:
+        hazard = (
+            "nan",
+            "finite gradients come in and some that are not finite go out",
+            "look at its inputs: a slope is infinite or an intermediate result overflows there",
+        )
+    code, sentence, remedy = hazard
+    names = [record.names.get((leaf, 0), "") for leaf in record.leaves if _broken(record, leaf)]
+    reach = f"; it spreads to {listed([name for name in names if name])}" if any(names) else ""
+    return Finding(code, operation(node), f"{called(record, node)}: {sentence}{reach}", remedy, node=node)
+
+
+def _broken(record: Record, leaf: Node) -> bool:
+    value = record.gradients.get((leaf, 0))
+    return value is not None and not finite(value)
+
+
+# -------------------------------------------------------------------------------- zero and extreme
+
+
+def zeros(record: Record) -> list[Finding]:
+    """Operations at which gradients become zero, or nearly."""
+    found: list[Finding] = []
+    root_value = record.values[record.root]
+    for node in record.order:
+        if node.is_leaf:
+            continue
+        came = largest(record.gradients.get((node, 0)))
+        sizes = [largest(record.sent.get((node, place))) for place in range(len(node.edges))]
+        sent = [one for one in sizes if one is not None]
+        name = operation(node)
+        if came is None or came == 0 or not sent:
+            continue
+        inputs, output = record.inputs(node), record.values.get((node, 0))
+        hazard = zero(name, inputs, output, max(sent) / came, node, root_value)
+        if hazard is not None:
+            code, sentence, remedy = hazard
+            lost = [
+                record.names[(leaf, 0)]
+                for leaf in record.leaves
+                if (leaf, 0) in record.names and largest(record.gradients.get((leaf, 0))) == 0
+            ]
+            tail = f"; zero in the end: {listed(lost)}" if lost else ""
+            meant = code == "converged"
+            found.append(
+                Finding(code, name, f"{called(record, node)}: {sentence}{tail}", remedy, not meant, node)
+            )
+    none = [leaf for leaf in record.leaves if largest(record.gradients.get((leaf, 0))) == 0]
+    if none and not found:
+        names = [record.names.get((leaf, 0), "a tensor") for leaf in none]
+        found.append(
+            Finding(
+                "zero",
+                ", ".join(names),
+                f"the gradient of {listed(names)} is zero everywhere",
+                "the paths to it cancel, or select other elements: look at the picture",
+                node=none[0],
+            )
+        )
+    return found
+
+
+def extremes(record: Record) -> list[Finding]:
+    """Gradients that are huge or vanish."""
+    found = []
+    for leaf in record.leaves:
+        size = largest(record.gradients.get((leaf, 0)))
+        if size is None or size == 0:
+            continue
+        name = record.names.get((leaf, 0), "a tensor that requires a gradient")
+        if size > HUGE:
+            node, ratio = _amplifier(record)
+            hazard = huge(operation(node), record.inputs(node), record.values.get((node, 0)))
+            found.append(
+                Finding(
+                    "huge",
+                    name,
+                    f"the gradient of {name} reaches {number(size)}; the operation that enlarges most is"
+                    f" {called(record, node)} ({number(ratio)} times){hazard}",
+                    "scale the input or the loss (mean instead of sum), keep away from poles, or clip:"
+                    " nn.utils.clip_grad_norm_",
+                    node=node,
+                )
+            )
+        elif size < TINY:
+            found.append(
+                Finding(
+                    "vanishing",
+                    name,
+                    f"the gradient of {name} is at most {number(size)}: too small to learn from",
+                    "use relu instead of sigmoid or tanh, normalisation, or residual connections",
+                    node=leaf,
+                )
+            )
+    return found[:1] if found and found[0].code == "huge" else found
+
+
+def _amplifier(record: Record) -> tuple[Node, float]:
+    best, most = record.root[0], 0.0
+    for node in record.order:
+        came = largest(record.gradients.get((node, 0)))
+        if node.is_leaf or not came:
+            continue
+        for place in range(len(node.edges)):
+            sent = largest(record.sent.get((node, place)))
+            if sent is not None and sent / came > most:
+                best, most = node, sent / came
+    return best, most
+
+
+def called(record: Record, node: Node) -> str:
+    """An operation with the name of its result, and the line that made it where anomaly mode recorded it."""
+    text = operation(node)
+    name = record.names.get((node, 0))
+    if name:
+        text += f" (→ {name})"
+    extras = getattr(node, "_extras", None)
+    if extras is not None and extras.made_at:
+        own = __file__.rpartition("hazards")[0]
+        lines = [line for line in extras.made_at if f'File "{own}' not in line]
+        if lines:
+            text += f", called at {' '.join(lines[-1].split())}"
+    return text
+
+
+def listed(names: Iterable[str]) -> str:
+    """Up to four names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

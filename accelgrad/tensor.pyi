@@ -25,6 +25,7 @@ class TensorLeaf(graph.Leaf):
 class Tensor:
     array: Any
     xp: Any
+    _cut: Any
     _edge: graph.Edge | None
     _grad: Tensor | None
     _version: list[_int]

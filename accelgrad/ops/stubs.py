@@ -128,6 +128,7 @@ def tensor_stub() -> str:
         "class Tensor:",
         "    array: Any",
         "    xp: Any",
+        "    _cut: Any",
         "    _edge: graph.Edge | None",
         "    _grad: Tensor | None",
         "    _version: list[_int]",

@@ -172,7 +172,7 @@ class Drawing:
         """The lines of a box with their roles: title, value, gradient."""
         record = self.record
         if kind == "constant":
-            name = record.names.get(("constant", *what), "")  # type: ignore[arg-type]
+            name = record.names.get(("constant", *what), "")
             array = record.constants[what]
             return [(name or "data", "title"), *value_lines(array)]
         node: Node = what

@@ -117,7 +117,7 @@ def gradient_flow(model: Any, title: str = "", **others: Any) -> Any:
                 word = "nan" if np.isnan(value).any() else "inf"
             elif not np.abs(value).max() > 0:
                 word = "zero"
-            if word:
+            if word or value is None:
                 axis.text(
                     at, floor * 1.15, word, rotation=90, fontsize=8, color=color, ha="center", va="bottom"
                 )

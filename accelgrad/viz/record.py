@@ -20,7 +20,12 @@ __all__ = [
     "Record", "count_bad", "finite", "has_nan", "host", "largest", "names_of_caller", "operation", "read",
 ]  # fmt: skip
 
-ARITHMETIC = {"Mul": operator.mul, "Div": operator.truediv, "Sub": operator.sub, "Neg": operator.neg}
+ARITHMETIC: dict[str, Any] = {
+    "Mul": operator.mul,
+    "Div": operator.truediv,
+    "Sub": operator.sub,
+    "Neg": operator.neg,
+}
 PACKAGE = __file__.rpartition("viz")[0]
 
 
@@ -150,7 +155,7 @@ class Record:
             elif node.edges[source] is None:
                 self.constants[(node, source)] = array
             else:
-                self.values.setdefault(node.edges[source], array)  # type: ignore[arg-type]
+                self.values.setdefault(node.edges[source], array)
 
 
 def read(tensor: Tensor, model: Any = None, names: Mapping[str, Any] | None = None) -> Record:
