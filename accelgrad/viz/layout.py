@@ -154,7 +154,7 @@ def _coordinates(
             middle[box] = at + extents[box] / 2
             at += extents[box] + gap
     # Sources give way: a chain of operations stays straight, its parameters stand beside it.
-    weight = [1.0 if before[box] else 0.05 for box in range(len(extents))]
+    weight = [1.0 if before[box] else 0.001 for box in range(len(extents))]
     for sweep in range(12):
         near = before if sweep % 2 == 0 else after
         for layer in layers if sweep % 2 == 0 else reversed(layers):

@@ -158,7 +158,7 @@ def _indices(array: np.ndarray, first: int, item: int, shown: int) -> dict[int, 
         cell = start + sum(i * step for i, step in zip(index, steps, strict=True))
         if 0 <= cell < shown:
             found.setdefault(cell, []).append(",".join(map(str, index)) or "·")
-    return {cell: texts[0] if len(texts) == 1 else f"×{len(texts)}" for cell, texts in found.items()}
+    return {cell: texts[0] if len(texts) == 1 else f"×{len(texts)}" for cell, texts in sorted(found.items())}
 
 
 # -------------------------------------------------------------------------------- broadcasting
