@@ -108,7 +108,13 @@ class Solve(Primitive):
 
     @staticmethod
     def forward(ctx: Any, A: Any, B: Any) -> Any:
-        X = lapack(ctx).solve(A, B)
+        left, right = A, B
+        if A.shape[:-2] != B.shape[:-2]:  # NumPy broadcasts stacks of systems, CuPy does not
+            xp = ctx.xp
+            stack = xp.broadcast_shapes(A.shape[:-2], B.shape[:-2])
+            left = xp.broadcast_to(A, stack + A.shape[-2:])
+            right = xp.broadcast_to(B, stack + B.shape[-2:])
+        X = lapack(ctx).solve(left, right)
         ctx.save_for_backward(A, X)
         return X
 

@@ -147,6 +147,8 @@ def _quiet(name: str, target: Any) -> Any:
     """CuPy's linear algebra does not raise for a singular matrix: the result is NaN."""
 
     def solver(a: Any, *rest: Any, **options: Any) -> Any:
+        if name == "solve" and rest[0].ndim > 1 and a.shape[:-1] != rest[0].shape[:-1]:
+            raise ValueError("a must have (..., M, M) shape and b must have (..., M, K)")
         try:
             return target(a, *rest, **options)
         except np.linalg.LinAlgError as error:
