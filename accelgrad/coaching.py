@@ -125,8 +125,8 @@ class coach:
         self._optimizers: dict[int, Any] = {}
         self._stale: dict[int, tuple[Tensor, Tensor, int]] = {}
         self._graded: set[int] = set()
-        self._recorded: list[tuple[weakref.ref[Node], str, bool, bool]] = []
-        self._reached = weakref.WeakSet[Node]()
+        self._recorded: list[tuple[weakref.ref[Node], Any, bool, bool]] = []
+        self._trained: set[int] = set()
         self._orphans: dict[str, int] = {}
         self._roots: list[weakref.ref[Node]] = []
         self._losses: dict[tuple[str, int], list[float]] = {}
@@ -232,8 +232,7 @@ class coach:
         self._models.setdefault(id(module), module)
         for tensor in _tensors(output):
             if tensor.grad_fn is not None:
-                mark = (weakref.ref(tensor.grad_fn), type(module).__name__, module.training, _modal(module))
-                self._recorded.append(mark)
+                self._recorded.append((weakref.ref(tensor.grad_fn), module, module.training, _modal(module)))
                 break
         if len(self._recorded) > 512:
             self._settle()
@@ -241,13 +240,12 @@ class coach:
     def _settle(self, everything: bool = False) -> None:
         """Count the forward passes whose graph is gone and was never walked back through."""
         kept = []
-        for reference, name, training, modal in self._recorded:
+        for reference, module, training, modal in self._recorded:
             node = reference()
-            if node is not None and node in self._reached:
-                continue
             if node is not None and not everything:
-                kept.append((reference, name, training, modal))
+                kept.append((reference, module, training, modal))
                 continue
+            name = type(module).__name__
             self._orphans[name] = self._orphans.get(name, 0) + 1
             if training and modal and self._orphans[name] >= 2 and self._steps:
                 self._note("no-eval", name=name, line="")
@@ -305,13 +303,14 @@ class coach:
                 if edge is not None and edge[0] not in seen:
                     seen.add(edge[0])
                     stack.append(edge[0])
-        for reference, *_ in self._recorded:
-            node = reference()
+        waiting = []
+        for mark in self._recorded:
+            node = mark[0]()
             if node is not None and node in seen:
-                self._reached.add(node)
-        self._recorded = [
-            mark for mark in self._recorded if (node := mark[0]()) is None or node not in self._reached
-        ]
+                self._trained.add(id(mark[1]))
+            else:
+                waiting.append(mark)
+        self._recorded = waiting
 
     def _memory(self, root: Node) -> None:
         self._roots = [one for one in self._roots if one() is not None and one() is not root]
@@ -390,7 +389,7 @@ class coach:
                 seen.add(id(one))
                 if id(one) in self._graded and id(one) not in held:
                     lost.append(name)
-                elif id(one) not in self._graded:
+                elif id(one) not in self._graded and id(model) in self._trained:
                     unused.append(name)
         if lost:
             self._note("not-in-optimizer", name=_list(lost), line="")

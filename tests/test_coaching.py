@@ -310,3 +310,15 @@ def test_the_report_is_printed_unless_quiet(capsys):
     assert "shuffle=True" in repr(watched) and "unshuffled" in watched._repr_html_()
     watch(problem.epoch)
     assert capsys.readouterr().out == ""
+
+
+def test_a_second_model_that_is_only_evaluated_gets_no_advice():
+    problem, teacher = Problem(), nn.Linear(4, 2)
+
+    def script():
+        problem.epoch()
+        teacher.eval()
+        with accelgrad.no_grad():
+            teacher(accelgrad.rand(3, 4))
+
+    assert codes(script) == []

@@ -41,10 +41,10 @@ def loader_timeline(records: Any, title: str = "", batches: int = 40) -> Any:
             )
 
     seen: dict[str, str] = {}
-    begun = min(one.started for one in found)
-    late = begun - start > 0.3 * (
-        max(one.delivered for one in found) - begun
-    )  # the workers' start would fill it
+    begun, end = min(one.started for one in found), max(max(one.delivered, one.sent) for one in found)
+    early = begun - start if begun - start > 0.3 * (end - begun) else 0.0  # the workers' start would fill it
+    if early:
+        start = begun - 0.03 * (end - begun)
     for one in found:
         row = rows.index(one.worker)
         inside = one.worker is None
@@ -57,19 +57,19 @@ def loader_timeline(records: Any, title: str = "", batches: int = 40) -> Any:
     for one, other in itertools.pairwise(ordered):
         if one.epoch == other.epoch:
             bar(len(rows) - 1, one.delivered, other.asked, ORANGE, "program works")
-    span = max(max(one.delivered, one.sent) for one in found) - start
     for one in found:
-        if one.sent - one.started > (start + span - begun if late else span) / 60:
+        if one.sent - one.started > (end - start) / 60:
             row = rows.index(one.worker)
             middle = ((one.started + one.sent) / 2 - start) * 1e3
             style = {"ha": "center", "va": "center", "fontsize": 7, "color": "white", "clip_on": True}
             axis.text(middle, row, str(one.batch), **style)
-    if late:
-        axis.set_xlim(left=(begun - start - 0.03 * (start + span - begun)) * 1e3)
-        early = f"the first {begun - start:.2g} s, in which the workers started, are not drawn"
+    axis.set_xlim(0, (end - start) * 1.02e3)
     axis.set_yticks(range(len(rows)), [f"worker {row}" if row is not None else "program" for row in rows])
     axis.invert_yaxis()
-    axis.set_xlabel("time (ms); numbers are batches" + (f"; {early}" if late else ""))
+    axis.set_xlabel(
+        "time (ms); numbers are batches"
+        + (f"; the first {early:.2g} s, in which the workers started, are not drawn" if early else "")
+    )
     handles = [axis.barh(0, 0, color=color, label=label) for label, color in seen.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)
     if title:
