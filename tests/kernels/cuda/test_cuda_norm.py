@@ -33,7 +33,7 @@ def close(results: Any, expected: Any, tolerance: float) -> None:
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("rows", "width"), [(1, 1), (4, 5), (7, 33), (2, 130)])
+@pytest.mark.parametrize(("rows", "width"), [(1, 1), (4, 5), (3, 33)])
 @pytest.mark.parametrize("affine", [True, False])
 def test_layer_norm_and_its_gradients(rows: int, width: int, affine: bool, cutting: str) -> None:
     x, grad = numbers(rows, width), numbers(rows, width, seed=1)
@@ -46,7 +46,7 @@ def test_layer_norm_and_its_gradients(rows: int, width: int, affine: bool, cutti
     close(gradients, plain.layer_norm_backward(backend.CPU, grad, x, weight, mean, rstd), 1e-9)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 3), (4, 3, 1), (3, 2, 5), (2, 2, 33)])
+@pytest.mark.parametrize("shape", [(1, 2, 3), (4, 3, 1), (2, 2, 17)])
 @pytest.mark.parametrize("affine", [True, False])
 def test_batch_norm_and_its_gradients(shape: tuple[int, int, int], affine: bool, cutting: str) -> None:
     c = shape[1]

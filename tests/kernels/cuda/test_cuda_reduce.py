@@ -41,7 +41,7 @@ def test_every_reduction_over_rows_columns_and_both(name: str, dtype: str, shape
     check(name, numbers(*shape, dtype=dtype), axis)
 
 
-@pytest.mark.parametrize("n", [1, 31, 32, 33, 255, 257, 1023, 1025])
+@pytest.mark.parametrize("n", [1, 31, 33, 257, 1025])
 def test_rows_of_awkward_lengths(n: int) -> None:
     check("sum", numbers(n), None)
     check("max", numbers(1, n), 1, True)
@@ -60,7 +60,7 @@ def test_scattered_axes_are_summed_in_parts() -> None:
     check("sum", numbers(4, 2, 310), (0, 2))
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, 3, (0, 1), (1, 2), (0, 3), (1, 3), None])
+@pytest.mark.parametrize("axis", [0, 3, (0, 1), (1, 2), (0, 3), (1, 3), None])
 def test_any_axes_of_four(axis: Any) -> None:
     check("sum", numbers(2, 3, 2, 3), axis, True)
 

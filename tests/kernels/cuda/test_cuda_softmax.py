@@ -15,7 +15,7 @@ def numbers(*shape: int, dtype: str = "float32", seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 10), (2, 33), (2, 2, 31), (1, 257), (5,)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 10), (2, 2, 33), (1, 257), (5,)])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_values_and_gradients(name: str, shape: tuple[int, ...], dtype: str) -> None:
     x, grad = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype, seed=1)
