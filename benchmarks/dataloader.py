@@ -36,8 +36,7 @@ DEFAULT, FILES, SERIAL = "torch default", "torch file_system", "torch 0 workers"
 OURS_SERIAL = "accelgrad 0 workers"
 
 
-# ------------------------------------------------------------------------------------------------------
-# workloads
+# ------------------------------------------------------------------------------------------------ workloads
 
 
 class Small:
@@ -134,8 +133,7 @@ def torch_pad(samples: list[np.ndarray]) -> Any:
     return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sample) for sample in samples], batch_first=True)
 
 
-# -----------------------------------------------------------------------------------------------------
-# contenders
+# ----------------------------------------------------------------------------------------------- contenders
 
 
 def make(name: str, workload: str, dataset: Any, persistent: bool = True) -> Any:
@@ -219,6 +217,7 @@ def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]
         "milliseconds_per_batch": {
             n: 1000 * statistics.median(t) * dataset.batch / len(dataset) for n, t in times.items()
         },
+        "fastest_round": {name: 1000 * min(t) * dataset.batch / len(dataset) for name, t in times.items()},
         "ratios": {},
     }
     rivals = [name for name in contenders if not name.startswith(OURS)]
@@ -239,8 +238,7 @@ def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]
     return result
 
 
-# ------------------------------------------------------------------------------------------------------
-# footprint
+# ------------------------------------------------------------------------------------------------ footprint
 
 
 def pss(pids: list[int]) -> int:
@@ -315,7 +313,7 @@ def footprints(workload: str, contenders: list[str], repeats: int) -> dict[str, 
     return found
 
 
-# ------------------------------------------------------------------------------------------------------ in
+# ------------------------------------------------------------------------------------------------------- in
 # memory
 
 
@@ -382,6 +380,7 @@ def main() -> None:
         report["workloads"][workload] = result
         times = "  ".join(f"{name} {value:.3f}" for name, value in result["milliseconds_per_batch"].items())
         print(f"{workload}: ms/batch  {times}")
+        print("    fastest round  ", "  ".join(f"{n} {v:.3f}" for n, v in result["fastest_round"].items()))
         for name, ratio in result["ratios"].items():
             print(f"    {name} / ours: {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
         if not arguments.quick:

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from accelgrad.utils.data import portable
 from accelgrad.utils.data.collate import default_collate, default_convert
 from accelgrad.utils.data.dataset import IterableDataset
 from accelgrad.utils.data.iterator import LoaderIterator, SimpleIterator, WorkersIterator
@@ -47,7 +48,7 @@ class _Staff:
         if pool is not None and not pool.closed and pool.pid == os.getpid():
             return pool
         method = loader.start_method
-        if method != "fork":
+        if method != "fork" and not portable.DIRECT:
             self.nursery.get()
         self.persistent, self.closed, self.pid = loader.persistent_workers, False, os.getpid()
         parts = {
@@ -245,7 +246,7 @@ class DataLoader:
     #
     #
     #
-    # ------------------------------------------------------------------------------------------------ passes
+    # ----------------------------------------------------------------------------------------------- passes
 
     def __iter__(self) -> LoaderIterator:
         resume, self._resume = self._resume, None
@@ -269,7 +270,7 @@ class DataLoader:
         self.declared_length = length
         return length
 
-    # ----------------------------------------------------------------------------------------------- state
+    # ------------------------------------------------------------------------------------------------ state
     # and end
 
     def state_dict(self) -> dict[str, Any]:
@@ -332,8 +333,7 @@ class DataLoader:
             " for the position"
         )
 
-    # ------------------------------------------------------------------------------------------------------
-    # timeline
+    # --------------------------------------------------------------------------------------------- timeline
 
     def record_timeline(self, limit: int = 100_000) -> None:
         """Record the times of every batch from now on, the latest ``limit`` of them; see :meth:`timeline`."""

@@ -9,6 +9,7 @@ exit status, once the worker has ended.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing.spawn
 import os
 import select
@@ -42,7 +43,7 @@ ONE_THREAD = dict.fromkeys(
 HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
-# ------------------------------------------------------------------------------------------------ in the
+# --------------------------------------------------------------------------------------------------- in the
 # nursery
 
 
@@ -58,6 +59,7 @@ def serve(control: socket.socket, inherited: Any = None) -> None:
     signal.pthread_sigmask(
         signal.SIG_SETMASK, ()
     )  # it came with SIGINT blocked: no traceback while it started
+    gc.freeze()  # a worker's garbage collections leave alone what is loaded now, and so do not copy its pages
     lifelines: dict[int, socket.socket] = {}
     poller = select.poll()
     poller.register(control, select.POLLIN)
@@ -163,7 +165,7 @@ def main(descriptor: int) -> None:
     serve(socket.socket(fileno=descriptor))
 
 
-# ------------------------------------------------------------------------------------------------- in the
+# --------------------------------------------------------------------------------------------------- in the
 # program
 
 

@@ -195,8 +195,7 @@ class ByValueTaker(transport.Taker, _Pickler):
     """
 
     def __init__(self, file: io.BytesIO, protocol: int = 5) -> None:
-        _Pickler.__init__(self, file, protocol, self._take_buffer)
-        self._prepare()
+        _Pickler.__init__(self, file, protocol, transport.buffer_taker(self.prepare()))
 
 
 def _write(descriptor: int, offset: int, data: memoryview) -> None:

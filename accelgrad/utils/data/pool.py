@@ -111,9 +111,8 @@ class Pool:
         self.iterable: bool = settings["iterable"]
         self.epoch = -1
         self.done: dict[int, Any] = {}  # task -> result, of the present epoch
-        self.snapshots: dict[int, dict[int, bytes]] = {
-            w: {} for w in range(workers)
-        }  # worker -> task -> states
+        # worker -> task -> the states of its generators before that task
+        self.snapshots: dict[int, dict[int, bytes]] = {number: {} for number in range(workers)}
         self.warnings: list[str] = []
         self.generation = [0] * workers
         self.poller = make_poller()
@@ -125,9 +124,9 @@ class Pool:
         self.payload: tuple[int, int, int] | None = None  # descriptor, size, size of the pickled part
         self.direct = portable.DIRECT
         self.inline = b""  # the payload, where it cannot be a file
-        self.stack = -1 if self.direct else anonymous_file(0)
         self.closed = self.ended = False
         limit = shm_limit(os.environ.get("ACCELGRAD_SHM_LIMIT"))
+        self.stack = -1 if self.direct else anonymous_file(0)
         first = {
             **settings,
             "workers": workers,
@@ -163,8 +162,7 @@ class Pool:
         payload = Payload(first, parts)
         self.payload = (payload.to_file(), payload.size, len(payload.meta))
 
-    # ------------------------------------------------------------------------------------------------------
-    # starting
+    # --------------------------------------------------------------------------------------------- starting
 
     def _spawn(self, number: int) -> Handle:
         """Start worker ``number``, anew if the one before died."""
@@ -266,8 +264,7 @@ class Pool:
         events = READABLE | (WRITABLE if handle.channel.outbox else 0)
         self.poller.register(handle.descriptors[0], events)
 
-    # -----------------------------------------------------------------------------------------------------
-    # receiving
+    # -------------------------------------------------------------------------------------------- receiving
 
     def poll(self, seconds: float | None) -> bool:
         """Wait for any worker, at most so long; True if something happened."""
@@ -370,8 +367,7 @@ class Pool:
         for task, indices in again.items():
             self.post(handle.number, task, indices)
 
-    # -------------------------------------------------------------------------------------------------------
-    # looking
+    # ---------------------------------------------------------------------------------------------- looking
 
     def stack_of(self, number: int) -> str:
         """The Python stack of a worker, whatever it is doing."""

@@ -166,24 +166,26 @@ def frame(*parts: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-# ----------------------------------------------------------------------------------------------------------
-# encode
+# --------------------------------------------------------------------------------------------------- encode
 
 
 class Taker(pickle.Pickler):
     """Pickles a batch's structure; arrays and Tensors are left out and collected."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, protocol=5, buffer_callback=self._take_buffer)
-        self._prepare()
+        leaves = self.prepare()
+        super().__init__(file, protocol=5, buffer_callback=buffer_taker(leaves))
 
-    def _prepare(self) -> None:
-        self.leaves: list[
-            tuple[np.ndarray, str]
-        ] = []  # contiguous array, kind: t(ensor), a(rray), f(ortran), b(uffer)
+    def prepare(self) -> list[tuple[np.ndarray, str]]:
+        """The list of leaves: an array and its kind: t(ensor), a(rray), f(ortran), b(uffer), r(ead-only).
+
+        The callback for buffers gets this list, not the pickler: the cycle would keep every batch's memory
+        until a garbage collection, and no slot could be used again.
+        """
+        self.leaves: list[tuple[np.ndarray, str]] = []
         self.known: dict[int, int] = {}
         self.alive: list[Any] = []
-        self.buffers = 0
+        return self.leaves
 
     def persistent_id(self, obj: Any) -> int | None:
         kind = type(obj)
@@ -223,11 +225,16 @@ class Taker(pickle.Pickler):
         self.alive.append(obj)
         return number
 
-    def _take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
+
+def buffer_taker(leaves: list[tuple[np.ndarray, str]]) -> Any:
+    """A ``buffer_callback`` that adds the buffers to ``leaves``."""
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        self.leaves.append((np.frombuffer(raw, np.uint8), "r" if raw.readonly else "b"))
-        self.buffers += 1
+        leaves.append((np.frombuffer(raw, np.uint8), "r" if raw.readonly else "b"))
         return False  # out of band
+
+    return take
 
 
 class Encoder:
@@ -295,8 +302,7 @@ def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
     )
 
 
-# ----------------------------------------------------------------------------------------------------------
-# decode
+# --------------------------------------------------------------------------------------------------- decode
 
 
 class _Giver(pickle.Unpickler):

@@ -109,7 +109,7 @@ class _Reader:
 #
 #
 #
-# -------------------------------------------------------------------------------------------------- start
+# ---------------------------------------------------------------------------------------------------- start
 
 
 def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None, called: bool = False) -> None:
@@ -224,7 +224,7 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
 #
 #
 #
-# -------------------------------------------------------------------------------------------------- life
+# ----------------------------------------------------------------------------------------------------- life
 
 
 class _Worker:
@@ -249,10 +249,8 @@ class _Worker:
         self.id: int = start["worker"]
         self.start(start, inherited)
         while True:
-            while not self.tasks:
-                for data in self.reader.frames(True):
-                    self.take(data)
-            for data in self.reader.available():
+            # With tasks in hand, look only whether the program has started another epoch in the meantime.
+            for data in self.reader.available() if self.tasks else self.reader.frames(True):
                 self.take(data)
             if self.epoch_info is not None:
                 self.begin_epoch()

@@ -83,8 +83,7 @@ def numbers(loader):
     return [batch.array.ravel().tolist() for batch in loader]
 
 
-# ------------------------------------------------------------------------------------------------------
-# structures
+# ----------------------------------------------------------------------------------------------- structures
 
 BIG = np.arange(6000, dtype=np.float64)
 STRUCTURES = {
@@ -196,8 +195,7 @@ def test_an_array_that_the_dataset_keeps_is_not_overwritten():
             assert history.tolist() == list(range(index + 1))
 
 
-# -----------------------------------------------------------------------------------------------------------
-# order
+# ---------------------------------------------------------------------------------------------------- order
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -267,8 +265,7 @@ def test_a_list_of_tensors_longer_than_the_socket_buffer_is_a_task_like_any_othe
     assert first.array.shape == (400_000, 2) and second.array[:, 0].tolist() == [2, 3]
 
 
-# ---------------------------------------------------------------------------------------------------------
-# streams
+# -------------------------------------------------------------------------------------------------- streams
 
 
 def test_streams_with_uneven_shares_come_in_turn_until_all_have_ended():
@@ -294,8 +291,7 @@ def test_a_stream_longer_than_its_length_is_warned_of():
         numbers(loader)
 
 
-# -----------------------------------------------------------------------------------------------------------
-# seeds
+# ---------------------------------------------------------------------------------------------------- seeds
 
 
 class Draws(Dataset):
@@ -386,8 +382,7 @@ def test_get_worker_info_describes_the_worker():
     assert get_worker_info() is None
 
 
-# -------------------------------------------------------------------------------------------------------
-# arguments
+# ------------------------------------------------------------------------------------------------ arguments
 
 
 @pytest.mark.parametrize(
@@ -466,7 +461,7 @@ def test_a_closed_iterator_says_so_and_a_finished_one_stays_finished():
     assert len(list(iterator)) == 1 and list(iterator) == []
 
 
-# ----------------------------------------------------------------------------------------- whole batches,
+# ------------------------------------------------------------------------------------------- whole batches,
 # timeline
 
 
@@ -537,6 +532,16 @@ def test_pin_memory_without_a_card_changes_nothing():
         pytest.skip("there is a card")
     for workers in (0, 1):
         assert batches(Squares(), pin_memory=True, num_workers=workers) == batches(Squares())
+
+
+@pytest.mark.parametrize("collate_fn", [None, identity])
+def test_a_steady_pass_uses_the_same_few_slots_again_and_again(collate_fn):
+    with DataLoader([np.zeros(5000)] * 300, num_workers=1, collate_fn=collate_fn) as loader:
+        iterator = iter(loader)
+        for _ in iterator:
+            if iterator.delivered == 299:
+                (arena,) = iterator.pool.handles[0].arenas.values()
+    assert arena.number == 0 and len(arena.leases) <= loader.prefetch_factor + 2
 
 
 def test_the_samplers_of_a_loader_are_where_pytorch_has_them():
