@@ -186,8 +186,8 @@ def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
     found = largest_tensors(int(device.id))
     lines = [
         f"CUDA out of memory. Tried to allocate {readable(size)} on cuda:{int(device.id)}, which has"
-        f" {readable(total)}, {readable(free)} of it free. Arrays hold {readable(pool.used_bytes())}, the pool"
-        f" keeps another {readable(pool.free_bytes())} for reuse"
+        f" {readable(total)}, {readable(free)} of it free. Arrays hold {readable(pool.used_bytes())}, the"
+        f" pool keeps another {readable(pool.free_bytes())} for reuse"
         + (f", and its limit is {readable(pool.get_limit())}" if pool.get_limit() else "")
         + "."
     ]

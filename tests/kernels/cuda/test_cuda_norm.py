@@ -12,10 +12,11 @@ from accelgrad import backend
 from accelgrad.kernels import plain
 
 
-@pytest.fixture(params=["whole", "in parts"])
-def cutting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(params=[True, False], ids=["affine, in parts", "plain, whole"])
+def affine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """With weight and bias and in several parts, or without and in one."""
     monkeypatch.setattr(norm, "THREADS", 32)
-    if request.param == "in parts":
+    if request.param:
         monkeypatch.setattr(norm, "LEAST_PART", 3)
         monkeypatch.setattr(
             norm, "shares", lambda n, blocks, least: (max(-(-n // 3), 1), -(-n // max(-(-n // 3), 1)))
@@ -34,8 +35,7 @@ def close(results: Any, expected: Any, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 1), (4, 5), (3, 33)])
-@pytest.mark.parametrize("affine", [True, False])
-def test_layer_norm_and_its_gradients(rows: int, width: int, affine: bool, cutting: str) -> None:
+def test_layer_norm_and_its_gradients(rows: int, width: int, affine: bool) -> None:
     x, grad = numbers(rows, width), numbers(rows, width, seed=1)
     weight, bias = (numbers(width, seed=2), numbers(width, seed=3)) if affine else (None, None)
     assert norm.layer_accepts(x, weight, bias, 1e-5)
@@ -47,8 +47,7 @@ def test_layer_norm_and_its_gradients(rows: int, width: int, affine: bool, cutti
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (4, 3, 1), (2, 2, 17)])
-@pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_and_its_gradients(shape: tuple[int, int, int], affine: bool, cutting: str) -> None:
+def test_batch_norm_and_its_gradients(shape: tuple[int, int, int], affine: bool) -> None:
     c = shape[1]
     x, grad = numbers(*shape), numbers(*shape, seed=1)
     weight, bias = (numbers(c, seed=2), numbers(c, seed=3)) if affine else (None, None)
