@@ -266,7 +266,7 @@ def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
         rates = {name: 2 * n**3 / us / 1e6 for name, us in found["us"].items()}
         results[str(n)] = {"tflops": rates, "share": rates["ours"] / rates["cuBLAS"], "largest error": error}
         print(
-            f"matmul {n:5}  ours {rates['ours']:7.2f}  cuBLAS {rates['cuBLAS']:7.2f} TFLOP/s  error {error:.1e}"
+            f"matmul {n:5}  ours {rates['ours']:7.2f}  cuBLAS {rates['cuBLAS']:7.2f} TFLOP/s  off {error:.1e}"
         )
     return results
 
