@@ -59,6 +59,10 @@ ADVICE = {
         "{name} got gradients but no optimizer has it: it never changes",
         "create the optimizer after the model is complete, with all of model.parameters()",
     ),
+    "empty-step": (
+        "{name}.step() found no gradient in any of its parameters: it changes nothing",
+        "give the optimizer the parameters of the model that is trained, and call backward() before step()",
+    ),
     "unused": (
         "{name} never got a gradient: nothing that was learned from depends on it",
         "use it in forward(), or remove it; accelgrad.explain(loss, model) says where it is cut off",
@@ -99,10 +103,10 @@ class coach:
     """Watch what happens within the ``with`` block, and name mistakes of training loops at its end.
 
     ``findings`` holds one :class:`Advice` for each kind of mistake, ``codes`` their codes: zero-grad,
-    no-eval, no-no-grad, softmax-before-loss, shapes, graph-kept, not-in-optimizer, unused, unshuffled,
-    diverging, nan-loss. They are printed at the end of the block unless ``quiet``.  Hooks and wrappers exist
-    within the block only: outside it nothing is slower.  Watching costs a walk over the graph at every
-    ``backward()``.
+    no-eval, no-no-grad, softmax-before-loss, shapes, graph-kept, not-in-optimizer, empty-step, unused,
+    unshuffled, diverging, nan-loss. They are printed at the end of the block unless ``quiet``.  Hooks and
+    wrappers exist within the block only: outside it nothing is slower.  Watching costs a walk over the graph
+    at every ``backward()``.
 
     >>> import accelgrad
     >>> model = accelgrad.nn.Linear(2, 1)
@@ -247,7 +251,7 @@ class coach:
                 continue
             name = type(module).__name__
             self._orphans[name] = self._orphans.get(name, 0) + 1
-            if training and modal and self._orphans[name] >= 2 and self._steps:
+            if training and modal and self._orphans[name] >= 3 and self._steps:
                 self._note("no-eval", name=name, line="")
         self._recorded = kept
 
@@ -284,19 +288,25 @@ class coach:
         self._backwards += 1
         place = _line()
         edge = tensor.edge()
+        seen: set[Node] = set()
         if edge is not None:
-            self._walk(edge[0])
+            seen = self._walk(edge[0])
             self._memory(edge[0])
         if tensor.numel() == 1:
             self._loss(float(tensor.item()), place)
         for parameter, grad, count in self._stale.values():
-            if parameter.grad is grad and grad._version[0] == count and bool(grad.array.any()):
+            leaf = parameter.edge()
+            same = parameter.grad is grad and grad._version[0] == count and bool(grad.array.any())
+            if same and leaf is not None and leaf[0] in seen:
                 self._note("zero-grad")
                 break
         self._stale.clear()
-        return original(tensor, *args, **kwargs)
+        result = original(tensor, *args, **kwargs)
+        for model in self._models.values():
+            self._graded.update(id(one) for one in model.parameters() if one.grad is not None)
+        return result
 
-    def _walk(self, start: Node) -> None:
+    def _walk(self, start: Node) -> set[Node]:
         seen, stack = {start}, [start]
         while stack:
             for edge in stack.pop().edges:
@@ -311,6 +321,7 @@ class coach:
             else:
                 waiting.append(mark)
         self._recorded = waiting
+        return seen
 
     def _memory(self, root: Node) -> None:
         self._roots = [one for one in self._roots if one() is not None and one() is not root]
@@ -336,10 +347,11 @@ class coach:
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._optimizers.setdefault(id(optimizer), optimizer)
-        for model in self._models.values():
-            self._graded.update(id(one) for one in model.parameters() if one.grad is not None)
-        for group in optimizer.param_groups:
-            self._graded.update(id(one) for one in group["params"] if one.grad is not None)
+        held = [one for group in optimizer.param_groups for one in group["params"]]
+        graded = [id(one) for one in held if one.grad is not None]
+        self._graded.update(graded)
+        if held and not graded and self._backwards and not (args or kwargs):
+            self._note("empty-step", name=type(optimizer).__name__)
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._steps += 1
@@ -362,7 +374,7 @@ class coach:
         self._settle(everything=True)
         if self._steps:
             for name, count in self._orphans.items():
-                if count >= 2:
+                if count >= 3:  # one or two are somebody looking at a shape
                     self._note("no-no-grad", name=name, count=count, line="")
         for loader, steps, _ in self._loader_batches.values():
             in_order = isinstance(getattr(loader, "sampler", None), SequentialSampler)
@@ -383,6 +395,8 @@ class coach:
         lost, unused = [], []
         seen: set[int] = set()
         for model in self._models.values():
+            if not any(id(one) in held for one in model.parameters()):
+                continue  # learned from by hand, or not at all
             for name, one in model.named_parameters():
                 if id(one) in seen or not one.requires_grad:
                     continue

@@ -22,7 +22,7 @@ class Problem:
         self.model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
         self.optimizer = optim.SGD(self.model.parameters(), lr=lr)
         self.train = DataLoader(TensorDataset(x[:32], y[:32]), batch_size=8, shuffle=shuffle)
-        self.test = DataLoader(TensorDataset(x[32:], y[32:]), batch_size=8)
+        self.test = DataLoader(TensorDataset(x[32:], y[32:]), batch_size=4)
 
     def epoch(self):
         self.model.train()
@@ -320,5 +320,31 @@ def test_a_second_model_that_is_only_evaluated_gets_no_advice():
         teacher.eval()
         with accelgrad.no_grad():
             teacher(accelgrad.rand(3, 4))
+
+    assert codes(script) == []
+
+
+def test_an_optimizer_of_another_model_is_named():
+    problem = Problem()
+    problem.optimizer = optim.SGD(nn.Linear(4, 2).parameters(), lr=0.1)
+
+    def script():
+        for x, y in problem.train:
+            problem.model.zero_grad()
+            F.cross_entropy(problem.model(x), y).backward()
+            problem.optimizer.step()
+
+    assert codes(script) == ["empty-step"]
+
+
+def test_a_model_that_is_updated_by_hand_beside_another_gets_no_advice():
+    problem, line = Problem(), nn.Linear(4, 1)
+
+    def script():
+        problem.epoch()
+        line(accelgrad.rand(3, 4)).sum().backward()
+        with accelgrad.no_grad():
+            for parameter in line.parameters():
+                parameter -= 0.1 * parameter.grad
 
     assert codes(script) == []
