@@ -29,14 +29,14 @@ class Device:
     """
 
     __slots__ = ("index", "type")
-    type: str
     index: int | None
+    type: str
 
     def __new__(cls, type: str | int | Device = "cpu", index: int | None = None) -> Device:
         if isinstance(type, Device):
             return type
         if isinstance(type, int) and not isinstance(type, bool):
-            type, index = "cuda", type
+            index, type = type, "cuda"
         if not isinstance(type, str):
             raise TypeError(f"device must be a string such as 'cpu' or 'gpu:0', got {type!r}")
         kind, colon, number = type.strip().lower().partition(":")

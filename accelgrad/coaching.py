@@ -131,7 +131,7 @@ class coach:
         self._graded: set[int] = set()
         self._recorded: list[tuple[weakref.ref[Node], Any, bool, bool]] = []
         self._trained: set[int] = set()
-        self._orphans: dict[str, int] = {}
+        self._orphans: dict[int, int] = {}
         self._roots: list[weakref.ref[Node]] = []
         self._losses: dict[tuple[str, int], list[float]] = {}
         self._loader: Any = None
@@ -249,10 +249,9 @@ class coach:
             if node is not None and not everything:
                 kept.append((reference, module, training, modal))
                 continue
-            name = type(module).__name__
-            self._orphans[name] = self._orphans.get(name, 0) + 1
-            if training and modal and self._orphans[name] >= 3 and self._steps:
-                self._note("no-eval", name=name, line="")
+            self._orphans[id(module)] = count = self._orphans.get(id(module), 0) + 1
+            if training and modal and count >= 3 and id(module) in self._trained:
+                self._note("no-eval", name=type(module).__name__, line="")
         self._recorded = kept
 
     # ------------------------------------------------------------------------------------ losses
@@ -372,10 +371,10 @@ class coach:
     def _conclude(self) -> None:
         """What can only be said at the end."""
         self._settle(everything=True)
-        if self._steps:
-            for name, count in self._orphans.items():
-                if count >= 3:  # one or two are somebody looking at a shape
-                    self._note("no-no-grad", name=name, count=count, line="")
+        for number, count in self._orphans.items():
+            if count >= 3 and number in self._trained and self._steps:  # fewer: somebody looked at a shape
+                name = type(self._models[number]).__name__
+                self._note("no-no-grad", name=name, count=count, line="")
         for loader, steps, _ in self._loader_batches.values():
             in_order = isinstance(getattr(loader, "sampler", None), SequentialSampler)
             if (

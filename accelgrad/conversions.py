@@ -144,7 +144,7 @@ class Conversions:
         return iter([self[i] for i in range(self.array.shape[0])])  # type: ignore[index]
 
     def __contains__(self, element: Any) -> bool:
-        return bool((self == element).array.any())  # type: ignore[attr-defined]
+        return bool((self == element).array.any())
 
     def __hash__(self) -> int:
         return id(self)
@@ -206,7 +206,7 @@ class Conversions:
 
 
 def _rebuild(
-    cls: type, array: np.ndarray, device: str, requires_grad: bool, attributes: dict[str, Any]
+    cls: type[Tensor], array: np.ndarray, device: str, requires_grad: bool, attributes: dict[str, Any]
 ) -> Tensor:
     """A tensor from what pickle stored; onto the CPU where its card is not at hand."""
     try:

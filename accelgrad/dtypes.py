@@ -10,6 +10,9 @@ Source: PyTorch documentation, "Tensor Attributes", section on ``torch.dtype``.
 
 from __future__ import annotations
 
+from builtins import bool as _builtin_bool
+from builtins import float as _builtin_float
+from builtins import int as _builtin_int
 from typing import Any
 
 import numpy as np
@@ -19,8 +22,6 @@ __all__ = [
     "short", "int", "long", "half", "float", "double", "finfo", "iinfo",
     "get_default_dtype", "set_default_dtype", "promote_types", "can_cast",
 ]  # fmt: skip
-
-_builtin_bool, _builtin_int, _builtin_float = bool, int, float
 
 
 class dtype:

@@ -563,9 +563,9 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
             " it first"
         )
     if writing and value.array.dtype is not array.dtype:
-        value = value.to(target.dtype)  # type: ignore[attr-defined]
+        value = value.to(target.dtype)
     if target.xp is not value.xp:
-        value = value.to(target.device)  # type: ignore[attr-defined]
+        value = value.to(target.device)
     if since is not None and writing:
         _rescue(array, value, since)
     array[...] = value.array
@@ -578,7 +578,7 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
             node = Context(CopySlices, target.xp, (base.edge(), value.edge()))
             node.shape, node.chain = base.array.shape, target._view[1]  # type: ignore[attr-defined]
             node.record(node.edges)
-            node._shapes = ((base.array.shape, base.array.dtype), (array.shape, array.dtype))
+            node._shapes = [(base.array.shape, base.array.dtype), (array.shape, array.dtype)]
             node._outputs_meta, node._sources, node._versions = (), [], []
             base._edge = (node, 0)
     elif target._view is not None and edge is None:

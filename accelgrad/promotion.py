@@ -17,7 +17,7 @@ NUMBERS = frozenset((bool, int, float, type(None)))
 """The types of inputs that are constants as they stand."""
 
 
-def promote(inputs: tuple[Any, ...], primitive: type) -> tuple[Any, ...]:
+def promote(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
     """The inputs in their common type.  Tensors are cast by a recorded operation, so that their gradient goes
     on."""
     first = None
@@ -53,7 +53,7 @@ def result_dtype(inputs: tuple[Any, ...]) -> dtype:
     return dtypes.combine(with_dims, zero_dim, number)
 
 
-def _promoted(inputs: tuple[Any, ...], primitive: type) -> tuple[Any, ...]:
+def _promoted(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
     inputs = tuple(
         one if isinstance(one, Tensor) or type(one) in NUMBERS else constant(primitive, one) for one in inputs
     )
@@ -63,7 +63,7 @@ def _promoted(inputs: tuple[Any, ...], primitive: type) -> tuple[Any, ...]:
     result: list[Any] = []
     for one in inputs:
         if isinstance(one, Tensor):
-            result.append(one if one.array.dtype is common.numpy else one.to(common))  # type: ignore[attr-defined]
+            result.append(one if one.array.dtype is common.numpy else one.to(common))
         elif one is None:
             result.append(one)
         elif type(one) in NUMBERS:
@@ -84,7 +84,7 @@ def _number_as(value: Any, common: dtype) -> Any:
     return (int(value) - info.min) % 2**info.bits + info.min
 
 
-def constant(primitive: type, value: Any) -> Any:
+def constant(primitive: Any, value: Any) -> Any:
     """A raw array or NumPy scalar among the inputs; TypeError for anything else."""
     if backend.is_array(value):
         return value
@@ -96,7 +96,7 @@ def constant(primitive: type, value: Any) -> Any:
     )
 
 
-def namespace_of(primitive: type, inputs: tuple[Any, ...], arrays: list[Any]) -> Namespace:
+def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> Namespace:
     for one in arrays:
         if backend.is_array(one):
             return backend.of_array(one)
@@ -106,7 +106,7 @@ def namespace_of(primitive: type, inputs: tuple[Any, ...], arrays: list[Any]) ->
     )
 
 
-def on_one_device(primitive: type, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def on_one_device(primitive: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says
     how to move."""
     tensors = [one for one in inputs if isinstance(one, Tensor)]
@@ -118,4 +118,4 @@ def on_one_device(primitive: type, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
                 f" {card.device} and {one.device}! In {primitive.__name__.lower()}, argument {place} of shape"
                 f" {tuple(one.shape)} is on {one.device}: move it with .to('{card.device}')"
             )
-    return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)  # type: ignore[attr-defined]
+    return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)

@@ -102,7 +102,7 @@ def _prepare(inputs: Tensors, create_graph: bool) -> tuple[tuple[Tensor, ...], b
     single = isinstance(inputs, Tensor)
     many = _tuple(inputs)
     return tuple(
-        one.view_as(one) if create_graph and one.requires_grad else one.detach().requires_grad_()  # type: ignore[attr-defined]
+        one.view_as(one) if create_graph and one.requires_grad else one.detach().requires_grad_()
         for one in many
     ), single
 

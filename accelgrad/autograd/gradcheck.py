@@ -94,9 +94,9 @@ def gradgradcheck(
         varied = [one for one in given if isinstance(one, Tensor) and one.requires_grad]
         results = [one for one in _outputs(func, given) if one.requires_grad]
         roots = [(one.edge(), weight) for one, weight in zip(results, weights, strict=True)]
-        found = silently_walk(roots, True, True, [one.edge() for one in varied], accumulate=False)  # type: ignore[arg-type]
+        found = silently_walk(roots, True, True, [one.edge() for one in varied], accumulate=False)
         return tuple(
-            found[one.edge()] if one.edge() in found else wrap(one.xp.zeros_like(one.array), one.xp)  # type: ignore[index]
+            found[one.edge()] if one.edge() in found else wrap(one.xp.zeros_like(one.array), one.xp)
             for one in varied
         )
 
@@ -121,8 +121,8 @@ def _analytical(output: Tensor, one: Tensor) -> np.ndarray:
         unit[place] = 1.0
         gradient = output.xp.from_host(unit.reshape(output.array.shape))
         found = silently_walk([(edge, gradient)], True, False, [target], accumulate=False)
-        if found.get(target) is not None:  # type: ignore[arg-type]
-            jacobian[:, place] = one.xp.to_host(one.xp.asarray(found[target])).reshape(-1)  # type: ignore[index]
+        if found.get(target) is not None:
+            jacobian[:, place] = one.xp.to_host(one.xp.asarray(found[target])).reshape(-1)
     return jacobian
 
 

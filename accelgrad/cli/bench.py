@@ -219,7 +219,7 @@ def lstm(optimizer: str) -> Callable[[Any], Any]:
     def build(library: Any) -> Any:
         rng, nn = np.random.default_rng(0), library.nn
 
-        class Reader(nn.Module):  # type: ignore[name-defined, misc]
+        class Reader(nn.Module):  # type: ignore[name-defined]
             def __init__(self) -> None:
                 super().__init__()
                 self.lstm = nn.LSTM(128, 128, batch_first=True)
@@ -240,7 +240,7 @@ def gpt(optimizer: str) -> Callable[[Any], Any]:
         rng, nn, functional = np.random.default_rng(0), library.nn, library.nn.functional
         width, heads, length, words = 128, 4, 64, 65
 
-        class Block(nn.Module):  # type: ignore[name-defined, misc]
+        class Block(nn.Module):  # type: ignore[name-defined]
             def __init__(self) -> None:
                 super().__init__()
                 self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -254,7 +254,7 @@ def gpt(optimizer: str) -> Callable[[Any], Any]:
                 x = x + self.out(mixed.transpose(1, 2).reshape(n, t, c))
                 return x + self.narrow(functional.gelu(self.wide(self.norm2(x))))
 
-        class Gpt(nn.Module):  # type: ignore[name-defined, misc]
+        class Gpt(nn.Module):  # type: ignore[name-defined]
             def __init__(self) -> None:
                 super().__init__()
                 self.words, self.places = nn.Embedding(words, width), nn.Embedding(length, width)

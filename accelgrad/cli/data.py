@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 def _open(name: str, root: str | None) -> Any:
     from accelgrad import datasets
 
-    folder = {} if root is None else {"root": root}
+    folder: dict[str, Any] = {} if root is None else {"root": root}
     if name == "digits":
         return datasets.Digits()
     if name == "glyphs":

@@ -87,7 +87,7 @@ def _numpy() -> Iterator[Finding]:
     if version < (2, 0) or version >= (2, 6):
         yield Finding("FIX", "numpy", f"{np.__version__} is not supported", 'pip install "numpy>=2.0,<2.6"')
     else:
-        blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr]
+        blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
         yield Finding(
             "OK", "numpy", f"{np.__version__}, BLAS: {blas.get('name', 'unknown')} {blas.get('version', '')}"
         )

@@ -143,7 +143,7 @@ def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
 
 def _typed(name: str, kind: dtype) -> Any:
     def convert(self: Tensor) -> Tensor:
-        return self.to(kind)  # type: ignore[attr-defined]
+        return self.to(kind)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor as {kind!r}; itself if it has that type already."
@@ -176,13 +176,14 @@ def _type(self: Tensor, dtype: Any = None) -> Any:
         title = dtype.rpartition(".")[2]
         for one in dtypes.ALL:
             if one.title == title:
-                return self.to(one)  # type: ignore[attr-defined]
-    return self.to(getattr(dtype, "dtype", dtype))  # type: ignore[attr-defined]
+                return self.to(one)
+    return self.to(getattr(dtype, "dtype", dtype))
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the type and on the device of ``other``."""
-    return self.to(other)  # type: ignore[attr-defined]
+    return self.to(other)
 
 
-Tensor.cpu, Tensor.cuda, Tensor.type, Tensor.type_as = _cpu, _cuda, _type, _type_as  # type: ignore[attr-defined]
+for _name, _method in {"cpu": _cpu, "cuda": _cuda, "type": _type, "type_as": _type_as}.items():
+    setattr(Tensor, _name, _method)

@@ -90,7 +90,7 @@ def _kind(dtype: Any) -> Any:
 
 @_adapt
 def astype(x: Tensor, dtype: Any) -> Tensor:
-    return _tensor(x).to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+    return _tensor(x).to(dtypes.as_dtype(dtype))
 
 
 @_adapt
@@ -153,7 +153,7 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
     x = _tensor(x)
     if axis is None:
         return _call("reshape", x, (-1,))[getattr(indices, "array", indices)]
-    return x[(slice(None),) * (axis % x.ndim) + (getattr(indices, "array", indices),)]  # type: ignore[index]
+    return x[(slice(None),) * (axis % x.ndim) + (getattr(indices, "array", indices),)]
 
 
 @_adapt

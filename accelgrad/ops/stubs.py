@@ -39,7 +39,6 @@ _SPECIAL = {
     "__abs__", "__pos__", "__repr__", "__setitem__", "__dlpack__", "__dlpack_device__", "__deepcopy__",
     "__reduce_ex__", "__array_ufunc__", "__array_function__",
 }  # fmt: skip
-_OVERRIDES = {"__eq__", "__ne__", "__getitem__"}
 
 
 def _annotation(value: Any) -> str:
@@ -84,8 +83,9 @@ def _method(name: str, value: Any) -> Iterator[str]:
     parameters, result = _parameters(function, method=True)
     if hasattr(value, "__wrapped_operation__"):
         result = "Tensor"
-    comment = "  # type: ignore[override]" if name in {"__eq__", "__ne__"} else ""
-    yield f"    def {name}({parameters}) -> {result}: ...{comment}"
+    if name in {"__eq__", "__ne__"}:  # object's take and give anything
+        parameters, result = "self, other: Any", "Any"
+    yield f"    def {name}({parameters}) -> {result}: ..."
 
 
 def _members(cls: type) -> Iterator[str]:
@@ -108,6 +108,7 @@ def tensor_stub() -> str:
     """The text of ``tensor.pyi``."""
     lines = [
         "from accelgrad import graph",
+        "from accelgrad.random import Generator",
         "from accelgrad.backend import Device, Namespace",
         "from accelgrad.dtypes import dtype as _dtype",
         "",
@@ -172,8 +173,11 @@ def package_stub() -> str:
         "from accelgrad.backend import Device, Namespace",
         "from builtins import bool as _bool, float as _float, int as _int",
         imports.strip(),
-        *[f"from accelgrad import {name} as {name}" for name in accelgrad._LAZY],
-        *[f"from {home} import {name} as {name}" for name, home in accelgrad._LAZY_FUNCTIONS.items()],
+        *[f"from accelgrad import {name} as {name}" for name in vars(accelgrad)["_LAZY"]],
+        *[
+            f"from {home} import {name} as {name}"
+            for name, home in vars(accelgrad)["_LAZY_FUNCTIONS"].items()
+        ],
         "from accelgrad import autograd as autograd",
         "",
     ]

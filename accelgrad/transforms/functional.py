@@ -196,9 +196,9 @@ def normalize(tensor: Any, mean: Sequence[float], std: Sequence[float], inplace:
             )
     shift, scale = (xp.from_host(value.reshape(-1, 1, 1)) for value in (shift, scale))
     if inplace:
-        return tensor.sub_(wrap(shift, xp)).div_(wrap(scale, xp))  # type: ignore[attr-defined]
+        return tensor.sub_(wrap(shift, xp)).div_(wrap(scale, xp))
     if tensor.requires_grad:
-        return (tensor - wrap(shift, xp)) / wrap(scale, xp)  # type: ignore[operator]
+        return (tensor - wrap(shift, xp)) / wrap(scale, xp)
     return wrap((tensor.array - shift) / scale, xp)
 
 
@@ -443,7 +443,7 @@ def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = Fals
         raise TypeError(f"img should be Tensor Image. Got {type(img)}")
     value = v.array if isinstance(v, Tensor) else v
     if inplace:
-        img[..., i : i + h, j : j + w] = v  # type: ignore[index]
+        img[..., i : i + h, j : j + w] = v
         return img
 
     def on_array(x: Any, xp: Namespace) -> Any:
