@@ -40,7 +40,8 @@ def _blocked(self, address, *rest):
 _connect = _socket.socket.connect
 _socket.socket.connect = _blocked
 _warnings.simplefilter("error")
-_warnings.filterwarnings("ignore", module="(IPython|ipykernel|jupyter|zmq|traitlets|matplotlib_inline|debugpy).*")
+_tools = "(IPython|ipykernel|jupyter|zmq|traitlets|matplotlib_inline|debugpy).*"
+_warnings.filterwarnings("ignore", module=_tools)
 get_ipython().run_line_magic("matplotlib", "inline")
 """
 
