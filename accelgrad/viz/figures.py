@@ -3,6 +3,8 @@ use)."""
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,11 +18,24 @@ BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     """A matplotlib figure of ``width`` x ``height`` inches with its axes, drawn without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    figure = _figure_class()(figsize=(width, height), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+@functools.cache
+def _figure_class() -> Any:
+    """A Figure that shows itself in Jupyter, also where pyplot has not prepared the notebook for figures."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return Picture
 
 
 def _array(values: Any) -> np.ndarray:

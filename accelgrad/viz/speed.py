@@ -39,7 +39,7 @@ def speed_ladder(seconds: Mapping[str, float], title: str = "", work: float | No
             text += f", {work / time / 1e9:.3g} GFLOP/s"
         axis.text(time * 1.15, place, text, va="center", fontsize=9)
     axis.set_xscale("log")
-    axis.set_xlim(min(times) / 3, max(times) * (60 if work else 12))
+    axis.set_xlim(min(times) / 3, max(times) * (300 if work else 12))
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xlabel("time (s), logarithmic; shorter is better")

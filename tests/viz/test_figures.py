@@ -129,3 +129,8 @@ def test_the_roof_says_how_near_a_kernel_comes():
     figure = viz.roofline(1e11, 1e10, {"copy": (1e6, 1e7, 2e-3)})
     (label,) = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert label == "copy: 0.5 GFLOP/s, 50 % of the roof"
+
+
+def test_a_figure_shows_itself_where_pyplot_has_prepared_nothing():
+    picture = viz.speed_ladder({"loops": 2.0, "NumPy": 0.01})._repr_png_()
+    assert picture.startswith(b"\x89PNG") and len(picture) > 1000
