@@ -58,12 +58,13 @@ from accelgrad.tensor import Size, Tensor
 __version__ = "0.1.0"
 
 __all__ = [
-    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device", "double",
-    "dtype", "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device",
-    "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo", "inference_mode", "initial_seed", "int",
-    "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "kernels", "long",
-    "manual_seed", "no_grad", "ops", "printoptions", "promote_types", "seed", "set_default_device", "set_default_dtype",
-    "set_grad_enabled", "set_num_threads", "set_printoptions", "short", "uint8",
+    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device",
+    "double", "dtype", "enable_grad", "finfo", "float", "float16", "float32", "float64",
+    "get_default_device", "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo",
+    "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
+    "is_inference_mode_enabled", "kernels", "long", "manual_seed", "no_grad", "ops", "printoptions",
+    "promote_types", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled",
+    "set_num_threads", "set_printoptions", "short", "uint8",
 ]  # fmt: skip
 
 # The operations that have no namespace of their own; accelgrad/__init__.pyi lists them for editors.

@@ -57,7 +57,7 @@ class TensorNamespace:
 
 
 _OTHER_NAMES = {
-    "power": "pow", "multiply": "mul", "subtract": "sub", "negative": "neg", "absolute": "abs",
+    "power": "pow", "negative": "neg", "absolute": "abs",
     "fabs": "abs", "concatenate": "cat", "matrix_transpose": "mT", "arcsin": "asin", "arccos": "acos",
     "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
     "take_along_axis": "take_along_dim", "greater": "gt", "greater_equal": "ge", "less": "lt",

@@ -1,7 +1,9 @@
 """Type stubs for what is attached at run time: the methods of Tensor and the functions of ``accelgrad``.
 
-Editors and type checkers cannot see methods that the registry hangs on :class:`accelgrad.Tensor`, nor the functions it
-exports.  ``python -m accelgrad.ops.stubs`` writes ``tensor.pyi``, ``__init__.pyi`` and ``nn/functional.pyi`` from the live
+Editors and type checkers cannot see methods that the registry hangs on :class:`accelgrad.Tensor`, nor the
+functions it
+exports.  ``python -m accelgrad.ops.stubs`` writes ``tensor.pyi``, ``__init__.pyi`` and ``nn/functional.pyi``
+from the live
 objects; a test compares the files with fresh ones.
 """
 
@@ -29,15 +31,17 @@ import numpy as np
 """
 
 _KNOWN = {
-    "Any", "Callable", "Iterator", "Sequence", "Tensor", "Size", "Device", "Namespace", "Generator", "bool", "int",
-    "float", "str", "bytes", "None", "tuple", "list", "dict", "type", "object", "slice", "np", "ndarray",
+    "Any", "Callable", "Iterator", "Sequence", "Tensor", "Size", "Device", "Namespace", "Generator",
+    "bool", "int", "float", "str", "bytes", "None", "tuple", "list", "dict", "type", "object", "slice",
+    "np", "ndarray",
 }  # fmt: skip
 _OPERATORS = re.compile(r"__(r|i)?(add|sub|mul|truediv|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift)__")
 _SPECIAL = {
-    "__array__", "__bool__", "__contains__", "__eq__", "__float__", "__format__", "__ge__", "__getitem__", "__gt__",
-    "__hash__", "__index__", "__int__", "__invert__", "__iter__", "__le__", "__len__", "__lt__", "__ne__", "__neg__",
-    "__abs__", "__pos__", "__repr__", "__setitem__", "__dlpack__", "__dlpack_device__", "__deepcopy__",
-    "__reduce_ex__", "__array_ufunc__", "__array_function__",
+    "__array__", "__bool__", "__contains__", "__eq__", "__float__", "__format__", "__ge__",
+    "__getitem__", "__gt__", "__hash__", "__index__", "__int__", "__invert__", "__iter__", "__le__",
+    "__len__", "__lt__", "__ne__", "__neg__", "__abs__", "__pos__", "__repr__", "__setitem__",
+    "__dlpack__", "__dlpack_device__", "__deepcopy__", "__reduce_ex__", "__array_ufunc__",
+    "__array_function__",
 }  # fmt: skip
 
 
@@ -137,21 +141,21 @@ def tensor_stub() -> str:
         "    _base: Tensor | None",
         "    def __new__(cls, *data: Any, device: Any = ...) -> Any: ...",
         "    def __init__(self, *data: Any, **options: Any) -> None: ...",
-        "    def __getattr__(self, name: str) -> Any: ...",
         "    @classmethod",
         "    def _around(cls, array: Any, xp: Any) -> Any: ...",
     ]
-    lines = [line for line in lines if "__getattr__" not in line]
     lines += _members(Tensor.__mro__[1])
-    lines += [line for line in _members(Tensor)]
+    lines += _members(Tensor)
     lines += [
         "",
         "def wrap(array: Any, xp: Any = ...) -> Tensor: ...",
         "def as_array(data: Any, dtype: Any, xp: Any) -> Any: ...",
-        "def run_backward(tensors: Any, gradients: Any, retain_graph: Any, create_graph: _bool, inputs: Any) -> None: ...",
+        "def run_backward(tensors: Any, gradients: Any, retain_graph: Any, create_graph: _bool, inputs: Any)"
+        " -> None: ...",
         "def silently_walk(roots: Any, keep: _bool, create_graph: _bool, targets: Any, accumulate: _bool)"
         " -> dict[graph.Edge, Any]: ...",
-        "def root(tensor: Tensor, gradient: Tensor | None, create_graph: _bool) -> tuple[graph.Edge, Any]: ...",
+        "def root(tensor: Tensor, gradient: Tensor | None, create_graph: _bool) -> tuple[graph.Edge, Any]:"
+        " ...",
     ]
     return HEADER + "\n".join(lines) + "\n"
 
