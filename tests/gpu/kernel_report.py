@@ -56,6 +56,24 @@ def measure(program: Any, char: str, arch: int) -> dict[str, int]:
     }
 
 
+def double_operations(program: Any) -> int:
+    """How many instructions of the float32 kernel compute in float64: a constant of the wrong type is
+    enough.
+    """
+    from accelgrad.kernels.cuda.launch import NUMBA_TYPES, cuda
+
+    code, _ = cuda.compile(
+        program.make(NUMBA_TYPES["f"]),
+        program.types("f"),
+        cc=(9, 0),
+        output="ptx",
+        abi="numba",
+        device=False,
+        **program.options,
+    )
+    return len(re.findall(r"\.f64", code if isinstance(code, str) else code.decode()))
+
+
 def main(architectures: list[int]) -> int:
     """Print the table; the number of kernels that fail."""
     columns = ("registers", "stack", "spills", "shared", "bytes")

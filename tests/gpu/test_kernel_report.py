@@ -21,6 +21,7 @@ wanted = {{"matmul_nn", "sum_rows", "layer_norm_rows_backward", "adam_all"}}
 found = [one for one in kernel_report.programs() if one.name in wanted]
 assert len(found) == len(wanted), [one.name for one in found]
 for program in found:
+    assert kernel_report.double_operations(program) == 0, program.name
     for arch in (80, 90):
         row = kernel_report.measure(program, "f", arch)
         assert 0 < row["registers"] <= 128 and row["stack"] == row["spills"] == 0, (program.name, arch, row)
