@@ -466,9 +466,11 @@ def logsigmoid(input: Tensor) -> Tensor:
 class Softsign(Primitive):
     """y = x / (1 + |x|),  dL/dx = dL/dy / (1 + |x|)²"""
 
+    promotion = "float"
+
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "softsign"))
+        ctx.save_for_backward(x)
         return x / (1 + ctx.xp.abs(x))
 
     @staticmethod
@@ -493,9 +495,11 @@ def softsign(input: Tensor) -> Tensor:
 class Tanhshrink(Primitive):
     """y = x - tanh x,  dL/dx = dL/dy tanh² x"""
 
+    promotion = "float"
+
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "tanhshrink"))
+        ctx.save_for_backward(x)
         return x - ctx.xp.tanh(x)
 
     @staticmethod

@@ -11,7 +11,7 @@ import numpy as np
 from accelgrad.kernels.plain import windows
 from accelgrad.ops.checks import tuple_of
 from accelgrad.ops.pool import AddAtPlaces, MaxPool, _batched, _shapes, _window
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.windows import product
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
@@ -92,28 +92,34 @@ def _avg_pool(
     for e, k, s, p, count in zip(space, kernel, steps, around, counts, strict=True):
         ends.append((p, max((count - 1) * s + k - e - p, 0)))  # ceil_mode may reach beyond the padding
     factor: Any
+    size: Any = divisor_override or product(kernel)
     if divisor_override is not None:
         factor = 1 / divisor_override
     elif any(high > p for (_, high), p in zip(ends, around, strict=True)) or (
         max(around) and not count_include_pad
     ):
-        factor = _share(input, space, kernel, steps, around, counts, count_include_pad)
+        size = _counted(input, space, kernel, steps, around, counts, count_include_pad)
+        factor = (1 / size).astype(input.array.dtype)
     else:
         factor = 1 / product(kernel)
     if not batched:
         input = input.unsqueeze(0)
+    whole = input.array.dtype.kind in "iu"  # integers are divided as integers, towards 0
     options = {
         "kernel": kernel,
         "stride": steps,
         "ends": tuple(ends),
         "counts": tuple(counts),
-        "factor": factor,
+        "factor": 1 if whole else factor,
     }
     result = SumWindows.apply(input, **options)
+    if whole:
+        divisor = size if isinstance(size, int) else wrap(size, input.xp)
+        result = OPS["div"].call(result, divisor, rounding_mode="trunc")
     return result if batched else result.squeeze(0)
 
 
-def _share(
+def _counted(
     input: Tensor,
     space: Sequence[int],
     kernel: Sequence[int],
@@ -122,7 +128,7 @@ def _share(
     counts: Sequence[int],
     count_include_pad: bool,
 ) -> Any:
-    """1 / the number of pixels that each window counts, as an array (counts)."""
+    """The number of pixels that each window counts, as an array (counts)."""
     xp = input.xp
     size: Any = 1
     for axis, (extent, k, s, p, count) in enumerate(zip(space, kernel, stride, padding, counts, strict=True)):
@@ -131,7 +137,7 @@ def _share(
         if not count_include_pad:
             start, stop = xp.maximum(start, 0), xp.minimum(stop, extent)
         size = size * xp.reshape(stop - start, (count,) + (1,) * (len(space) - 1 - axis))
-    return (1 / size).astype(input.array.dtype)
+    return size
 
 
 def _average(

@@ -281,7 +281,9 @@ def searchsorted(
     common = np.promote_types(sequence.dtype, values.dtype)
     sequence, values = sequence.astype(common, copy=False), values.astype(common, copy=False)
     where = "right" if right or side == "right" else "left"
-    if sequence.ndim == 1:
+    if not values.size:
+        places = xp.zeros(values.shape, dtype=np.int64)
+    elif sequence.ndim == 1:
         places = xp.asarray(xp.searchsorted(sequence, values, side=where))
     else:
         if sequence.shape[:-1] != values.shape[:-1]:
@@ -296,5 +298,5 @@ def searchsorted(
             sequence.reshape(-1, sequence.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True
         )
         found = [xp.searchsorted(row, wanted, side=where) for row, wanted in rows]
-        places = xp.stack(found).reshape(values.shape) if found else xp.zeros(values.shape, dtype=np.int64)
+        places = xp.stack(found).reshape(values.shape)
     return wrap(places.astype(np.int32 if out_int32 else np.int64, copy=False), xp)

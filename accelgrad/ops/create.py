@@ -416,6 +416,13 @@ def arange(
         raise RuntimeError(
             f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}"
         )
+    if (
+        kind is dtypes.int64 and not whole
+    ):  # PyTorch counts in the result's own type, where that is the widest
+        start, end, step = int(start), int(end), int(step)
+        if not step:
+            raise RuntimeError("step must be nonzero")
+        whole = True
     count = int(-((start - end) // step)) if whole else math.ceil((end - start) / step)
     return _counted(start, step, count, kind, device, requires_grad)
 
@@ -471,6 +478,8 @@ def linspace(
 ) -> Tensor:
     """``steps`` values from ``start`` to ``end``, both included, evenly spaced.
 
+    An integer ``dtype`` rounds the ends towards 0 first, then every value.
+
     >>> import accelgrad
     >>> accelgrad.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
@@ -478,10 +487,18 @@ def linspace(
     start, end = (one.item() if isinstance(one, Tensor) else one for one in (start, end))
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    xp = backend.namespace(device)
+    xp, kind = backend.namespace(device), kind_of(dtype)
     with xp.scope():
-        array = xp.linspace(start, end, steps, dtype=np.float64).astype(kind_of(dtype))
-    return made(array, xp, requires_grad)
+        return made(_spaced(xp, start, end, steps, kind).astype(kind), xp, requires_grad)
+
+
+def _spaced(xp: Any, start: Number, end: Number, steps: int, kind: Any) -> Any:
+    """The float64 values of linspace, counted from the nearer end so that both ends are exact."""
+    if np.dtype(kind).kind in "iu":
+        start, end = int(start), int(end)
+    step = (end - start) / max(steps - 1, 1)
+    place = xp.arange(steps, dtype=np.float64)
+    return xp.where(place < max(steps // 2, 1), start + step * place, end - step * (steps - 1 - place))
 
 
 @op(method=False, differentiable=False)
@@ -495,14 +512,18 @@ def logspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``base`` to the powers ``linspace(start, end, steps)``.
+    """``base`` to the powers ``linspace(start, end, steps)``; an integer ``dtype`` rounds the ends towards 0.
 
     >>> import accelgrad
     >>> accelgrad.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
-    powers = linspace(start, end, steps, dtype=dtypes.float64, device=device)
-    return made((base**powers.array).astype(kind_of(dtype)), powers.xp, requires_grad)
+    start, end = (one.item() if isinstance(one, Tensor) else one for one in (start, end))
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    xp, kind = backend.namespace(device), kind_of(dtype)
+    with xp.scope():
+        return made((base ** _spaced(xp, start, end, steps, kind)).astype(kind), xp, requires_grad)
 
 
 @op(method=False, differentiable=False)

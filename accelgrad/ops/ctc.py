@@ -9,7 +9,7 @@ import numpy as np
 
 from accelgrad.ops.checks import reduction_of
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.primitive import Primitive
+from accelgrad.primitive import Primitive, Reading
 from accelgrad.tensor import Tensor
 
 __all__ = ["ctc_loss"]
@@ -57,6 +57,10 @@ class Ctc(Primitive):
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
+        if isinstance(ctx, Reading):
+            raise NotImplementedError(
+                "the derivative of the gradient of ctc_loss is not implemented: leave create_graph=True out"
+            )
         xp = ctx.xp
         (log_probs,) = ctx.saved_tensors
         labels, lengths, target_lengths, skips, emitted, alpha, total = ctx.details

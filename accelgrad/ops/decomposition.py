@@ -366,10 +366,13 @@ def pinv(
     if hermitian:
         values, vectors = Eigh.apply(A, UPLO="L")
         size = A.xp.abs(values.array)
+        if not size.size:
+            return A.clone()
         small = size <= _rtol(A.array, rcond if rtol is None else rtol) * A.xp.max(
             size, axis=-1, keepdims=True
         )
-        inverse = OPS["where"].call(wrap(small, A.xp), 0.0, 1 / values)
+        mask = wrap(small, A.xp)
+        inverse = OPS["where"].call(mask, 0.0, 1 / OPS["where"].call(mask, 1.0, values))
         scaled = vectors * OPS["unsqueeze"].call(inverse, -2)
         return scaled @ OPS["transpose"].call(vectors, -2, -1)
     return Pinv.apply(A, rtol=rcond if rtol is None else rtol)

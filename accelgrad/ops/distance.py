@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.ops.dims import wrap_dim
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
@@ -17,13 +17,14 @@ __all__ = ["cdist", "cosine_similarity", "normalize", "pairwise_distance", "pdis
 @op(
     reference=lambda a, b, dim=1, eps=1e-8: (
         (a * b).sum(dim)
-        / np.maximum(np.sqrt((a * a).sum(dim)), eps)
-        / np.maximum(np.sqrt((b * b).sum(dim)), eps)
+        / np.maximum(np.sqrt((a * a + 0 * b).sum(dim)), eps)
+        / np.maximum(np.sqrt((b * b + 0 * a).sum(dim)), eps)
     ),
     samples=[
         sample(arg(3, 4), arg(3, 4)),
         sample(arg(3, 4), arg(3, 4), dim=0),
         sample(arg(2, 1, 4), arg(3, 4), dim=-1),
+        sample(arg(1, 2, 3), arg(2, 1, 3), dim=-2),
         sample(arg(5), arg(5), dim=0),
     ],
     errors=[(sample(arg(3), arg(3)), IndexError, "Dimension out of range")],
@@ -37,8 +38,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     >>> accelgrad.cosine_similarity(accelgrad.tensor([[1.0, 0.0]]), accelgrad.tensor([[1.0, 1.0]]))
     tensor([0.7071])
     """
-    a: Any = x1
-    b: Any = x2
+    a: Any
+    b: Any
+    a, b = OPS["broadcast_tensors"].call(x1, x2)  # first: the norms are those of the vectors that meet
     axis = wrap_dim(dim, max(x1.ndim, x2.ndim)) - max(x1.ndim, x2.ndim)
     sizes = [(one * one).sum(axis, keepdim=True).sqrt().clamp(min=eps) for one in (a, b)]
     return ((a / sizes[0]) * (b / sizes[1])).sum(axis)

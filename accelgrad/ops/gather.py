@@ -15,7 +15,7 @@ from accelgrad.ops.dims import wrap_dim
 from accelgrad.ops.index import Slice, Spread, add_at, check_range
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.tensor import Tensor
+from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["gather", "index_add", "index_select", "scatter_add", "take_along_dim"]
 
@@ -28,6 +28,8 @@ class Gather(Primitive):
         ctx.shape, ctx.dim, ctx.index = x.shape, dim, index
         if not x.ndim:
             return x.reshape(1)[index]
+        if not index.size:
+            return ctx.xp.zeros(index.shape, dtype=x.dtype)
         return x[grid(ctx.xp, index, dim)]
 
     @staticmethod
@@ -98,7 +100,7 @@ class IndexAdd(Primitive):
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
         ctx.dim, ctx.index = dim, index
         if not x.ndim:
-            return x + ctx.xp.sum(y)
+            return (x + ctx.xp.sum(y)).astype(x.dtype)
         return add_at(ctx.xp, x, dim, index, y)
 
     @staticmethod
@@ -125,7 +127,7 @@ def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
 def scattered(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
     """A copy of ``x`` with source[i, j] added at [i, index[i, j]], in every type on every device."""
     if not x.ndim:
-        return x + xp.sum(source.reshape(-1)[: index.size])
+        return (x + xp.sum(source.reshape(-1)[: index.size])).astype(x.dtype)
     if not index.size:
         return x.copy()
     kind = x.dtype
@@ -154,6 +156,8 @@ def along(name: str, input: Tensor, index: Any) -> Any:
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     array = index.array
     if array.dtype != np.int64 and array.dtype != np.int32:
+        if not array.size and index.xp is input.xp:  # names nothing, in whatever type
+            return array.astype(np.int64)
         raise RuntimeError(
             f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype}; convert it with .long()"
         )
@@ -293,7 +297,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 )
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """:func:`gather` with broadcasting between ``input`` and ``indices``; over all elements where ``dim`` is
-    None.
+    None.  Negative indices count from the end.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([[3, 1], [2, 4]])
@@ -302,7 +306,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             [4]])
     """
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        flat = input.reshape(-1)
+        return gather(flat, 0, _from_start(indices.reshape(-1), flat.array.size))
     if input.array.ndim != indices.array.ndim:
         raise RuntimeError(
             "take_along_dim(): input and indices should have the same number of dimensions, but got"
@@ -318,8 +323,19 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     return gather(
         input if input.array.shape == along_ours else input.expand(along_ours),
         dim,
-        indices if indices.array.shape == along_theirs else indices.expand(along_theirs),
+        _from_start(
+            indices if indices.array.shape == along_theirs else indices.expand(along_theirs),
+            input.array.shape[dim],
+        ),
     )
+
+
+def _from_start(indices: Tensor, size: int) -> Tensor:
+    """Indices of which negative ones count from the end of ``size`` elements, counted from the start."""
+    array = indices.array
+    if array.dtype.kind != "i":
+        return indices
+    return wrap(indices.xp.where(array < 0, array + size, array), indices.xp)
 
 
 @op(

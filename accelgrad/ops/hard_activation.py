@@ -22,6 +22,8 @@ class Hardtanh(Primitive):
     def forward(ctx: Any, x: Any, *, low: float, high: float) -> Any:
         if x.dtype.kind == "b":
             raise NotImplementedError("\"hardtanh\" not implemented for 'Bool': convert with .float() first")
+        if x.dtype.kind != "f":  # the ends in the type of x
+            low, high = int(low), int(high)
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
         return ctx.xp.clip(x, low, high)

@@ -38,7 +38,7 @@ class Linear(Primitive):
         grad_x = xp.matmul(grad, weight) if need_x else None
         if grad.ndim == 1:
             grad_weight = xp.expand_dims(grad, 1) * x if need_weight else None
-            return grad_x, grad_weight, grad
+            return grad_x, grad_weight, grad if need_bias and need_bias[0] else None
         if grad.ndim > 2:  # one large product instead of many small ones
             rows = (_product(grad.shape[:-1]), grad.shape[-1])
             grad = xp.reshape(grad, rows)

@@ -425,17 +425,17 @@ def multilabel_margin_loss(
     tensor(0.8500)
     """
     reduction = reduction_of(reduction, size_average, reduce)
-    if input.array.shape != target.array.shape or input.ndim not in (1, 2):
+    if input.array.shape != target.array.shape or input.ndim > 2:
         raise RuntimeError(
             f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}"
         )
-    c = input.array.shape[-1]
+    c = input.array.shape[-1] if input.ndim else 1
     x: Any = input.reshape(-1, c)
     xp, labels = x.xp, target.array.reshape(-1, c)
     listed = xp.cumsum(labels < 0, axis=1) == 0  # before the first -1
     chosen = xp.expand_dims(xp.where(listed, labels, c), 2) == xp.arange(c)  # (n, place, class)
-    positive = chosen.any(axis=1)
-    pairs = wrap(xp.expand_dims(positive, 2) & xp.expand_dims(~positive, 1), xp)  # (n, target, other)
+    times = xp.sum(chosen, axis=1)  # (n, class): a target that is listed twice counts twice
+    pairs = wrap(xp.expand_dims(times, 2) * xp.expand_dims(times == 0, 1), xp)  # (n, target, other)
     terms = (1 - x.unsqueeze(2) + x.unsqueeze(1)).clamp(min=0)
     loss = (terms * pairs).sum((1, 2)) / c
     return reduce_loss(loss if input.ndim == 2 else loss.reshape(()), reduction)

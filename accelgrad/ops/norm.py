@@ -591,5 +591,7 @@ def local_response_norm(
     """
     if input.ndim < 3:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)")
+    if not input.array.size:
+        return input
     x: Any = input
     return x / (NeighbourSum.apply(x * x, size=size, before=size // 2) * (alpha / size) + k) ** beta

@@ -40,18 +40,20 @@ class ConstantPadNd(Primitive):
 def _reference(
     x: np.ndarray, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> np.ndarray:
-    """NumPy's pad, which cannot crop."""
+    """NumPy's pad, which cannot crop; what goes around is cropped first."""
     pairs = [(pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
     widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
     grown = [(max(low, 0), max(high, 0)) for low, high in widths]
-    kinds = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    kinds = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
     options = {"constant_values": value or 0} if mode == "constant" else {}
-    y = np.pad(x, grown, mode=kinds[mode], **options)  # type: ignore[call-overload]
-    return y[
-        tuple(
-            [slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in zip(y.shape, widths, strict=True)]
-        )
-    ]
+
+    def cropped(y: np.ndarray) -> np.ndarray:
+        ends = zip(y.shape, widths, strict=True)
+        return y[tuple([slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in ends])]
+
+    if mode == "circular":
+        return np.pad(cropped(x), grown, mode="wrap")
+    return cropped(np.pad(x, grown, mode=kinds[mode], **options))  # type: ignore[call-overload]
 
 
 @op(
@@ -67,6 +69,7 @@ def _reference(
         sample(arg(1, 2, 3), (2, 1, 1, 2), mode="replicate"),
         sample(arg(1, 3), (2, 3), mode="circular"),
         sample(arg(1, 1, 3, 4), (1, 2, 3, 0), mode="circular"),
+        sample(arg(1, 1, 4, 4), (-1, 1, 2, -2), mode="circular"),
         sample(arg(0, 2), (1, 1)),
     ],
     errors=[
@@ -155,13 +158,16 @@ def _replicated(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
 
 
 def _wrapped(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
+    if not wanted.size:
+        return wanted
     if -int(wanted[0]) > extent or int(wanted[-1]) + 1 - extent > extent:
         raise RuntimeError(
             f"Padding value causes wrapping around more than once: {wanted.size - extent} values around"
             f" dimension {dim} of"
             f" extent {extent}"
         )
-    return wanted % extent
+    first, last = max(int(wanted[0]), 0), min(int(wanted[-1]) + 1, extent)  # negative widths cut off, and
+    return (wanted - first) % (last - first) + first if last > first else wanted  # what is left goes around
 
 
 _PLACES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}

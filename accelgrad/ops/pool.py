@@ -56,6 +56,25 @@ class AddAtPlaces(Primitive):
         return ctx.xp.run(TakeAtPlaces, grad, indices=ctx.indices)
 
 
+class PutAtPlaces(Primitive):
+    """z of ``shape``, 0 but for z[index] = x in each plane (n, c); of a place named twice the last stays"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, indices: Any, shape: tuple[int, ...]) -> Any:
+        xp = ctx.xp
+        ctx.indices = indices
+        planes, size = shape[0] * shape[1], product(shape[2:])
+        image = xp.zeros((planes, size), dtype=x.dtype)
+        rows = xp.expand_dims(xp.arange(planes), 1)
+        each = (planes, product(x.shape[2:]))
+        image[rows, xp.reshape(indices, each)] = xp.reshape(x, each)
+        return xp.reshape(image, shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.run(TakeAtPlaces, grad, indices=ctx.indices)
+
+
 class TakeAtPlaces(Primitive):
     """y[n, c, ...] = the element of plane (n, c) of x that the flat index names"""
 
@@ -418,12 +437,12 @@ def _unpool(
             f"Found an invalid max index: {int(places.max())} (output volumes are of size"
             f" {'x'.join(map(str, space))})"
         )
-    result = AddAtPlaces.apply(input, indices=places, shape=(*input.array.shape[:2], *space))
+    result = PutAtPlaces.apply(input, indices=places, shape=(*input.array.shape[:2], *space))
     return result if batched else result.squeeze(0)
 
 
 @op(
-    primitive=AddAtPlaces,
+    primitive=PutAtPlaces,
     samples=[sample(arg(1, 2, 3), arg(values=[[[0, 3, 4], [1, 2, 5]]], dtype="int64"), 2)],
     errors=[
         (
@@ -454,7 +473,7 @@ def max_unpool1d(
 
 
 @op(
-    primitive=AddAtPlaces,
+    primitive=PutAtPlaces,
     samples=[
         sample(arg(1, 1, 2, 2), arg(values=[[[[0, 3], [9, 14]]]], dtype="int64"), 2),
         sample(arg(1, 2, 2), arg(values=[[[0, 3], [10, 17]]], dtype="int64"), 2, output_size=(5, 5)),

@@ -12,6 +12,7 @@ import numpy as np
 from accelgrad.ops.avg_pool import adaptive_average
 from accelgrad.ops.checks import floating
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.windows import product
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
 
@@ -294,7 +295,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
             " upscale_factor, but"
             f" input.size(-3)={c} is not divisible by {r * r}"
         )
-    x: Any = input.reshape(-1, c // (r * r), r, r, h, w)
+    x: Any = input.reshape(product(batch), c // (r * r), r, r, h, w)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(*batch, c // (r * r), h * r, w * r)
 
 
@@ -331,7 +332,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
                 f" {extent} and"
                 f" downscale_factor={r}"
             )
-    x: Any = input.reshape(-1, c, h // r, r, w // r, r)
+    x: Any = input.reshape(product(batch), c, h // r, r, w // r, r)
     return x.permute(0, 1, 3, 5, 2, 4).reshape(*batch, c * r * r, h // r, w // r)
 
 

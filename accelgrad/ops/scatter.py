@@ -13,7 +13,7 @@ import numpy as np
 
 from accelgrad.ops.diagonal import Diagonal
 from accelgrad.ops.dims import element, wrap_dim
-from accelgrad.ops.fill import boolean, no_broadcast
+from accelgrad.ops.fill import Where, boolean, no_broadcast
 from accelgrad.ops.gather import along, check_source, elements, gathered, grid, same_type, slices
 from accelgrad.ops.index import IndexPut, Select, Slice, getitem, parse, setitem
 from accelgrad.ops.registry import OPS, arg, op, sample
@@ -232,9 +232,13 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
     else:
         filled = element(value, input.dtype)
     dim, array = slices("index_fill_", input, dim, index, IndexError, negative=True)
-    if not input.array.ndim:
-        return OPS["full_like"].call(input, value) if not isinstance(filled, Tensor) else filled.clone()
-    return IndexPut.apply(input, filled, index=(slice(None),) * dim + (array,))
+    xp, shape = input.xp, input.array.shape
+    chosen = xp.zeros(
+        shape[dim] if shape else 1, dtype=bool
+    )  # an index named twice counts once in the gradient
+    chosen[array] = True
+    chosen = chosen.reshape((-1,) + (1,) * (len(shape) - 1 - dim) if shape else ())
+    return Where.apply(filled, input, condition=chosen)
 
 
 # ----------------------------------------------------------------------------------- by flat or mixed indices

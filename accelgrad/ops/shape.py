@@ -491,7 +491,17 @@ def _mT(self: Tensor) -> Tensor:
     return Transpose.apply(self, dim0=-2, dim1=-1)
 
 
-for _name, _property in {"T": property(T.apply, doc="All dimensions reversed."), "mT": property(_mT)}.items():
+def _mH(self: Tensor) -> Tensor:
+    """The adjoint of every matrix of a batch: for real numbers ``mT``."""
+    return _mT(self)
+
+
+_properties = {
+    "T": property(T.apply, doc="All dimensions reversed."),
+    "mT": property(_mT),
+    "mH": property(_mH),
+}
+for _name, _property in _properties.items():
     setattr(Tensor, _name, _property)
 
 

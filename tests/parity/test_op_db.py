@@ -8,6 +8,7 @@ reason.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 from typing import Any
@@ -16,7 +17,9 @@ import numpy as np
 import pytest
 
 import accelgrad
+import accelgrad.nn.functional as F
 from accelgrad.autograd import grad
+from accelgrad.ops.registry import OPS
 from accelgrad.tensor import Tensor, wrap
 
 torch = pytest.importorskip("torch")
@@ -26,7 +29,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
 
-SAMPLES = 12
+SAMPLES = 8
 """How many of an operator's samples are taken: they are spread over its whole list."""
 
 DIFFERENT: dict[str, str] = {
@@ -47,7 +50,22 @@ DIFFERENT: dict[str, str] = {
 }
 """``name``, ``name.variant`` or ``name-dtype`` -> why it is not compared."""
 
-ORDER = {
+REFUSED: dict[str, tuple[str, str]] = {
+    "nn.functional.batch_norm": (
+        "got 1D of shape",
+        "PyTorch reads a channel count that a vector does not have",
+    ),
+    "nn.functional.grid_sample": ("expected", "bicubic interpolation and volumes are not offered"),
+}
+"""Operators that refuse some samples on purpose -> words of the error, and why."""
+
+ORDER: dict[str, Any] = {
+    "where": lambda x, condition, other: accelgrad.where(condition, x, other),
+    "nn.functional.embedding": lambda weight, indices, **options: F.embedding(indices, weight, **options),
+    "nn.functional.embedding_bag": lambda weight, indices, *rest, **options: F.embedding_bag(
+        indices, weight, *rest, **options
+    ),
+    "normal.in_place": lambda x, *args, **options: x.normal_(*args, **options),
     "einsum": lambda tensors, equation: accelgrad.einsum(equation, *tensors),
     "polygamma": lambda x, n: accelgrad.polygamma(n, x),
     "special.polygamma": lambda x, n: accelgrad.special.polygamma(n, x),
@@ -74,10 +92,15 @@ RANDOM = {
 """Operators whose values are drawn: shapes and types are compared only."""
 
 
-def ours(name: str) -> Any:
+DRAWING = ("dropout_p", "dropout", "p_dropout")
+"""Arguments that make an operator random where they are not 0."""
+
+
+def ours(name: str, variant: str = "") -> Any:
     """Our function (or method) of a dotted PyTorch name; None where there is none."""
-    if name in ORDER:
-        return ORDER[name]
+    for label in (f"{name}.{variant}", name):
+        if label in ORDER:
+            return ORDER[label]
     place: Any = accelgrad
     for part in name.split("."):
         try:
@@ -119,6 +142,8 @@ def convert(value: Any, leaves: list[Tensor] | None = None) -> Any:
             if leaves is not None:
                 leaves.append(tensor)
         return tensor
+    if inspect.isfunction(value) or inspect.isbuiltin(value):
+        raise Unsupported(value)
     if isinstance(value, torch.dtype):
         if not hasattr(accelgrad, str(value).removeprefix("torch.")):
             raise Unsupported(value)
@@ -127,7 +152,7 @@ def convert(value: Any, leaves: list[Tensor] | None = None) -> Any:
         return accelgrad.device(str(value))
     if isinstance(value, torch.Size):
         return tuple(value)
-    if isinstance(value, torch.memory_format | torch.layout | torch.Generator | complex):
+    if isinstance(value, torch.memory_format | torch.layout | torch.Generator | complex | torch.nn.Module):
         raise Unsupported(value)
     if isinstance(value, list | tuple):
         parts = [convert(part, leaves) for part in value]
@@ -160,7 +185,13 @@ def chosen(info: Any, dtype: Any, requires_grad: bool) -> list[Any]:
     np.random.seed(0)  # noqa: NPY002  (the database draws from it)
     everything = list(itertools.islice(info.sample_inputs("cpu", dtype, requires_grad=requires_grad), 400))
     step = max(1, len(everything) // SAMPLES)
-    return everything[::step][:SAMPLES]
+    taken = everything[::step][:SAMPLES]
+    if (
+        requires_grad and info.name == "nn.functional.multi_head_attention_forward"
+    ):  # by position: without dropout
+        for sample in taken:
+            sample.args = tuple(0.0 if isinstance(one, float) else one for one in sample.args)
+    return taken
 
 
 def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = True) -> None:
@@ -199,6 +230,20 @@ def describe(sample: Any) -> str:
     return f"({short(sample.input)}, {', '.join(short(one) for one in sample.args)}{keywords})"
 
 
+def attempt(info: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    """Our result; None where the sample is refused as ``REFUSED`` says.
+
+    The wrapper of the database makes a sample what it stands for, symmetric or triangular, by the operators
+    of whatever tensor it is given.
+    """
+    try:
+        return info.gradcheck_wrapper(function, *args, **kwargs)
+    except (RuntimeError, ValueError) as error:
+        if info.name in REFUSED and REFUSED[info.name][0] in str(error):
+            return None
+        raise
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
 @pytest.mark.parametrize("info", OPERATORS)
@@ -206,7 +251,7 @@ def test_values_and_types(info: Any, dtype: str) -> None:
     kind = getattr(torch, dtype)
     if kind not in info.dtypes or f"{info.name}-{dtype}" in DIFFERENT:
         pytest.skip(f"not compared in {dtype}")
-    function, compared = ours(info.name), 0
+    function, compared = ours(info.name, info.variant_test_name), 0
     for sample in chosen(info, kind, requires_grad=False):
         try:
             args = convert((sample.input, *sample.args))
@@ -214,17 +259,19 @@ def test_values_and_types(info: Any, dtype: str) -> None:
         except Unsupported:
             continue
         what = describe(sample)
-        expected = info(sample.input, *sample.args, **sample.kwargs)
+        expected = info.gradcheck_wrapper(info, sample.input, *sample.args, **sample.kwargs)
         if any(isinstance(one, torch.Tensor) and one.dtype.is_complex for one in flat(expected)):
             continue
-        found = function(*args, **kwargs)
+        found = attempt(info, function, args, kwargs)
+        if found is None:
+            continue
         if info.name in CHOICES:
             agree(found, expected, 0.0, what, values=False)
             if info.name != "argsort":
                 agree(flat(found)[0], flat(expected)[0], 2e-4, what)
             compared += 1
             continue
-        drawn = info.name in RANDOM or info.name in SIGNS or sample.kwargs.get("dropout_p")
+        drawn = info.name in RANDOM | SIGNS or any(sample.kwargs.get(name) for name in DRAWING)
         agree(found, expected, 2e-4, what, values=not drawn)
         compared += 1
     if not compared:
@@ -236,7 +283,7 @@ def test_values_and_types(info: Any, dtype: str) -> None:
 def test_gradients(info: Any) -> None:
     if torch.float64 not in info.dtypes or info.name in RANDOM:
         pytest.skip("PyTorch's has no float64, or its values are drawn")
-    function, compared = ours(info.name), 0
+    function, compared = ours(info.name, info.variant_test_name), 0
     for sample in chosen(info, torch.float64, requires_grad=True):
         leaves: list[Tensor] = []
         try:
@@ -245,14 +292,16 @@ def test_gradients(info: Any) -> None:
         except Unsupported:
             continue
         what = describe(sample)
-        if sample.kwargs.get("dropout_p") or info.name == "half":
+        if any(sample.kwargs.get(name) for name in DRAWING) or info.name == "half":
             continue
         others = gather_leaves([sample.input, *sample.args, sample.kwargs])
-        theirs = flat(info(sample.input, *sample.args, **sample.kwargs))
-        mine = flat(function(*args, **kwargs))
-        if sample.output_process_fn_grad:
-            theirs = flat(sample.output_process_fn_grad(theirs if len(theirs) > 1 else theirs[0]))
-            mine = mine[: len(theirs)]
+        result = attempt(info, function, args, kwargs)
+        if result is None:
+            continue
+        expected = info.gradcheck_wrapper(info, sample.input, *sample.args, **sample.kwargs)
+        if sample.output_process_fn_grad:  # what does not depend on signs or on the choice among equals
+            expected, result = sample.output_process_fn_grad(expected), sample.output_process_fn_grad(result)
+        theirs, mine = flat(expected), flat(result)
         if any(isinstance(one, torch.Tensor) and one.dtype.is_complex for one in theirs):
             continue
         theirs = [one for one in theirs if isinstance(one, torch.Tensor) and one.requires_grad]
@@ -271,7 +320,7 @@ def test_gradients(info: Any) -> None:
             create_graph=info.supports_gradgrad,
             allow_unused=True,
         )
-        twice = info.supports_gradgrad
+        twice = info.supports_gradgrad and (info.name not in OPS or OPS[info.name].twice)
         found = grad(
             mine, leaves, [wrap(np.asarray(w)) for w in weights], create_graph=twice, allow_unused=True
         )
