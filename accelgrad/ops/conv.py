@@ -21,10 +21,17 @@ from accelgrad.tensor import Tensor
 
 __all__ = ["Convolution", "InputOfConvolution", "WeightOfConvolution", "conv1d", "conv2d", "conv3d"]
 
-KEPT = 1 << 23
-"""Columns of at most so many elements (32 MB of float32) wait for the walk back; larger ones are made
-again.
+COLUMNS = 1 << 20
+"""Columns are made for a few samples at a time, of about so many elements in all (4 MB of float32), so that a
+convolution needs little memory beside its result; measured to be as fast as all samples at once.  Where a call
+costs more than the memory (on a card) it is 64 times as many.
 """
+
+
+def _batches(xp: Any, n: int, columns_each: int) -> list[slice]:
+    """The samples in groups whose columns are few enough."""
+    most = max((COLUMNS << 6 if xp.asynchronous else COLUMNS) // max(columns_each, 1), 1)
+    return [slice(start, min(start + most, n)) for start in range(0, n, most)]
 
 
 class Convolution(Primitive):
@@ -33,60 +40,55 @@ class Convolution(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any = None, *, geometry: Geometry) -> Any:
         xp = ctx.xp
-        kernel = weight.shape[2:]
-        columns = unfold_columns(xp, x, kernel, geometry)  # (n, c * taps, places)
-        n, groups = x.shape[0], geometry.groups
-        if groups == 1:
-            y = xp.matmul(xp.reshape(weight, (weight.shape[0], -1)), columns)
-        else:
-            parts = xp.reshape(columns, (n, groups, columns.shape[1] // groups, columns.shape[2]))
-            y = xp.matmul(xp.reshape(weight, (groups, weight.shape[0] // groups, -1)), parts)
-        y = xp.reshape(y, (n, weight.shape[0], *geometry.places(x.shape[2:], kernel)))
+        kernel, groups = weight.shape[2:], geometry.groups
+        space = geometry.places(x.shape[2:], kernel)
+        n, o, places = x.shape[0], weight.shape[0], product(space)
+        flat = xp.reshape(weight, (groups, o // groups, product(weight.shape[1:])))
+        y = xp.empty((n, groups, o // groups, places), dtype=x.dtype)
+        for some in _batches(xp, n, groups * flat.shape[2] * places):
+            y[some] = xp.matmul(flat, _columns(xp, x[some], kernel, geometry))
+        y = xp.reshape(y, (n, o, *space))
         if bias is not None:
-            y += xp.reshape(bias, (-1,) + (1,) * len(kernel))
+            y += xp.reshape(bias, (o,) + (1,) * len(kernel))
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        ctx.keep(columns if ctx.needs_input_grad[1] and columns.size <= KEPT else None)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        xp = ctx.xp
+        xp, geometry = ctx.xp, ctx.geometry
         x, weight = ctx.saved_tensors
         need_x, need_weight, *need_bias = ctx.needs_input_grad
         grad_x = grad_weight = None
         if need_weight:
-            (columns,) = ctx.kept(lambda xp, x: (None,), x)
-            grad_weight = xp.run(
-                WeightOfConvolution, x, grad, kernel=weight.shape[2:], geometry=ctx.geometry, columns=columns
-            )
+            grad_weight = xp.run(WeightOfConvolution, x, grad, kernel=weight.shape[2:], geometry=geometry)
         if need_x:
-            grad_x = xp.run(InputOfConvolution, grad, weight, space=x.shape[2:], geometry=ctx.geometry)
+            grad_x = xp.run(InputOfConvolution, grad, weight, space=x.shape[2:], geometry=geometry)
         if not (need_bias and need_bias[0]):
             return grad_x, grad_weight
         return grad_x, grad_weight, xp.sum(grad, axis=(0, *range(2, grad.ndim)))
 
 
 class InputOfConvolution(Primitive):
-    """x = the sum of w[o] spread around g[o]: the adjoint of the convolution in x, also called transposed
-    convolution
-    """
+    """x = the sum of w[o] spread around g[o]: the adjoint of the convolution in x (transposed convolution)"""
 
     @staticmethod
     def forward(ctx: Any, grad: Any, weight: Any, *, space: tuple[int, ...], geometry: Geometry) -> Any:
         xp = ctx.xp
-        n, groups, kernel, places = grad.shape[0], geometry.groups, weight.shape[2:], product(grad.shape[2:])
+        kernel, groups = weight.shape[2:], geometry.groups
+        n, o, places = grad.shape[0], weight.shape[0], product(grad.shape[2:])
         ctx.save_for_backward(grad, weight)
         ctx.geometry = geometry
-        if groups == 1:
-            flat = xp.reshape(weight, (weight.shape[0], -1))
-            columns = xp.matmul(xp.swapaxes(flat, 0, 1), xp.reshape(grad, (n, weight.shape[0], places)))
-        else:
-            flat = xp.reshape(weight, (groups, weight.shape[0] // groups, -1))
-            parts = xp.reshape(grad, (n, groups, flat.shape[1], places))
-            columns = xp.matmul(xp.swapaxes(flat, 1, 2), parts)
-            columns = xp.reshape(columns, (n, groups * flat.shape[2], places))
-        return fold_columns(xp, columns, (n, weight.shape[1] * groups, *space), kernel, geometry)
+        flat = xp.swapaxes(xp.reshape(weight, (groups, o // groups, product(weight.shape[1:]))), 1, 2)
+        g = xp.reshape(grad, (n, groups, o // groups, places))
+        rows = groups * flat.shape[1]  # of the columns: c * taps
+        x = xp.empty((n, weight.shape[1] * groups, *space), dtype=grad.dtype)
+        for some in _batches(xp, n, rows * places):
+            columns = xp.matmul(flat, g[some])
+            shape = (columns.shape[0], *x.shape[1:])
+            columns = xp.reshape(columns, (shape[0], rows, places))
+            x[some] = fold_columns(xp, columns, shape, kernel, geometry)
+        return x
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -101,29 +103,28 @@ class InputOfConvolution(Primitive):
 
 
 class WeightOfConvolution(Primitive):
-    """w[o] = the sum over all places of g[o] times the window of x there: the adjoint of the convolution in
-    w
-    """
+    """w[o] = the sum over all places of g[o] times the window of x there: the adjoint in w"""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Any, grad: Any, *, kernel: tuple[int, ...], geometry: Geometry, columns: Any = None
-    ) -> Any:
-        xp = ctx.xp
+    def forward(ctx: Any, x: Any, grad: Any, *, kernel: tuple[int, ...], geometry: Geometry) -> Any:
+        xp, groups = ctx.xp, geometry.groups
+        n, c, o, places = x.shape[0], x.shape[1], grad.shape[1], product(grad.shape[2:])
         ctx.save_for_backward(x, grad)
         ctx.geometry = geometry
-        if columns is None:
-            columns = unfold_columns(xp, x, kernel, geometry)
-        n, c, o, groups = x.shape[0], x.shape[1], grad.shape[1], geometry.groups
-        g = xp.reshape(grad, (n, groups, o // groups, columns.shape[2]))
-        parts = xp.reshape(columns, (n, groups, columns.shape[1] // groups, columns.shape[2]))
-        rows, width, places = g.shape[2], parts.shape[2], g.shape[3]
-        if rows * width <= (rows + width) * places:
-            weight = xp.sum(xp.matmul(g, xp.swapaxes(parts, 2, 3)), axis=0)
-        else:  # one product over all places of all samples, which first brings them side by side
-            g = xp.reshape(xp.transpose(g, (1, 2, 0, 3)), (groups, rows, n * places))
-            parts = xp.reshape(xp.transpose(parts, (1, 0, 3, 2)), (groups, n * places, width))
-            weight = xp.matmul(g, parts)
+        g = xp.reshape(grad, (n, groups, o // groups, places))
+        width = c // groups * product(kernel)
+        weight = xp.zeros((groups, o // groups, width), dtype=grad.dtype)
+        for some in _batches(xp, n, groups * width * places):
+            columns = _columns(xp, x[some], kernel, geometry)
+            count, outputs = columns.shape[0], o // groups
+            if count == 1:
+                weight += xp.matmul(g[some][0], xp.swapaxes(columns[0], 1, 2))
+            elif outputs * width <= (outputs + width) * places:
+                weight += xp.sum(xp.matmul(g[some], xp.swapaxes(columns, 2, 3)), axis=0)
+            else:  # many weights, few places: one product over all of them, first brought side by side
+                left = xp.reshape(xp.transpose(g[some], (1, 2, 0, 3)), (groups, outputs, count * places))
+                right = xp.reshape(xp.transpose(columns, (1, 0, 3, 2)), (groups, count * places, width))
+                weight += xp.matmul(left, right)
         return xp.reshape(weight, (o, c // groups, *kernel))
 
     @staticmethod
@@ -135,6 +136,13 @@ class WeightOfConvolution(Primitive):
             xp.run(InputOfConvolution, g, grad, space=x.shape[2:], geometry=ctx.geometry) if need_x else None,
             xp.run(Convolution, x, grad, geometry=ctx.geometry) if need_g else None,
         )
+
+
+def _columns(xp: Any, x: Any, kernel: tuple[int, ...], geometry: Geometry) -> Any:
+    """The windows of x by groups of channels: (n, groups, c / groups * taps, places)"""
+    columns = unfold_columns(xp, x, kernel, geometry)
+    n, rows, places = columns.shape
+    return xp.reshape(columns, (n, geometry.groups, rows // geometry.groups, places))
 
 
 # ---------------------------------------------------------------------------------------------- what comes in

@@ -63,16 +63,19 @@ def test_transposed_convolutions_of_any_geometry_equal_pytorchs(dims, seed):
     compare(getattr(F, name), getattr(torch.nn.functional, name), (x, w, bias), options)
 
 
-def test_columns_that_were_not_kept_give_the_same_gradient(monkeypatch):
+def test_the_batch_may_be_taken_in_any_portions(monkeypatch):
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((2, 3, 6, 6)), rng.standard_normal((4, 3, 3, 3))
-    gradients = []
-    for limit in (conv.KEPT, 0):
-        monkeypatch.setattr(conv, "KEPT", limit)
-        weight = ag.tensor(w, requires_grad=True)
-        (F.conv2d(ag.tensor(x), weight, padding=1) ** 2).sum().backward()
-        gradients.append(weight.grad.numpy())
-    np.testing.assert_array_equal(*gradients)
+    x, w = rng.standard_normal((5, 4, 6, 6)), rng.standard_normal((4, 2, 3, 3))
+    results = []
+    for limit in (conv.COLUMNS, 3000, 1):  # all at once, two by two, one by one
+        monkeypatch.setattr(conv, "COLUMNS", limit)
+        image, weight = ag.tensor(x, requires_grad=True), ag.tensor(w, requires_grad=True)
+        y = F.conv2d(image, weight, padding=1, groups=2)
+        (y**2).sum().backward()
+        results.append([y.detach().numpy(), image.grad.numpy(), weight.grad.numpy()])
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-10)
 
 
 def test_both_ways_to_the_weights_gradient_agree():
