@@ -81,7 +81,8 @@ def gradient_flow(model: Any, title: str = "", **others: Any) -> Any:
     """How large the gradient of each parameter is, from the input side (left) to the output side (right).
 
     ``model`` is a Module after ``backward()``, or a mapping from names to gradients; further ones as keywords
-    are drawn beside it (``gradient_flow(before, clipped=after)``).  Bars reach the mean of ``|gradient|``,
+    are drawn beside it (``gradient_flow(before, clipped=after)``, or, to name both,
+    ``gradient_flow({}, before=before, clipped=after)``).  Bars reach the mean of ``|gradient|``,
     ticks its largest value, on a logarithmic scale; a parameter without a gradient says so, one that is zero
     everywhere or not finite too.  ValueError where there is no parameter.
 
@@ -89,7 +90,8 @@ def gradient_flow(model: Any, title: str = "", **others: Any) -> Any:
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['none']
     """
-    sets = {"gradient" if not others else "first": _gradients(model)}
+    first = _gradients(model)
+    sets = {} if others and not first else {"gradient" if not others else "first": first}
     sets.update({name: _gradients(one) for name, one in others.items()})
     names = list(dict.fromkeys(name for one in sets.values() for name in one))
     if not names:
@@ -134,10 +136,11 @@ def gradient_flow(model: Any, title: str = "", **others: Any) -> Any:
     axis.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0, fontsize=8)
     axis.set_ylabel("|gradient| (tick: largest)")
     axis.grid(axis="y", alpha=0.3, color=GREY)
-    if len(sets) > 1:
-        axis.legend(fontsize=8)
+    axis.set_axisbelow(True)
+    if len(sets) > 1:  # above the axes, where it hides no bar
+        axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(sets), frameon=False)
     if title:
-        axis.set_title(title, fontsize=11)
+        axis.set_title(title, fontsize=11, pad=26 if len(sets) > 1 else 6)
     return figure
 
 

@@ -134,3 +134,10 @@ def test_the_roof_says_how_near_a_kernel_comes():
 def test_a_figure_shows_itself_where_pyplot_has_prepared_nothing():
     picture = viz.speed_ladder({"loops": 2.0, "NumPy": 0.01})._repr_png_()
     assert picture.startswith(b"\x89PNG") and len(picture) > 1000
+
+
+def test_gradient_flow_names_every_set_where_the_first_one_is_empty():
+    figure = viz.gradient_flow({}, before={"a": np.ones(3)}, after={"a": np.full(3, 0.5)})
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["before: mean |g|", "after: mean |g|"]
+    assert len(figure.axes[0].texts) == 0
