@@ -23,7 +23,7 @@ def memory_ribbon(*tensors: Tensor, names: Sequence[str] = (), most: int = 36) -
 
     Tensors that share memory stand under one ribbon; beside each are its shape, strides (in elements) and
     offset. A cell that several indices show, as in an expanded tensor, says how many.  At most ``most`` cells
-    are drawn. ValueError without tensors, and for tensors on a card.
+    are drawn. ValueError without tensors.
 
     >>> import accelgrad
     >>> x = accelgrad.arange(6).reshape(2, 3)
@@ -33,8 +33,8 @@ def memory_ribbon(*tensors: Tensor, names: Sequence[str] = (), most: int = 36) -
     if not tensors:
         raise ValueError("memory_ribbon expects at least one tensor")
     for one in tensors:
-        if not isinstance(one, Tensor) or one.is_cuda:
-            raise ValueError(f"memory_ribbon draws tensors in the host's memory, got {_kind(one)}")
+        if not isinstance(one, Tensor):
+            raise ValueError(f"memory_ribbon draws tensors, got a {type(one).__name__}")
     held = {id(value): name for name, value in names_of_caller().items()}
     labels = [
         names[place] if place < len(names) else held.get(id(one), f"tensor {place}")
@@ -125,33 +125,42 @@ def _about(tensor: Tensor, label: str) -> list[str]:
     ]
 
 
-def _kind(value: Any) -> str:
-    return f"a tensor on {value.device}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+def _address(array: Any) -> int:
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
-def _span(array: np.ndarray) -> tuple[int, int]:
-    """The addresses of the first byte of the array's whole memory, and of that behind the last."""
-    base = array
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    low, high = np.lib.array_utils.byte_bounds(array)
-    whole = np.lib.array_utils.byte_bounds(base)
-    return min(low, whole[0]), max(high, whole[1])
+def _whole(array: Any) -> Any:
+    """The array whose memory ``array`` shows."""
+    while getattr(array.base, "strides", None) is not None and array.base is not array:
+        array = array.base
+    return array
 
 
-def _bytes(array: np.ndarray, first: int, last: int) -> bytes:
-    base = array
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    low, high = np.lib.array_utils.byte_bounds(base)
-    if (low, high) == (first, last) and base.flags.c_contiguous:
-        return base.tobytes()
-    return array.tobytes()
+def _bounds(array: Any) -> tuple[int, int]:
+    """The addresses of the first byte that an array shows, and of that behind the last."""
+    low = high = _address(array)
+    if array.size:
+        for extent, step in zip(array.shape, array.strides, strict=True):
+            low, high = low + min(0, (extent - 1) * step), high + max(0, (extent - 1) * step)
+    return low, high + (array.itemsize if array.size else 0)
 
 
-def _indices(array: np.ndarray, first: int, item: int, shown: int) -> dict[int, str]:
+def _span(array: Any) -> tuple[int, int]:
+    """The bounds of the array and of the whole memory that it shows a part of."""
+    own, whole = _bounds(array), _bounds(_whole(array))
+    return min(own[0], whole[0]), max(own[1], whole[1])
+
+
+def _bytes(array: Any, first: int, last: int) -> bytes:
+    whole = _whole(array)
+    if _bounds(whole) == (first, last) and whole.flags.c_contiguous:
+        return host(whole).tobytes()
+    return host(array).tobytes()
+
+
+def _indices(array: Any, first: int, item: int, shown: int) -> dict[int, str]:
     """For each memory cell that the array shows: its index, or how many indices."""
-    start = (array.ctypes.data - first) // item
+    start = (_address(array) - first) // item
     steps = [step // item for step in array.strides]
     found: dict[int, list[str]] = {}
     for index in np.ndindex(*array.shape):

@@ -206,7 +206,7 @@ def operation(node: Node) -> str:
 
 def host(array: Any) -> np.ndarray:
     """A NumPy array of a value, wherever it lives."""
-    return backend.of_array(array).to_host(array) if hasattr(array, "get") else np.asarray(array)
+    return backend.of_array(array).to_host(array) if backend.is_array(array) else np.asarray(array)
 
 
 def _nodes(start: Node) -> list[Node]:

@@ -53,7 +53,7 @@ def test_a_long_memory_is_cut_and_says_so():
 def test_ribbons_refuse_what_they_cannot_draw():
     with pytest.raises(ValueError, match="at least one tensor"):
         viz.memory_ribbon()
-    with pytest.raises(ValueError, match="got a list"):
+    with pytest.raises(ValueError, match="draws tensors, got a list"):
         viz.memory_ribbon([1, 2])
 
 
