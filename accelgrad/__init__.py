@@ -84,7 +84,8 @@ _LAZY = (
     "utils", "viz",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
-    "check": "accelgrad.checks", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
+    "check": "accelgrad.checks",
+    "show_config": "accelgrad.cli.doctor", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
     "load": "accelgrad.serialization", "save": "accelgrad.serialization",
 }  # fmt: skip
 
