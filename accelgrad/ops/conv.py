@@ -22,9 +22,9 @@ from accelgrad.tensor import Tensor
 __all__ = ["Convolution", "InputOfConvolution", "WeightOfConvolution", "conv1d", "conv2d", "conv3d"]
 
 COLUMNS = 1 << 20
-"""Columns are made for a few samples at a time, of about so many elements in all (4 MB of float32), so that a
-convolution needs little memory beside its result; measured to be as fast as all samples at once.  Where a call
-costs more than the memory (on a card) it is 64 times as many.
+"""Columns are made for a few samples at a time, of about so many elements in all (4 MB of float32), so that
+a convolution needs little memory beside its result; measured to be as fast as all samples at once.  Where a
+call costs more than the memory (on a card) it is 64 times as many.
 """
 
 

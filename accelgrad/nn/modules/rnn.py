@@ -1,14 +1,13 @@
 """Recurrent layers and cells: RNN, LSTM, GRU; gates in PyTorch's order (i f g o; r z n).
 
-One sweep over time (:func:`_sweep`) serves all of them, both directions, and packed sequences, whose batch
-shrinks from step to step as the shorter ones end.
+The way through time is one operation a layer and direction (:mod:`accelgrad.ops.recurrent`); it takes packed
+sequences, whose batch shrinks from step to step as the shorter ones end, so padded ones are packed first.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 from accelgrad.nn import functional as F
@@ -16,6 +15,7 @@ from accelgrad.nn import init
 from accelgrad.nn.module import Module
 from accelgrad.nn.parameter import Parameter, empty
 from accelgrad.nn.utils.rnn import PackedSequence
+from accelgrad.ops import recurrent
 from accelgrad.ops.join import cat, stack
 from accelgrad.tensor import Tensor, wrap
 
@@ -24,70 +24,7 @@ __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 State = tuple[Tensor, ...]
 
 
-# --------------------------------------------------------------------- one step: (gates of x, state) to state
-
-
-def _rnn_step(activation: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State:
-    """h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh); ``x`` arrives multiplied already."""
-    _, recurrent, _, bias, *_ = weights
-    return (activation(x + F.linear(state[0], recurrent, bias)),)
-
-
-def _lstm_step(_: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State:
-    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; ``proj`` after Sak et al.
-    2014.
-    """
-    _, recurrent, _, bias, *projection = weights
-    h, c = state
-    i, f, g, o = (x + F.linear(h, recurrent, bias)).chunk(4, -1)
-    c = F.sigmoid(f) * c + F.sigmoid(i) * F.tanh(g)
-    h = F.sigmoid(o) * F.tanh(c)
-    return (F.linear(h, projection[0]) if projection else h), c
-
-
-def _gru_step(_: Any, x: Tensor, state: State, weights: Sequence[Any]) -> State:
-    """Cho et al. 2014, with the reset gate after the product, as cuDNN has it."""
-    _, recurrent, _, bias, *_ = weights
-    h = state[0]
-    x_r, x_z, x_n = x.chunk(3, -1)
-    h_r, h_z, h_n = F.linear(h, recurrent, bias).chunk(3, -1)
-    r = F.sigmoid(x_r + h_r)
-    z = F.sigmoid(x_z + h_z)
-    n = F.tanh(x_n + r * h_n)
-    return (n + z * (h - n),)
-
-
-_STEPS = {"RNN_TANH": _rnn_step, "RNN_RELU": _rnn_step, "LSTM": _lstm_step, "GRU": _gru_step}
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
-
-
-def _sweep(
-    mode: str, inputs: Sequence[Tensor], start: State, weights: Sequence[Any], backwards: bool
-) -> tuple[list[Tensor], State]:
-    """All steps over time.  ``inputs``: one (batch at that time, gates) per step, the batch never growing.
-
-    Returns the h of every step, in the order of time, and the last state of every sequence.
-    """
-    step = _STEPS[mode]
-    activation = F.relu if mode == "RNN_RELU" else F.tanh
-    outputs: list[Any] = [None] * len(inputs)
-    places = range(len(inputs) - 1, -1, -1) if backwards else range(len(inputs))
-    running = inputs[places[0]].array.shape[0]
-    state = start if running == start[0].array.shape[0] else tuple(one[:running] for one in start)
-    ended: list[State] = []
-    for place in places:
-        batch = inputs[place].array.shape[0]
-        if batch < running:  # the shortest of them have ended
-            ended.append(tuple(one[batch:] for one in state))
-            state = tuple(one[:batch] for one in state)
-        elif batch > running:  # backwards: longer ones are over, shorter ones begin
-            state = tuple(cat([one, first[running:batch]]) for one, first in zip(state, start, strict=True))
-        running = batch
-        state = step(activation, inputs[place], state, weights)
-        outputs[place] = state[0]
-    if ended:
-        state = tuple(cat(list(parts)) for parts in zip(state, *reversed(ended), strict=True))
-    return outputs, state
 
 
 # ----------------------------------------------------------------------------------------------------- layers
@@ -189,7 +126,10 @@ class RNNBase(Module):
             if self.batch_first and batched:
                 data = data.transpose(0, 1)
             self._check_width(data)
-            batch = data.array.shape[1]
+            length, batch, width = data.array.shape
+            if length == 0:
+                raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+            steps, data = [batch] * length, data.reshape(length * batch, width)
         states: Any = self._first_state(data, batch, hx, batched)
         if order is not None and hx is not None:
             states = tuple(one.index_select(1, order) for one in states)
@@ -202,13 +142,10 @@ class RNNBase(Module):
                 weights = [getattr(self, name) for name in self._weight_names[place]]
                 if not self.bias:
                     weights[2:2] = [None, None]
-                gates = F.linear(data, weights[0], weights[2])  # all steps in one product
-                inputs = gates.split(steps) if packed else gates.unbind(0)
-                outputs, final = _sweep(
-                    self.mode, inputs, tuple(one[place] for one in states), weights, backwards=way == 1
-                )
-                ways.append(cat(outputs) if packed else stack(outputs))
-                finals.append(final)
+                start = [one[place] for one in states]
+                y, *final = recurrent.layer(self.mode, data, start, weights, steps, reverse=way == 1)
+                ways.append(y)
+                finals.append(tuple(final))
             data = ways[0] if directions == 1 else cat(ways, -1)
             if self.dropout and layer < self.num_layers - 1:
                 data = F.dropout(data, self.dropout, self.training)
@@ -218,6 +155,7 @@ class RNNBase(Module):
                 last = tuple(one.index_select(1, unsorted) for one in last)
             output: Any = PackedSequence(data, sizes, order, unsorted)
         else:
+            data = data.reshape(len(steps), batch, -1)
             if not batched:
                 output = data.squeeze(1)
                 last = tuple(one.squeeze(1) for one in last)
@@ -385,9 +323,7 @@ class _Cell(Module):
         elif single:
             states = tuple(one.unsqueeze(0) for one in states)
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        activation = F.relu if mode == "RNN_RELU" else F.tanh
-        gates = F.linear(x, self.weight_ih, self.bias_ih)
-        result = _STEPS[mode](activation, gates, states, weights)
+        result = recurrent.layer(mode, x, states, weights, [x.array.shape[0]])[1:]
         return tuple(one.squeeze(0) for one in result) if single else result
 
     def extra_repr(self) -> str:
