@@ -118,10 +118,11 @@ def _ribbon(
 def _about(tensor: Tensor, label: str) -> list[str]:
     strides = tuple(step // tensor.array.itemsize for step in tensor.array.strides)
     order = "contiguous" if tensor.is_contiguous() else "not contiguous"
+    offset = (_address(tensor.array) - _bounds(_whole(tensor.array))[0]) // tensor.array.itemsize
     return [
         label,
         f"shape {shape_text(tensor.array.shape)}, strides {shape_text(strides) if strides else '()'}",
-        f"offset {tensor.storage_offset()}, {order}",
+        f"offset {offset}, {order}",
     ]
 
 
@@ -131,7 +132,9 @@ def _address(array: Any) -> int:
 
 def _whole(array: Any) -> Any:
     """The array whose memory ``array`` shows."""
-    while getattr(array.base, "strides", None) is not None and array.base is not array:
+    while getattr(array.base, "strides", None) is not None:
+        if (array.base.shape, _address(array.base)) == (array.shape, _address(array)):
+            break
         array = array.base
     return array
 
