@@ -9,8 +9,8 @@ FAMILIES = (
     "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce", "pick",
     "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "ctc",
     "pair_loss", "divergence", "distance", "margin_loss", "conv", "conv_transpose", "fold", "pool",
-    "avg_pool", "resample", "norm", "embedding", "dropout", "attention", "recurrent", "sequence",
-    "sampling", "redraw", "typed", "reading",
+    "avg_pool", "volume_pool", "resample", "norm", "embedding", "dropout", "attention", "recurrent",
+    "sequence", "sampling", "redraw", "typed", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:
