@@ -8,8 +8,9 @@ tensor([0., 1.])
 
 from __future__ import annotations
 
+import functools as _functools
+
 from accelgrad.ops.registry import OPS as _OPS
-from accelgrad.tensor import Tensor as _Tensor
 
 for _entry in _OPS.values():
     if _entry.namespace == "nn.functional":
@@ -17,9 +18,9 @@ for _entry in _OPS.values():
             globals()[_name] = _entry.call
 
 _SHARED = (
-    "alpha_dropout", "celu", "cosine_similarity", "dropout", "feature_alpha_dropout", "feature_dropout",
-    "hardshrink", "log_softmax", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "prelu",
-    "relu", "rrelu", "selu", "sigmoid", "softmax", "tanh", "threshold",
+    "alpha_dropout", "celu", "channel_shuffle", "cosine_similarity", "dropout", "feature_alpha_dropout",
+    "feature_dropout", "hardshrink", "log_softmax", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "prelu", "relu", "rrelu", "selu", "sigmoid", "softmax", "tanh", "threshold",
 )  # fmt: skip
 """Operations that PyTorch shows both here and at the top."""
 
@@ -27,7 +28,7 @@ for _name in _SHARED:
     if _name in _OPS:
         globals()[_name] = _OPS[_name].call
 
-for _name in ("relu_", "selu_", "celu_"):
-    globals()[_name] = getattr(_Tensor, _name)
+for _name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold"):
+    globals()[f"{_name}_"] = _functools.partial(globals()[_name], inplace=True)
 
 __all__ = [_name for _name in globals() if not _name.startswith("_") and _name != "annotations"]

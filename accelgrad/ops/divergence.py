@@ -160,6 +160,7 @@ def _gaussian(x, y, var, full=False, eps=1e-6, reduction="mean"):
         sample(arg(3, 4), arg(3, 4), arg(3, 4, low=0.5)),
         sample(arg(3, 4), arg(3, 4), arg(3, 1, low=0.5), full=True, reduction="sum"),
         sample(arg(3, 4), arg(3, 4), arg(3, low=0.5), reduction="none"),
+        sample(arg(3, 4), arg(3, 4), arg(1, 4, low=0.5)),
     ],
     errors=[
         (
@@ -183,7 +184,7 @@ def gaussian_nll_loss(
     """``(log var + (input - target)² / var) / 2``: the negative log-likelihood of a normal distribution
     with variance var.
 
-    ``var`` has the input's shape, or 1 as last extent, or one dimension less, or is a number; it is kept
+    ``var`` has the input's shape, or 1 as one extent, or one dimension less, or is a number; it is kept
     above ``eps``. ``full`` adds log(2 pi) / 2.  ValueError for a variance of a wrong size or below 0.  Nix
     & Weigend 1994.
 
@@ -205,10 +206,10 @@ def gaussian_nll_loss(
         if own != shape:
             if own == shape[:-1]:
                 variance = variance.unsqueeze(-1)
-            elif own != (*shape[:-1], 1):
+            elif len(own) != len(shape) or sum(b for a, b in zip(shape, own, strict=True) if a != b) != 1:
                 raise ValueError(
-                    f"var is of incorrect size: expected {shape}, {(*shape[:-1], 1)} or {shape[:-1]}, got"
-                    f" {own}"
+                    f"var is of incorrect size: for an input {tuple(shape)} it may be that, or {tuple(shape[:-1])},"
+                    f" or have one extent of 1 in place of the input's; got {tuple(own)}"
                 )
         if not input.xp.asynchronous and var.array.size and var.array.min() < 0:
             raise ValueError(f"var has negative entry/entries: the least is {var.array.min():g}")

@@ -16,7 +16,15 @@ from accelgrad.ops.windows import product
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
 
-__all__ = ["affine_grid", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle", "upsample"]
+__all__ = [
+    "affine_grid",
+    "channel_shuffle",
+    "grid_sample",
+    "interpolate",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "upsample",
+]
 
 F_OP: dict[str, Any] = {"namespace": "nn.functional", "method": False, "out": False}
 
@@ -334,6 +342,33 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
             )
     x: Any = input.reshape(product(batch), c, h // r, r, w // r, r)
     return x.permute(0, 1, 3, 5, 2, 4).reshape(*batch, c * r * r, h // r, w // r)
+
+
+@op(
+    reference=lambda x, g: x.reshape(len(x), g, -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape),
+    samples=[sample(arg(2, 6, 3), 3), sample(arg(1, 4, 2, 2), 2)],
+    errors=[(sample(arg(1, 4, 2), 3), RuntimeError, "Number of channels must be divisible by groups")],
+    method=False,
+)
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Deals the channels of (n, c, ...) out: channel j of group i becomes channel i of group j.
+
+    Zhang et al. 2018.  RuntimeError where the channels cannot be divided into ``groups``.
+
+    >>> import accelgrad
+    >>> accelgrad.channel_shuffle(accelgrad.arange(4).reshape(1, 4, 1), 2).reshape(-1)
+    tensor([0, 2, 1, 3])
+    """
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}"
+        )
+    n, c, *space = input.array.shape
+    if groups <= 0 or c % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
+        )
+    return input.reshape(n, groups, c // groups, *space).transpose(1, 2).reshape(n, c, *space)
 
 
 @op(

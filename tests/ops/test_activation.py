@@ -135,3 +135,9 @@ def test_gumbel_softmax_draws_classes_in_proportion():
 def test_the_top_level_and_functional_show_one_function():
     for name in ("relu", "softmax", "log_softmax", "prelu", "selu", "dropout"):
         assert getattr(ag, name) is getattr(F, name)
+
+
+def test_functional_has_the_in_place_forms_under_their_own_names():
+    x = ag.tensor([-2.0, 2.0])
+    assert F.leaky_relu_(x, 0.5) is x
+    assert F.hardtanh_(x).tolist() == [-1.0, 1.0]
