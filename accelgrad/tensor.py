@@ -224,9 +224,12 @@ class Tensor(Conversions):
     def storage_offset(self) -> int:
         """How many elements of the viewed memory lie before the first one of this tensor."""
         base = self.array
-        while getattr(base, "base", None) is not None and hasattr(base.base, "strides"):
-            base = base.base
-        first = base.ctypes.data if isinstance(base, np.ndarray) else base.data.ptr
+        if isinstance(base, np.ndarray):
+            while isinstance(base.base, np.ndarray):
+                base = base.base
+            first = base.ctypes.data
+        else:
+            first = (self if self._view is None else self._view[0]).data_ptr()
         return (self.data_ptr() - first) // self.array.itemsize
 
     def is_floating_point(self) -> bool:
