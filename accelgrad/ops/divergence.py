@@ -208,8 +208,8 @@ def gaussian_nll_loss(
                 variance = variance.unsqueeze(-1)
             elif len(own) != len(shape) or sum(b for a, b in zip(shape, own, strict=True) if a != b) != 1:
                 raise ValueError(
-                    f"var is of incorrect size: for an input {tuple(shape)} it may be that, or {tuple(shape[:-1])},"
-                    f" or have one extent of 1 in place of the input's; got {tuple(own)}"
+                    f"var is of incorrect size: for an input {tuple(shape)} it may be that, or"
+                    f" {tuple(shape[:-1])}, or have one extent of 1 in place of the input's; got {tuple(own)}"
                 )
         if not input.xp.asynchronous and var.array.size and var.array.min() < 0:
             raise ValueError(f"var has negative entry/entries: the least is {var.array.min():g}")
