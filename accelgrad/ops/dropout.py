@@ -73,6 +73,7 @@ P_ERROR = (sample(arg(2), 1.5), ValueError, "dropout probability has to be betwe
     errors=[P_ERROR],
     method=False,
     random=True,
+    torch="nn.functional.dropout",
     out=False,
 )
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -106,7 +107,12 @@ def _drop_channels(input: Tensor, p: float, training: bool, inplace: bool) -> Te
     return _drop(input, (*input.array.shape[:2], *(1,) * (input.ndim - 2)), p, inplace)
 
 
-@op(samples=[sample(arg(3, 4, 2), 0.5), sample(arg(3, 4), 0.5, False)], method=False, random=True, out=False)
+@op(
+    samples=[sample(arg(3, 4, 2), 0.5, True), sample(arg(3, 4), 0.5, False)],
+    method=False,
+    random=True,
+    out=False,
+)
 def feature_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Dropout of whole channels: input (n, c, ...), each of the n * c features is kept or set to 0 as one.
 
@@ -218,6 +224,7 @@ def _alpha_drop(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) 
     method=False,
     errors=[P_ERROR],
     random=True,
+    torch="nn.functional.alpha_dropout",
     out=False,
 )
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
@@ -239,6 +246,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     method=False,
     errors=[P_ERROR],
     random=True,
+    torch="nn.functional.feature_alpha_dropout",
     out=False,
 )
 def feature_alpha_dropout(
