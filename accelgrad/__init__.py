@@ -16,6 +16,7 @@ from accelgrad.backend import Device as Device
 from accelgrad.backend import Device as device
 from accelgrad.backend import default_device as get_default_device
 from accelgrad.backend import set_default_device as set_default_device
+from accelgrad.backend import set_num_threads as set_num_threads
 from accelgrad.dtypes import (
     bool,
     can_cast,
@@ -48,7 +49,7 @@ from accelgrad.graph import (
     no_grad,
     set_grad_enabled,
 )
-from accelgrad.kernels import get_num_threads, set_num_threads
+from accelgrad.kernels import get_num_threads
 from accelgrad.ops.registry import OPS as _OPS
 from accelgrad.ops.typed import TYPED as _TYPED
 from accelgrad.printing import get_printoptions, printoptions, set_printoptions

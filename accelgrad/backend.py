@@ -284,6 +284,27 @@ def set_default_device(device: Any) -> None:
     _default = None if device is None else namespace(device)
 
 
+def set_num_threads(number: int) -> None:
+    """Let NumPy's BLAS and our CPU kernels use at most ``number`` threads each.
+
+    Fewer is faster where other processes want the cores too: BLAS waits in a loop for the slowest of its
+    threads, so
+    one that a busy loader worker has pushed aside delays every product.  ValueError for a number below 1.
+
+    >>> import accelgrad
+    >>> before = accelgrad.get_num_threads()
+    >>> accelgrad.set_num_threads(1); accelgrad.get_num_threads()
+    1
+    >>> accelgrad.set_num_threads(before)
+    """
+    kernels.set_num_threads(number)
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return  # the kernels obey; BLAS listens to OPENBLAS_NUM_THREADS only
+    threadpool_limits(limits=number, user_api="blas")
+
+
 # ------------------------------------------------------------------------------------------ NumPy's floating
 # point warnings
 

@@ -90,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"--out {out}: the folder cannot be made ({error.strerror}); name another one")
         return 1
 
+    if options.workers:  # leave the workers their cores: see set_num_threads
+        accelgrad.set_num_threads(max(1, accelgrad.get_num_threads() - options.workers))
     accelgrad.manual_seed(options.seed)
     normalize = Normalize((0.305,), (0.376,))  # mean and standard deviation of the training images
     train_set = Digits(train=True, transform=Compose([RandomRotation(10), ToTensor(), normalize]))
