@@ -294,7 +294,10 @@ def test_modules_are_copied_and_pickled():
         assert other.fc1.weight is not net.fc1.weight
         assert other.fc1.weight.requires_grad and isinstance(other.fc1.weight, nn.Parameter)
         x = accelgrad.ones(1, 10)
-        np.testing.assert_array_equal(other(x).detach().numpy(), net(x).detach().numpy())
+        for one, two in zip(net.parameters(), other.parameters(), strict=True):
+            np.testing.assert_array_equal(one.detach().numpy(), two.detach().numpy())
+        # A compiled product may round the last bit by how the weights lie in memory.
+        np.testing.assert_allclose(other(x).detach().numpy(), net(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------ hooks
