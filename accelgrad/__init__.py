@@ -92,8 +92,7 @@ _LAZY_FUNCTIONS = {
 
 
 def __getattr__(name: str) -> _Any:
-    """Packages are imported when they are first named: ``accelgrad.nn``, ``accelgrad.optim``,
-    ``accelgrad.utils`` ..."""
+    """Packages are imported when they are first named: ``accelgrad.nn``, ``accelgrad.optim`` ..."""
     if name in _LAZY:
         return _importlib.import_module(f"accelgrad.{name}")
     if name in _LAZY_FUNCTIONS:

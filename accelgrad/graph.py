@@ -73,13 +73,11 @@ class Node:
         return self._extras
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> Sequence[Any]:
-        """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived
-        there)."""
+        """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how gradients pass through it")
 
     def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
-        """Whether ``gradient``, one of the ``results`` of :meth:`propagate`, is a fresh array that nobody
-        else refers to."""
+        """Whether ``gradient``, one of the ``results``, is a fresh array that nobody else refers to."""
         return False
 
     def release(self) -> None:
@@ -95,8 +93,7 @@ class Node:
         return tuple(edge if edge is not None else (None, 0) for edge in self.edges)
 
     def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:
-        """Call ``fn(grad_inputs, grad_outputs)`` after this node; what it returns replaces
-        ``grad_inputs``."""
+        """Call ``fn(grad_inputs, grad_outputs)`` after this node; it may return other ``grad_inputs``."""
         return RemovableHandle(self.extras.post_hooks, fn)
 
     def register_prehook(self, fn: Callable[[tuple[Any, ...]], Any]) -> RemovableHandle:
@@ -407,8 +404,7 @@ class inference_mode(_Switch):
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook away, also at the end of a ``with``
-    block."""
+    """What registering a hook returns: ``remove()``, or the end of a ``with`` block, takes the hook away."""
 
     _keys = itertools.count()
 

@@ -306,8 +306,7 @@ class Primitive:
     """A pair of formulas.  Subclass it, write ``forward`` and ``backward``, call ``apply``."""
 
     promotion: str | None = None
-    """None: inputs keep their types.  "common": they meet by PyTorch's rules.  "float": and integers become
-    floats."""
+    """None: inputs keep their types.  "common": they meet by PyTorch's rules.  "float": integers become floats."""
 
     view = False
     """Whether the result may share memory with the input."""
@@ -334,8 +333,7 @@ class Primitive:
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
-        """Unwrap the inputs, run ``forward``, wrap the results; record the call if a gradient may be asked
-        for."""
+        """Unwrap the inputs, run ``forward``, wrap the results; record the call where it has a gradient."""
         if state.casting is not None:
             inputs = state.casting(cls, inputs)
         if cls.promotion is not None:
@@ -493,8 +491,7 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def _rescue(array: Any, value: Tensor, since: int) -> None:
-    """Before ``array`` is overwritten: the nodes younger than ``since`` that saved it get a copy of their
-    own."""
+    """Before ``array`` is overwritten: nodes younger than ``since`` that saved it get a copy of their own."""
     edge = value.edge()
     waiting = [] if edge is None else [edge[0]]
     while waiting:

@@ -27,8 +27,7 @@ class Digits(ImageRecords):
     1 of them.
 
     The split is fixed: of each class every fifth image, in the order of the file, belongs to the test part.
-        All 13
-    writers are on both sides, so the accuracy is that for *known* writers.
+    All 13 writers are on both sides, so the accuracy is that for *known* writers.
 
     Args:
         root: another folder with a ``digits.npz``; by default the package's own.
