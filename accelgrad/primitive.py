@@ -306,7 +306,7 @@ class Primitive:
     """A pair of formulas.  Subclass it, write ``forward`` and ``backward``, call ``apply``."""
 
     promotion: str | None = None
-    """None: inputs keep their types.  "common": they meet by PyTorch's rules.  "float": integers become floats."""
+    """None: inputs keep their types.  "common": PyTorch's rules.  "float": and integers as floats."""
 
     view = False
     """Whether the result may share memory with the input."""
