@@ -110,6 +110,9 @@ class Pool:
         self.method = method
         self.iterable: bool = settings["iterable"]
         self.epoch = -1
+        self.gone: dict[
+            int, Lost | None
+        ] = {}  # streams that ended with their worker; what is still to be said of it
         self.done: dict[int, Any] = {}  # task -> result, of the present epoch
         # worker -> task -> the states of its generators before that task
         self.snapshots: dict[int, dict[int, bytes]] = {number: {} for number in range(workers)}
@@ -235,7 +238,7 @@ class Pool:
 
     def begin_epoch(self, message: dict[str, Any], special: dict[int, dict[str, Any]]) -> None:
         """Void everything of the epoch before, and start a new one; ``special``: more for single workers."""
-        stale, self.done = self.done, {}
+        stale, self.done, self.gone = self.done, {}, {}
         self.snapshots = {number: {} for number in range(self.workers)}
         self.epoch += 1
         for number in range(self.workers):
@@ -254,6 +257,9 @@ class Pool:
 
     def post(self, number: int, task: int, indices: Any) -> None:
         """Give a worker a task."""
+        if number in self.gone:  # a successor would begin its share of the stream anew
+            self.done[task], self.gone[number] = self.gone[number] or Ended(), None
+            return
         handle = self.worker(number)
         handle.outstanding[task] = indices
         handle.channel.post(transport.pickled(transport.TASK, (self.epoch, task, indices, handle.freed())))
@@ -350,9 +356,9 @@ class Pool:
         reason = exit_reason(status)
         if waiting:
             self.done[waiting[0]] = Lost(f"DataLoader {handle.name()} {reason}")
-        for task in waiting[1:]:
-            if self.iterable:
-                self.done[task] = Ended()  # its stream has gone with it
+        if self.iterable:
+            self.gone[handle.number] = None if waiting else Lost(f"DataLoader {handle.name()} {reason}")
+            self.done.update((task, Ended()) for task in waiting[1:])
         again = {} if self.iterable else {task: handle.outstanding[task] for task in waiting[1:]}
         handle.dead = reason
         for descriptor in handle.descriptors:
