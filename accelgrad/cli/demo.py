@@ -4,10 +4,10 @@ card."""
 from __future__ import annotations
 
 import argparse
-import contextlib
 import pathlib
+import signal
+import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import accelgrad
@@ -112,21 +112,21 @@ def run(options: argparse.Namespace) -> int:
     history: dict[str, list[float]] = {"loss": [], "accuracy": [], "test_loss": [], "test_accuracy": []}
     begun = time.perf_counter()
     interrupted = False
-    try:
-        for epoch in range(options.epochs):
-            loss, accuracy = train_epoch(
-                model, train_loader, optimizer, schedule, device, f"epoch {epoch + 1:2}/{options.epochs}"
-            )
-            test_loss, test_accuracy, _, _ = evaluate(model, test_loader, device)
-            for name, value in zip(history, (loss, accuracy, test_loss, test_accuracy), strict=True):
-                history[name].append(value)
-            _save(model, checkpoint, epoch + 1)
-    except KeyboardInterrupt:
-        interrupted = True
-        _save(model, checkpoint, len(history["loss"]))
-        print(f"\nstopped after {len(history['loss'])} whole epochs; the checkpoint is {checkpoint}")
-    finally:
-        train_loader.close()
+    with CtrlC() as ctrl_c:
+        try:
+            for epoch in range(options.epochs):
+                label = f"epoch {epoch + 1:2}/{options.epochs}"
+                loss, accuracy = train_epoch(model, train_loader, optimizer, schedule, device, label, ctrl_c)
+                test_loss, test_accuracy, _, _ = evaluate(model, test_loader, device)
+                for name, value in zip(history, (loss, accuracy, test_loss, test_accuracy), strict=True):
+                    history[name].append(value)
+                _save(model, checkpoint, epoch + 1)
+        except KeyboardInterrupt:
+            interrupted = True
+            _save(model, checkpoint, len(history["loss"]))
+            print(f"\nstopped after {len(history['loss'])} whole epochs; the checkpoint is {checkpoint}")
+        finally:
+            train_loader.close()
     if not interrupted:
         print(f"trained in {time.perf_counter() - begun:.1f} s")
 
@@ -145,31 +145,41 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _save(model: nn.Module, path: pathlib.Path, epochs: int) -> None:
-    with _uninterrupted():
-        accelgrad.save({"model": model.state_dict(), "epochs": epochs}, path)
+    accelgrad.save({"model": model.state_dict(), "epochs": epochs}, path)
 
 
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until the block is done."""
-    import signal
-    import threading
+class CtrlC:
+    """Within the block the first Ctrl-C asks for a stop after the present batch; a second one stops at once.
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: arrived.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if arrived and callable(before):
-            before(*arrived[0])
+    Python raises KeyboardInterrupt wherever it happens to be, in a finalizer too, where it is lost.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> CtrlC:
+        self.here = threading.current_thread() is threading.main_thread()  # nobody else gets signals
+        if self.here:
+            self.before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def stop_if_asked(self) -> None:
+        """KeyboardInterrupt, if Ctrl-C was pressed."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *exception: object) -> None:
+        if self.here:
+            signal.signal(signal.SIGINT, self.before)
 
 
 def train_epoch(
-    model: Any, loader: Any, optimizer: Any, schedule: Any, device: Any, label: str
+    model: Any, loader: Any, optimizer: Any, schedule: Any, device: Any, label: str, ctrl_c: CtrlC
 ) -> tuple[float, float]:
     """One pass over the training images in the four steps; returns mean loss and accuracy."""
     from tqdm import tqdm
@@ -188,6 +198,7 @@ def train_epoch(
             seen += len(labels)
             total_loss += loss.item() * len(labels)
             right += int((scores.argmax(1) == labels).sum())
+            ctrl_c.stop_if_asked()
             bar.set_postfix(
                 loss=f"{total_loss / seen:.3f}", accuracy=f"{100 * right / seen:.1f} %", refresh=False
             )

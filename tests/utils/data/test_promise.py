@@ -408,19 +408,19 @@ def test_when_the_program_is_killed_every_worker_ends(start, method):
 def test_ctrl_c_is_one_traceback_and_the_iterator_goes_on(start):
     script = start("""
         def act(index):
-            time.sleep(0.02)
-        it, got = iter(DataLoader(Numbers(32, act), num_workers=2)), []
+            time.sleep(0.05)
+        it, got = iter(DataLoader(Numbers(64, act), num_workers=2)), []
         got += firsts([next(it)])
         print("now", flush=True)
         interrupts = 0
-        while len(got) < 32:
+        while len(got) < 64:
             try:
-                while len(got) < 32:
+                while len(got) < 64:
                     batch = next(it)
                     got.append(int(batch.array[0, 0]))
             except KeyboardInterrupt:
                 interrupts += 1
-        assert interrupts == 1 and len(set(got)) >= 31 and got == sorted(got), (interrupts, got)
+        assert interrupts == 1 and len(set(got)) >= 63 and got == sorted(got), (interrupts, got)
         with R0():
             pass
         print("ready", flush=True)
