@@ -55,7 +55,7 @@ class Context(graph.Node):
     """What one call of a primitive knows: its array module, what it saved, and its place in the graph."""
 
     __slots__ = (
-        "__dict__", "_cut", "_kept", "_made", "_outputs_meta", "_released", "_saved", "_shapes", "_sources",
+        "__dict__", "_cut", "_kept", "_outputs_meta", "_released", "_saved", "_shapes", "_sources",
         "_versions", "outputs", "primitive", "xp",
     )  # fmt: skip
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         self.device = device
-        self._lock = threading.Lock()
         self.manual_seed(67280421310721)
 
     @property
@@ -85,7 +83,6 @@ class Generator:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.device = state["device"]
-        self._lock = threading.Lock()
         self.set_state(state["state"])
 
 

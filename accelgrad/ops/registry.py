@@ -152,17 +152,14 @@ def op(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an operation.
 
-    ``reference`` is the same computation on NumPy arrays (called with the sample's arguments); ``samples``
-    the calls to
-    test; ``errors`` triples (sample, exception, regular expression); ``differentiable=False`` for results
-    without
-    gradient and ``twice=False`` where the second derivative does not exist; ``namespace`` "" for
-    ``accelgrad``, else e.g.
-    "nn.functional" or "linalg"; ``method`` hangs it on Tensor (a string: under that name); ``inplace`` adds
-    ``name_``;
-    ``dunder`` the operators it implements; ``aliases`` further names; ``out`` whether ``out=`` is accepted;
-    ``random``
-    that results differ from call to call; ``torch`` PyTorch's dotted name where it is not the path.
+    ``reference`` is the same computation on NumPy arrays (called with the sample's arguments);
+    ``samples`` the calls to test; ``errors`` triples (sample, exception, regular expression);
+    ``differentiable=False`` for results without gradient and ``twice=False`` where the second
+    derivative does not exist; ``namespace`` "" for ``accelgrad``, else e.g. "nn.functional" or
+    "linalg"; ``method`` hangs it on Tensor (a string: under that name); ``inplace`` adds ``name_``;
+    ``dunder`` the operators it implements; ``aliases`` further names; ``out`` whether ``out=`` is
+    accepted; ``random`` that results differ from call to call; ``torch`` PyTorch's dotted name where it
+    is not the path.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,24 +176,16 @@ def op(
         if hung:
             for alias in (hung, *aliases):
                 setattr(Tensor, alias, call)
+        changing = _in_place(function, name)
         if inplace:
-            changing = _in_place(function, name)
             for alias in (name, *aliases):
                 setattr(Tensor, f"{alias}_", changing)
         for operator in dunder:
-            setattr(
-                Tensor,
-                operator,
-                _in_place(function, name)
-                if operator.startswith("__i") and operator not in _NOT_INPLACE
-                else call,
-            )
+            augmented = operator.startswith("__i") and operator != "__invert__"  # x += y
+            setattr(Tensor, operator, changing if augmented else call)
         return call
 
     return register
-
-
-_NOT_INPLACE = frozenset(("__invert__",))
 
 
 def inplace_only(name: str) -> bool:
@@ -207,7 +196,8 @@ def inplace_only(name: str) -> bool:
 def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
     """The function as users call it: NumPy's ``axis``/``keepdims`` beside ``dim``/``keepdim``, and
     ``out=``."""
-    parameters = inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    parameters = signature.parameters
     renamed = {
         numpy_name: name
         for numpy_name, name in (("axis", "dim"), ("keepdims", "keepdim"), ("x", "input"), ("x2", "other"))
@@ -237,8 +227,7 @@ def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     if out:
-        signature = inspect.signature(function)
-        where = list(signature.parameters.values())
+        where = list(parameters.values())
         extra = inspect.Parameter(
             "out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Tensor | None"
         )
@@ -252,11 +241,8 @@ def _into(name: str, target: Any, result: Any) -> Any:
     if isinstance(result, tuple):
         if not isinstance(target, tuple | list) or len(target) != len(result):
             raise TypeError(f"{name}(): out must be a tuple of {len(result)} Tensors")
-        return (
-            type(result)(*(_into(name, t, r) for t, r in zip(target, result, strict=True)))
-            if hasattr(result, "_fields")
-            else tuple(_into(name, t, r) for t, r in zip(target, result, strict=True))
-        )
+        written = [_into(name, one, value) for one, value in zip(target, result, strict=True)]
+        return type(result)(*written) if hasattr(result, "_fields") else tuple(written)
     if not isinstance(target, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(target).__name__}")
     if state.grad and (result.requires_grad or target.requires_grad):
