@@ -35,85 +35,104 @@ class Ctc(Primitive):
         zero_infinity: bool,
     ) -> Any:
         xp = ctx.xp
-        t, n, _ = log_probs.shape
-        # Per sample and symbol of l' its log-probability at every time: (t, n, symbols).
-        emitted = xp.take_along_axis(log_probs, xp.broadcast_to(labels, (t, *labels.shape)), axis=2)
-        last = 2 * target_lengths  # where the last blank of l' stands
-        alpha = _sums(xp, emitted, skips, xp.arange(labels.shape[1]) < 2)
-        ends = alpha[lengths - 1, xp.arange(n)]  # (n, symbols)
-        final = xp.stack(
-            [
-                xp.take_along_axis(ends, xp.expand_dims(place, 1), axis=1)[:, 0]
-                for place in (last, xp.maximum(last - 1, 0))
-            ]
-        )
-        final[1] = xp.where(target_lengths > 0, final[1], -math.inf)
-        total = xp.logaddexp(final[0], final[1])  # log of the probability of the target
+        emitted, alpha, total = _beginnings(xp, log_probs, labels, lengths, target_lengths, skips, -math.inf)
         ctx.save_for_backward(log_probs)
-        ctx.details = (labels, lengths, target_lengths, skips, emitted, alpha, total)
+        ctx.keep(emitted, alpha, total)
+        ctx.setup = (labels, lengths, target_lengths, skips)
+        ctx.impossible = xp.isinf(total)
         ctx.zero_infinity = zero_infinity
         losses = -total
-        return xp.where(xp.isinf(losses), 0, losses).astype(log_probs.dtype) if zero_infinity else losses
+        return xp.where(ctx.impossible, 0, losses).astype(log_probs.dtype) if zero_infinity else losses
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        if isinstance(ctx, Reading):
-            raise NotImplementedError(
-                "the derivative of the gradient of ctc_loss is not implemented: leave create_graph=True out"
-            )
-        xp = ctx.xp
+        differentiable = isinstance(ctx, Reading)
+        xp, raw = ctx.xp, ctx.context.xp if differentiable else ctx.xp
+        # The logarithm of nothing.  The second derivative of logaddexp has no value at -inf; far below every
+        # logarithm of a probability it is as good.
+        nothing = FAR_BELOW if differentiable else -math.inf
         (log_probs,) = ctx.saved_tensors
-        labels, lengths, target_lengths, skips, emitted, alpha, total = ctx.details
+        labels, lengths, target_lengths, skips = ctx.setup
+        emitted, alpha, total = ctx.kept(
+            lambda xp, log_probs: _beginnings(
+                xp, log_probs, labels, lengths, target_lengths, skips, nothing
+            ),
+            log_probs,
+        )  # fmt: skip
         t, n, c = log_probs.shape
-        symbols = xp.arange(labels.shape[1])
-        # Beta is alpha of everything reversed; each sample is first moved so that it ends at the last time.
-        beta = _ends(xp, emitted, skips, lengths, target_lengths)
-        inside = xp.expand_dims(xp.arange(t), 1) < lengths  # (t, n)
-        valid = xp.expand_dims(symbols, 0) <= 2 * xp.expand_dims(target_lengths, 1)
+        beta = _ends(xp, emitted, skips, lengths, target_lengths, nothing)
+        inside = raw.expand_dims(raw.arange(t), 1) < lengths  # (t, n)
+        valid = raw.arange(labels.shape[1]) <= 2 * raw.expand_dims(target_lengths, 1)
         joint = alpha + beta - emitted - xp.expand_dims(total, 1)  # log of the share of each (time, symbol)
-        finite = xp.isfinite(joint) & xp.expand_dims(inside, 2) & valid
-        share = xp.where(finite, xp.exp(xp.where(finite, joint, 0)), 0).astype(log_probs.dtype)
-        result = xp.zeros((t * n * c,), dtype=log_probs.dtype)
-        rows = xp.reshape(xp.arange(t * n) * c, (t, n, 1))
-        places = xp.reshape(rows + xp.expand_dims(labels, 0), (-1,))
-        result = -xp.reshape(xp.index_add(result, 0, places, xp.reshape(share, (-1,))), (t, n, c))
-        impossible = xp.reshape(xp.isinf(total), (1, n, 1))
-        result = xp.where(impossible, 0 if ctx.zero_infinity else math.nan, result)
+        counted = raw.expand_dims(inside & ~ctx.impossible, 2) & valid
+        if not differentiable:
+            counted = counted & raw.isfinite(joint)
+        share = xp.where(counted, xp.exp(xp.where(counted, joint, 0.0)), 0.0)
+        rows = raw.reshape(raw.arange(t * n) * c, (t, n, 1))
+        places = raw.reshape(rows + raw.expand_dims(labels, 0), (-1,))
+        zeros = xp.zeros_like(xp.reshape(log_probs, (-1,)))
+        result = -xp.reshape(xp.index_add(zeros, 0, places, xp.reshape(share, (-1,))), (t, n, c))
+        impossible = raw.reshape(ctx.impossible, (1, n, 1))
+        result = xp.where(impossible, 0.0 if ctx.zero_infinity else math.nan, result)
         return xp.reshape(grad, (1, n, 1)) * result
 
 
-def _sums(xp: Any, emitted: Any, skips: Any, start: Any) -> Any:
-    """alpha: at time t, the log of the summed probability of reaching every symbol: (t, n, symbols)."""
-    now = xp.where(start, emitted[0], -math.inf)
+FAR_BELOW = -1e30
+
+
+def _shifted(xp: Any, rows: Any, steps: int, nothing: float) -> Any:
+    """The rows moved by one symbol to the right (``steps=1``) or to the left (-1)."""
+    edge = xp.full_like(rows[:, :1], nothing)
+    return xp.concatenate([edge, rows[:, :-1]] if steps > 0 else [rows[:, 1:], edge], axis=1)
+
+
+def _beginnings(
+    xp: Any, log_probs: Any, labels: Any, lengths: Any, target_lengths: Any, skips: Any, nothing: float
+) -> tuple[Any, Any, Any]:
+    """What each symbol of l' has as its log-probability at every time, (t, n, symbols); alpha, the log of
+    the summed probability of reaching it there; and the log of the probability of the whole target, (n,)."""
+    raw = getattr(log_probs, "xp", xp)
+    t, n, _ = log_probs.shape
+    places = raw.broadcast_to(labels, (t, *labels.shape))
+    emitted = xp.take_along_axis(log_probs, places, axis=2)
+    now = xp.where(raw.arange(labels.shape[1]) < 2, emitted[0], nothing)
     rows = [now]
-    for time in range(1, emitted.shape[0]):
-        one = xp.concatenate(
-            [xp.full_like(now[:, :1], -math.inf), now[:, :-1]], axis=1
-        )  # from the symbol before
-        two = xp.concatenate([xp.full_like(one[:, :1], -math.inf), one[:, :-1]], axis=1)  # over a blank
-        best = xp.logaddexp(xp.logaddexp(now, one), xp.where(skips, two, -math.inf))
-        now = best + emitted[time]
+    for time in range(1, t):
+        one = _shifted(xp, now, 1, nothing)  # from the symbol before
+        two = _shifted(xp, one, 1, nothing)  # over a blank
+        now = xp.logaddexp(xp.logaddexp(now, one), xp.where(skips, two, nothing)) + emitted[time]
         rows.append(now)
-    return xp.stack(rows)
+    alpha = xp.stack(rows)
+    last = 2 * target_lengths  # where the last blank of l' stands
+    ends = alpha[lengths - 1, raw.arange(n)]  # (n, symbols)
+    blank, label = (
+        xp.take_along_axis(ends, raw.expand_dims(place, 1), axis=1)[:, 0]
+        for place in (last, raw.maximum(last - 1, 0))
+    )
+    return emitted, alpha, xp.logaddexp(blank, xp.where(target_lengths > 0, label, nothing))
 
 
-def _ends(xp: Any, emitted: Any, skips: Any, lengths: Any, target_lengths: Any) -> Any:
+def _ends(xp: Any, emitted: Any, skips: Any, lengths: Any, target_lengths: Any, nothing: float) -> Any:
     """beta: at time t, the log of the summed probability of the ends of the alignments from every symbol
     on.
     """
-    t, n, s = emitted.shape
-    symbols = xp.arange(s)
-    last = 2 * xp.expand_dims(target_lengths, 1)
+    raw = getattr(emitted, "xp", xp)
+    t, _, s = emitted.shape
+    symbols = raw.arange(s)
+    last = 2 * raw.expand_dims(target_lengths, 1)
     finish = (symbols == last) | ((symbols == last - 1) & (last > 0))  # (n, symbols)
-    skip_on = xp.concatenate([skips[:, 2:], xp.zeros_like(skips[:, :2])], axis=1)[:, :s]
-    now = xp.full((n, s), -math.inf, dtype=emitted.dtype)
+    skip_on = raw.concatenate([skips[:, 2:], raw.zeros_like(skips[:, :2])], axis=1)[:, :s]
+    now = xp.full_like(emitted[0], nothing)
     rows = []
     for time in range(t - 1, -1, -1):
-        one = xp.concatenate([now[:, 1:], xp.full_like(now[:, :1], -math.inf)], axis=1)
-        two = xp.concatenate([one[:, 1:], xp.full_like(one[:, :1], -math.inf)], axis=1)
-        best = xp.logaddexp(xp.logaddexp(now, one), xp.where(skip_on, two, -math.inf))
-        ending = xp.expand_dims(time == lengths - 1, 1)
-        now = xp.where(ending, xp.where(finish, 0, -math.inf), best) + emitted[time]
+        one = _shifted(xp, now, -1, nothing)
+        two = _shifted(xp, one, -1, nothing)
+        best = xp.logaddexp(xp.logaddexp(now, one), xp.where(skip_on, two, nothing))
+        ending = raw.expand_dims(lengths - 1 == time, 1)
+        start = raw.where(finish, 0.0, nothing).astype(
+            emitted.dtype.numpy if xp is not raw else emitted.dtype
+        )
+        now = xp.where(ending, start, best) + emitted[time]
         rows.append(now)
     return xp.stack(rows[::-1])
 
@@ -184,7 +203,6 @@ def _reference(
     namespace="nn.functional",
     method=False,
     out=False,
-    twice=False,
     torch="none",  # PyTorch adds exp(log_probs) to the gradient, which log_softmax takes away again
 )
 def ctc_loss(
@@ -204,7 +222,7 @@ def ctc_loss(
     Graves et al. 2006.
 
     The gradient is the true one of the log-probabilities (PyTorch's differs by exp(log_probs), which makes
-    no difference once it has gone through log_softmax); it has no derivative of its own here.
+    no difference once it has gone through log_softmax), and it can be differentiated again.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

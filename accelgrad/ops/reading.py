@@ -167,6 +167,11 @@ def scatter_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
 
 
 @_adapt
+def index_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    return _call("index_add", _tensor(x), dim, _tensor(index), _tensor(source))
+
+
+@_adapt
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
     x = _tensor(x)
     return wrap(x.xp.zeros(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)

@@ -153,3 +153,16 @@ def test_ctc_of_a_target_longer_than_its_frames_is_infinite_or_zero():
     loss.backward()
     assert loss.item() == 0.0
     assert (x.grad.numpy() == 0).all()
+
+
+def test_the_gradient_of_ctc_has_a_gradient_also_beside_impossible_targets():
+    x = ag.randn(3, 2, 3, dtype=ag.float64, requires_grad=True)
+    targets = ag.tensor([[1, 1, 1], [1, 2, 0]])  # the first needs five frames
+
+    def loss(x):
+        return F.ctc_loss(F.log_softmax(x, 2), targets, (3, 3), (3, 2), zero_infinity=True, reduction="sum")
+
+    assert ag.autograd.gradgradcheck(loss, (x,))
+    (first,) = ag.autograd.grad(loss(x), x, create_graph=True)
+    (second,) = ag.autograd.grad(first.square().sum(), x)
+    assert not second[:, 0].any() and second[:, 1].abs().min() > 0
