@@ -36,11 +36,12 @@ def import_numba_cuda() -> Any:
     """``numba.cuda``: the one place that imports it."""
     if not SIMULATED and not hasattr(np, "row_stack"):
         # NumPy 2.5 dropped a name that numba-cuda 0.30 still looks up while it is imported.
-        np.vstack = np.vstack
+        old_name = "row_stack"
+        setattr(np, old_name, np.vstack)
         try:
             importlib.import_module("numba.cuda.np.arrayobj")
         finally:
-            del np.vstack
+            delattr(np, old_name)
     return importlib.import_module("numba.cuda")
 
 

@@ -43,3 +43,23 @@ def test_kernels_compile_for_two_architectures_without_stack_or_spills() -> None
         pytest.skip("Numba's CUDA compiler is not installed here")
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert done.stdout.strip().endswith("compiled 4")
+
+
+def test_the_name_that_numba_misses_in_a_newer_numpy_is_lent_and_taken_back() -> None:
+    program = """
+import numpy as np
+vars(np).pop("row_stack", None)
+from accelgrad.kernels.cuda import launch
+assert not hasattr(np, "row_stack") and np.vstack(([1.0], [2.0])).shape == (2, 1)
+print("imported", launch.cuda.__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"},
+        cwd=pathlib.Path(__file__).parent.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().endswith("imported numba.cuda")
