@@ -190,3 +190,14 @@ def test_asking_for_the_card_raises_the_one_clear_error(device: str) -> None:
     assert accelgrad.device("auto") == accelgrad.device("cpu")
     with pytest.raises(RuntimeError, match="cannot be used"):
         accelgrad.cuda.synchronize()
+
+
+def test_looking_for_the_largest_tensors_runs_no_code_of_other_objects() -> None:
+    class Touchy:
+        def __getattribute__(self, name: str) -> object:
+            raise AssertionError(f"somebody asked for {name}")
+
+    alive = Touchy()
+    found = gpu.largest_tensors(0)
+    del alive
+    assert isinstance(found, list)
