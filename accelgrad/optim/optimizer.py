@@ -359,7 +359,7 @@ class Optimizer:
             return float(value)
         if hasattr(value, "__array__"):
             if not isinstance(value, Tensor):
-                value = wrap(np.array(value.detach() if hasattr(value, "detach") else value))
+                value = wrap(np.asarray(value.detach() if hasattr(value, "detach") else value))
             host = value.xp.to_host(value.array)
             kind = parameter.array.dtype if host.dtype.kind == "f" else host.dtype
             return wrap(parameter.xp.from_host(np.array(host, dtype=kind)), parameter.xp)
