@@ -31,6 +31,7 @@ LAYERS = {
     "accelgrad.serialization": 5,
     "accelgrad.nn": 6,
     "accelgrad.optim": 6,
+    "accelgrad.optim.swa_utils": 7,
     "accelgrad.utils": 6,
     "accelgrad.datasets": 6,
     "accelgrad.transforms": 6,
