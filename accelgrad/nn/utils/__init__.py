@@ -1,5 +1,8 @@
-"""Helpers around modules: gradient clipping, parameters as a vector, sequences of different lengths."""
+"""Helpers around modules: gradient clipping, parameters as a vector, parametrizations, sequences of
+different lengths."""
 
+from accelgrad.nn.utils import parametrizations as parametrizations
+from accelgrad.nn.utils import parametrize as parametrize
 from accelgrad.nn.utils import rnn as rnn
 from accelgrad.nn.utils.clip import (
     clip_grad_norm as clip_grad_norm,
@@ -23,4 +26,10 @@ from accelgrad.nn.utils.convert import (
     vector_to_parameters as vector_to_parameters,
 )
 from accelgrad.nn.utils.fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
+from accelgrad.nn.utils.fusion import fuse_conv_bn_weights as fuse_conv_bn_weights
 from accelgrad.nn.utils.fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
+from accelgrad.nn.utils.fusion import fuse_linear_bn_weights as fuse_linear_bn_weights
+from accelgrad.nn.utils.hooked_norm import remove_spectral_norm as remove_spectral_norm
+from accelgrad.nn.utils.hooked_norm import remove_weight_norm as remove_weight_norm
+from accelgrad.nn.utils.hooked_norm import spectral_norm as spectral_norm
+from accelgrad.nn.utils.hooked_norm import weight_norm as weight_norm

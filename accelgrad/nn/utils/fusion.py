@@ -9,28 +9,63 @@ from accelgrad.graph import no_grad
 from accelgrad.nn.parameter import Parameter
 from accelgrad.tensor import wrap
 
-__all__ = ["fuse_conv_bn_eval", "fuse_linear_bn_eval"]
+__all__ = ["fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 
 
 @no_grad()
-def _fused(layer: Any, bn: Any, out_axis: int) -> Any:
+def _fused_weights(
+    weight: Any, bias: Any, mean: Any, var: Any, eps: float, scale: Any, shift: Any, out_axis: int
+) -> tuple[Parameter, Parameter]:
     """W' = W s and b' = (b - mean) s + shift, with s = scale / sqrt(var + eps) along the output axis."""
+    xp = weight.xp
+    factor = 1 / xp.sqrt(var.array + eps)
+    if scale is not None:
+        factor = factor * scale.array
+    shape = [1] * weight.array.ndim
+    shape[out_axis] = -1
+    moved = (-mean.array if bias is None else bias.array - mean.array) * factor
+    if shift is not None:
+        moved = moved + shift.array
+    kept = weight.requires_grad
+    return (
+        Parameter(wrap(weight.array * xp.reshape(factor, tuple(shape)), xp), kept),
+        Parameter(wrap(moved, xp), kept if bias is None else bias.requires_grad),
+    )
+
+
+def _fused(layer: Any, bn: Any, out_axis: int) -> Any:
     if layer.training or bn.training:
         raise AssertionError("Fusion only for eval!")
     result = copy.deepcopy(layer)
-    xp, weight = layer.weight.xp, layer.weight.array
-    scale = 1 / xp.sqrt(bn.running_var.array + bn.eps)
-    if bn.weight is not None:
-        scale = scale * bn.weight.array
-    shape = [1] * weight.ndim
-    shape[out_axis] = -1
-    bias = -bn.running_mean.array if layer.bias is None else layer.bias.array - bn.running_mean.array
-    bias = bias * scale
-    if bn.bias is not None:
-        bias = bias + bn.bias.array
-    result.weight = Parameter(wrap(weight * xp.reshape(scale, tuple(shape)), xp), layer.weight.requires_grad)
-    result.bias = Parameter(wrap(bias, xp), layer.weight.requires_grad)
+    result.weight, result.bias = _fused_weights(
+        layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias, out_axis
+    )
     return result
+
+
+def fuse_conv_bn_weights(
+    conv_w: Any,
+    conv_b: Any,
+    bn_rm: Any,
+    bn_rv: Any,
+    bn_eps: float,
+    bn_w: Any,
+    bn_b: Any,
+    transpose: bool = False,
+) -> tuple[Parameter, Parameter]:
+    """Weight and bias of the convolution that does what one with a batch norm behind it does in evaluation.
+
+    ``conv_b``, ``bn_w`` and ``bn_b`` may be None.
+    """
+    return _fused_weights(conv_w, conv_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 1 if transpose else 0)
+
+
+def fuse_linear_bn_weights(
+    linear_w: Any, linear_b: Any, bn_rm: Any, bn_rv: Any, bn_eps: float, bn_w: Any, bn_b: Any
+) -> tuple[Parameter, Parameter]:
+    """Weight and bias of the linear layer that does what one with a batch norm behind it does in
+    evaluation."""
+    return _fused_weights(linear_w, linear_b, bn_rm, bn_rv, bn_eps, bn_w, bn_b, 0)
 
 
 def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Any:

@@ -1,0 +1,161 @@
+"""Parametrizations of weights: weight_norm, spectral_norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelgrad.graph import no_grad
+from accelgrad.nn import functional as F
+from accelgrad.nn.module import Module
+from accelgrad.nn.modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from accelgrad.nn.utils.parametrize import register_parametrization
+from accelgrad.tensor import Tensor
+
+__all__ = ["spectral_norm", "weight_norm"]
+
+
+def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
+    """The 2-norm over all dimensions but ``dim`` (over all of them for None and -1), which stay as 1."""
+    if dim is None or dim == -1:
+        return v.norm()
+    kept = dim % v.ndim
+    if v.ndim == 1:
+        return v.abs()
+    return v.norm(dim=tuple(place for place in range(v.ndim) if place != kept), keepdim=True)
+
+
+def as_matrix(weight: Tensor, dim: int) -> Tensor:
+    """(dim, all others): the matrix whose largest singular value spectral_norm divides by."""
+    return weight.movedim(dim, 0).flatten(1)
+
+
+def output_dim(module: Module) -> int:
+    """The dimension of the outputs in a layer's weight."""
+    return 1 if isinstance(module, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) else 0
+
+
+def tensor_of(module: Module, name: str) -> Tensor:
+    """The parameter or buffer ``name``; ValueError where there is none."""
+    weight = getattr(module, name, None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"Module '{module}' has no parameter or buffer with name '{name}'")
+    return weight
+
+
+class _WeightNorm(Module):
+    """w = g v / |v|"""
+
+    def __init__(self, dim: int | None = 0) -> None:
+        super().__init__()
+        self.dim = -1 if dim is None else dim
+
+    def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        return weight_v * (weight_g / norm_except_dim(weight_v, self.dim))
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return norm_except_dim(weight, self.dim), weight.clone()
+
+
+def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
+    """``w = g v / |v|``: length and direction of a weight are learned apart.  Salimans & Kingma 2016.
+
+    One norm for each index of ``dim``, or, for None, one for all.  g is
+    ``module.parametrizations.weight.original0``, v is ``original1``.
+
+    >>> from accelgrad import nn
+    >>> layer = weight_norm(nn.Linear(3, 5))
+    >>> layer.parametrizations.weight.original0.shape, layer.parametrizations.weight.original1.shape
+    (accelgrad.Size([5, 1]), accelgrad.Size([5, 3]))
+    """
+    register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+
+    def rename(_: Any, state_dict: dict[str, Any], prefix: str, *__: Any) -> None:
+        """What the older weight_norm, with ``weight_g`` and ``weight_v``, has saved."""
+        old = (f"{prefix}{name}_g", f"{prefix}{name}_v")
+        if all(key in state_dict for key in old):
+            for place, key in enumerate(old):
+                state_dict[f"{prefix}parametrizations.{name}.original{place}"] = state_dict.pop(key)
+
+    module.register_load_state_dict_pre_hook(rename)
+    return module
+
+
+class _SpectralNorm(Module):
+    """W / sigma, where sigma = u' W v is the largest singular value, found by the power method.
+
+    u and v are buffers: in training mode every reading of the weight improves them a little.
+    """
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12) -> None:
+        super().__init__()
+        if not -weight.ndim <= dim < weight.ndim:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [-{weight.ndim}, {weight.ndim - 1}] but"
+                f" got {dim})"
+            )
+        check_iterations(n_power_iterations)
+        self.dim, self.eps = dim % weight.ndim, eps
+        if weight.ndim == 1:
+            return
+        self.n_power_iterations = n_power_iterations
+        with no_grad():
+            matrix = as_matrix(weight.detach(), self.dim)
+            for key, size in (("_u", matrix.shape[0]), ("_v", matrix.shape[1])):
+                start = matrix.new_empty(size).normal_(0, 1)
+                self.register_buffer(key, F.normalize(start, dim=0, eps=eps))
+            self._improve(matrix, 15)
+
+    def _improve(self, matrix: Tensor, times: int) -> None:
+        with no_grad():
+            for _ in range(times):
+                self._u.copy_(F.normalize(matrix @ self._v, dim=0, eps=self.eps))
+                self._v.copy_(F.normalize(self._u @ matrix, dim=0, eps=self.eps))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if weight.ndim == 1:
+            return F.normalize(weight, dim=0, eps=self.eps)
+        matrix = as_matrix(weight, self.dim)
+        if self.training:
+            self._improve(matrix.detach(), self.n_power_iterations)
+        # Copies: a later reading improves u and v in place, and backward still needs those of this one.
+        return weight / (self._u.clone() @ (matrix @ self._v.clone()))
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value
+
+
+def check_iterations(count: int) -> None:
+    """ValueError for no iterations of the power method."""
+    if count <= 0:
+        raise ValueError(f"Expected n_power_iterations to be positive, but got n_power_iterations={count}")
+
+
+def spectral_norm(
+    module: Module,
+    name: str = "weight",
+    n_power_iterations: int = 1,
+    eps: float = 1e-12,
+    dim: int | None = None,
+) -> Module:
+    """Divide a weight by its largest singular value: the layer then lengthens no vector.  Miyato et al. 2018.
+
+    Weights of more than two dimensions are read as the matrix (dim, all others); ``dim`` is the dimension of
+    the outputs, 0, or 1 for transposed convolutions.  In training mode each reading of the weight takes
+    ``n_power_iterations`` steps of the power method, in evaluation none.
+
+    >>> import accelgrad
+    >>> from accelgrad import nn
+    >>> layer = spectral_norm(nn.Linear(4, 4))
+    >>> for _ in range(200):
+    ...     weight = layer.weight
+    >>> bool((accelgrad.linalg.matrix_norm(weight, 2) - 1).abs() < 0.01)
+    True
+    """
+    weight = tensor_of(module, name)
+    chosen = output_dim(module) if dim is None else dim
+    return register_parametrization(
+        module, name, _SpectralNorm(weight, n_power_iterations, chosen, eps)
+    )  # fmt: skip
