@@ -50,7 +50,7 @@ class _Recomputed:
 def _find(module: Any, kind: type, name: str) -> Any:
     for hook in module._forward_pre_hooks.values():
         function: Any = hook.function
-        if isinstance(function, kind) and function.name == name:
+        if isinstance(function, kind) and getattr(function, "name", None) == name:
             return function
     return None
 
