@@ -50,6 +50,7 @@ from accelgrad.graph import (
     set_grad_enabled,
 )
 from accelgrad.kernels import get_num_threads
+from accelgrad.kernels.memory import keep_freed_memory as _keep_freed_memory
 from accelgrad.ops.registry import OPS as _OPS
 from accelgrad.ops.typed import TYPED as _TYPED
 from accelgrad.printing import get_printoptions, printoptions, set_printoptions
@@ -57,6 +58,8 @@ from accelgrad.random import Generator, default_generator, initial_seed, manual_
 from accelgrad.tensor import Size, Tensor
 
 __version__ = "0.1.0"
+
+_keep_freed_memory()
 
 __all__ = [
     "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device",

@@ -1,8 +1,14 @@
-"""``bench``: training steps of small models, next to PyTorch where it is installed, in alternating rounds."""
+"""``bench``: training steps of small models, next to PyTorch where it is installed, in alternating rounds.
+
+Each library runs in a process of its own, and while it has its turn the other one waits: in one process the
+threads of both would get in each other's way, and what accelgrad asks of the C library
+(``accelgrad/kernels/memory.py``) would act on PyTorch too.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib
 import importlib.util
@@ -19,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MODELS", "configure", "machine", "paired", "run"]
+__all__ = ["MODELS", "Contender", "configure", "machine", "paired", "run", "serve"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="model", help=f"of {', '.join(MODELS)} (all)")
     parser.add_argument("--rounds", type=int, default=15, help="alternating rounds of each model (15)")
     parser.add_argument("--quick", action="store_true", help="three short rounds, to see that it runs")
+    parser.add_argument(
+        "--threads", type=int, help="of each library (all cores); 1 is steadier on a busy machine"
+    )
     parser.add_argument(
         "--start", action="store_true", help="measure import and first step in new processes, too"
     )
@@ -40,27 +49,30 @@ def run(options: argparse.Namespace) -> int:
         print(f"no model is called {unknown[0]!r}; there are {', '.join(MODELS)}")
         return 2
     rounds, seconds = (3, 0.02) if options.quick else (options.rounds, 0.25)
-    contenders = ["accelgrad"] + (["torch"] if importlib.util.find_spec("torch") else [])
-    if "torch" not in contenders:
+    if options.threads:
+        for pool in ("OPENBLAS", "OMP", "MKL", "NUMBA"):  # read by the contenders when they start
+            os.environ[f"{pool}_NUM_THREADS"] = str(options.threads)
+    libraries = ["accelgrad"] + (["torch"] if importlib.util.find_spec("torch") else [])
+    if "torch" not in libraries:
         print("PyTorch is not installed: only accelgrad is timed")
     results: dict[str, Any] = {}
     print(f"{'training step':24} {'accelgrad':>12} {'PyTorch':>12} {'ratio (min ... max)':>24}")
-    for name in options.models or MODELS:
-        steps = {library: MODELS[name](importlib.import_module(library)) for library in contenders}
-        results[name] = entry = paired(steps, rounds, seconds)
-        shown = (
-            f"{entry['ratio']:8.2f} ({entry['ratio_min']:.2f} ... {entry['ratio_max']:.2f})"
-            if len(steps) > 1
-            else ""
-        )
-        other = f"{entry['torch_us']:9.0f} us" if len(steps) > 1 else ""
-        print(f"{name:24} {entry['accelgrad_us']:9.0f} us {other:>12} {shown:>24}", flush=True)
+    with contextlib.ExitStack() as stack:
+        contenders = [stack.enter_context(Contender(library)) for library in libraries]
+        for name in options.models or MODELS:
+            results[name] = entry = paired(contenders, name, rounds, seconds)
+            shown = other = ""
+            if "ratio" in entry:
+                shown = f"{entry['ratio']:8.2f} ({entry['ratio_min']:.2f} ... {entry['ratio_max']:.2f})"
+                other = f"{entry['torch_us']:9.0f} us"
+            print(f"{name:24} {entry['accelgrad_us']:9.0f} us {other:>12} {shown:>24}", flush=True)
     if options.start:
         results["start"] = _starts()
         for what, value in results["start"].items():
             print(f"{what:40} {value:8.2f} s")
     if options.json:
-        document = {"machine": machine(contenders), "command": sys.argv[1:], "results": results}
+        setting = machine(libraries) | {"threads": options.threads or "all"}
+        document = {"machine": setting, "command": sys.argv[1:], "results": results}
         path = pathlib.Path(options.json)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -68,24 +80,77 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def paired(steps: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
-    """Median microseconds of one call of each contender, by rounds that take turns; ratios round by round."""
-    loops = {}
-    for name, step in steps.items():
-        for _ in range(3):
-            step()
-        begun = time.perf_counter()
-        step()
-        loops[name] = max(1, int(seconds / max(time.perf_counter() - begun, 1e-7)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(rounds):
-        order = list(steps) if turn % 2 == 0 else list(reversed(steps))
-        for name in order:
-            step, count = steps[name], loops[name]
-            begun = time.perf_counter()
-            for _ in range(count):
+class Contender:
+    """A library in a process of its own that times training steps when it is asked to."""
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+        code = f"from accelgrad.cli.bench import serve; serve({library!r})"
+        environment = dict(os.environ)
+        if library != "accelgrad":  # it shall run as it does by itself
+            environment["ACCELGRAD_KEEP_MEMORY"] = "0"
+        root = pathlib.Path(__file__).resolve().parents[2]
+        path = [str(root), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def __enter__(self) -> Contender:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+    def ask(self, model: str, seconds: float) -> float:
+        """Train for about so many seconds; the seconds of one step."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps([model, seconds]) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the process that trains {model!r} with {self.library} has ended")
+        return float(answer)
+
+
+def serve(library: str) -> None:
+    """The other side of a :class:`Contender`: a line asks for a model and a time, a line answers."""
+    module = importlib.import_module(library)
+    known = ""
+    for line in sys.stdin:
+        model, seconds = json.loads(line)
+        if model != known:
+            known, step = model, MODELS[model](module)
+            for _ in range(WARM_UP):
                 step()
-            times[name].append((time.perf_counter() - begun) / count * 1e6)
+        begun = now = time.perf_counter()
+        count = 0
+        while now - begun < seconds:
+            step()
+            count += 1
+            now = time.perf_counter()
+        print((now - begun) / count, flush=True)
+
+
+WARM_UP = 60
+"""Steps before the first that counts: both libraries compile or choose code while they are new."""
+
+
+def paired(contenders: list[Contender], model: str, rounds: int, seconds: float) -> dict[str, float]:
+    """Median microseconds of a step with each library, by rounds that take turns; ratios round by round."""
+    times: dict[str, list[float]] = {one.library: [] for one in contenders}
+    for turn in range(-1, rounds):  # the first round is not counted
+        for one in contenders if turn % 2 == 0 else reversed(contenders):
+            taken = one.ask(model, seconds) * 1e6
+            if turn >= 0:
+                times[one.library].append(taken)
     entry = {f"{name}_us": statistics.median(values) for name, values in times.items()}
     if len(times) == 2:
         first, second = times.values()

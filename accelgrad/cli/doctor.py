@@ -67,7 +67,13 @@ def examine() -> Iterator[Finding]:
         yield _optional(name, extra, use)
     yield _shared_memory()
     ours = os.environ
-    for name in ("ACCELGRAD_DEVICE", "ACCELGRAD_KERNELS", "ACCELGRAD_HOME", "ACCELGRAD_SHM_LIMIT"):
+    for name in (
+        "ACCELGRAD_DEVICE",
+        "ACCELGRAD_KERNELS",
+        "ACCELGRAD_HOME",
+        "ACCELGRAD_SHM_LIMIT",
+        "ACCELGRAD_KEEP_MEMORY",
+    ):
         if ours.get(name):
             yield Finding("OK", name, ours[name])
 
