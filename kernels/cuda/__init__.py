@@ -40,5 +40,6 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "softmax_cross_entropy": ("softmax", 0),
     "softmax_cross_entropy_backward": ("softmax", 0),
     "sum": ("reduce", None),
+    "var": ("reduce", None),
     "vector_norm": ("reduce", 0),
 }

@@ -1,5 +1,5 @@
-"""Sums, means, products, extremes and norms over any axes, and the places of extremes; the same result
-every time.
+"""Sums, means, variances, products, extremes and norms over any axes, and the places of extremes; the same
+result every time.
 
 An array is seen as kept and reduced positions, each with its steps through memory.  Where the reduced ones
 lie in one piece a block takes a row; where kept ones lie in one piece 32 neighbouring columns share a
@@ -16,7 +16,7 @@ import numpy as np
 from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import add, block_reduce, larger, load4, multiply, smaller
 
-__all__ = ["argmax", "argmin", "max_", "mean", "min_", "prod", "sum_", "vector_norm"]
+__all__ = ["argmax", "argmin", "max_", "mean", "min_", "prod", "sum_", "var", "vector_norm"]
 
 THREADS = 256
 # A card has about 100 multiprocessors with room for 8 such blocks each: fewer blocks leave some idle.
@@ -25,19 +25,27 @@ LEAST_PART = 4096
 COLUMNS, LANES = 32, 8
 
 
+# What becomes of an element before it is combined: x, and the middle of its row where there is one (else 0).
+
+
 @cuda.jit(device=True)
-def itself(x: Any) -> Any:
+def itself(x: Any, middle: Any) -> Any:
     return x
 
 
 @cuda.jit(device=True)
-def square(x: Any) -> Any:
-    return x * x
+def square(x: Any, middle: Any) -> Any:
+    return (x - middle) * (x - middle)
 
 
 @cuda.jit(device=True)
-def size(x: Any) -> Any:
+def size(x: Any, middle: Any) -> Any:
     return abs(x)
+
+
+@cuda.jit(device=True)
+def unchanged(x: Any) -> Any:
+    return x
 
 
 @cuda.jit(device=True)
@@ -45,18 +53,21 @@ def root(x: Any) -> Any:
     return math.sqrt(x)
 
 
-def row_kernel(name: str, combine: Any, start: float, prepare: Any, finish: Any) -> Program:
-    """``y[row, part] = finish(combination of prepare(x[row, from ... to]) scale)``: rows in one piece of
-    memory.
+def row_kernel(
+    name: str, combine: Any, start: float, prepare: Any, finish: Any, centred: bool = False
+) -> Program:
+    """``y[row, part] = finish(combination of prepare(x[row, from ... to], middles[row]) scale)``: rows in
+    one piece of memory.
     """
     reduce = block_reduce(combine)
 
     def make(T: Any) -> Any:
-        START, vector = T(start), T.bitwidth == 32
+        START, ZERO, vector = T(start), T(0), T.bitwidth == 32
 
-        def kernel(x, y, n, step, part, aligned, scale):
+        def kernel(x, y, middles, n, step, part, aligned, scale):
             buffer = cuda.shared.array(32, T)
             row = cuda.blockIdx.x
+            middle = middles[row] if centred else ZERO
             low = cuda.blockIdx.y * part
             high = min(low + part, n)
             base = row * step
@@ -66,15 +77,15 @@ def row_kernel(name: str, combine: Any, start: float, prepare: Any, finish: Any)
             if vector and aligned:
                 while i + 3 < high:
                     v = load4(x, base + i)
-                    a, b = combine(a, prepare(v[0])), combine(b, prepare(v[1]))
-                    c, d = combine(c, prepare(v[2])), combine(d, prepare(v[3]))
+                    a, b = combine(a, prepare(v[0], middle)), combine(b, prepare(v[1], middle))
+                    c, d = combine(c, prepare(v[2], middle)), combine(d, prepare(v[3], middle))
                     i += width * 4
                 # The last one to three: they begin where the fours end.
                 i = low + (high - low) // 4 * 4 + cuda.threadIdx.x
             else:
                 i = low + cuda.threadIdx.x
             while i < high:
-                a = combine(a, prepare(x[base + i]))
+                a = combine(a, prepare(x[base + i], middle))
                 i += width
             total = reduce(combine(combine(a, b), combine(c, d)), buffer)
             if cuda.threadIdx.x == 0:
@@ -83,18 +94,20 @@ def row_kernel(name: str, combine: Any, start: float, prepare: Any, finish: Any)
         return kernel
 
     make.__name__ = f"{name}_rows"
-    return Program(make, "PPiqiit")
+    return Program(make, "PPPiqiit")
 
 
-def column_kernel(name: str, combine: Any, start: float, prepare: Any, finish: Any) -> Program:
-    """``y[o, part, j] = finish(combination over i of prepare(x[o, i, j]) scale)``: neighbouring j side by
-    side.
+def column_kernel(
+    name: str, combine: Any, start: float, prepare: Any, finish: Any, centred: bool = False
+) -> Program:
+    """``y[o, part, j] = finish(combination over i of prepare(x[o, i, j], middles[o, j]) scale)``:
+    neighbouring j side by side.
     """
 
     def make(T: Any) -> Any:
-        START = T(start)
+        START, ZERO = T(start), T(0)
 
-        def kernel(x, y, n, inner, part, scale):
+        def kernel(x, y, middles, n, inner, part, scale):
             buffer = cuda.shared.array((LANES, COLUMNS), T)
             tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
             j = cuda.blockIdx.x * COLUMNS + tx
@@ -103,8 +116,9 @@ def column_kernel(name: str, combine: Any, start: float, prepare: Any, finish: A
             total = START
             if j < inner:
                 base = cuda.blockIdx.y * n * inner + j
+                middle = middles[cuda.blockIdx.y * inner + j] if centred else ZERO
                 for i in range(low + ty, high, LANES):
-                    total = combine(total, prepare(x[base + i * inner]))
+                    total = combine(total, prepare(x[base + i * inner], middle))
             buffer[ty, tx] = total
             cuda.syncthreads()
             if ty == 0 and j < inner:
@@ -115,26 +129,29 @@ def column_kernel(name: str, combine: Any, start: float, prepare: Any, finish: A
         return kernel
 
     make.__name__ = f"{name}_columns"
-    return Program(make, "PPiiit")
+    return Program(make, "PPPiiit")
 
 
-def strided_kernel(name: str, combine: Any, start: float, prepare: Any, finish: Any) -> Program:
+def strided_kernel(
+    name: str, combine: Any, start: float, prepare: Any, finish: Any, centred: bool = False
+) -> Program:
     """The same for up to three kept and two reduced runs of positions, each with its step; a block a
     result.
     """
     reduce = block_reduce(combine)
 
     def make(T: Any) -> Any:
-        START = T(start)
+        START, ZERO = T(start), T(0)
 
-        def kernel(x, y, k1, k2, ks0, ks1, ks2, n, r1, rs0, rs1, part, scale):
+        def kernel(x, y, middles, k1, k2, ks0, ks1, ks2, n, r1, rs0, rs1, part, scale):
             buffer = cuda.shared.array(32, T)
             o = cuda.blockIdx.x
+            middle = middles[o] if centred else ZERO
             base = o // (k1 * k2) * ks0 + o // k2 % k1 * ks1 + o % k2 * ks2
             low = cuda.blockIdx.y * part
             total = START
             for i in range(low + cuda.threadIdx.x, min(low + part, n), cuda.blockDim.x):
-                total = combine(total, prepare(x[base + i // r1 * rs0 + i % r1 * rs1]))
+                total = combine(total, prepare(x[base + i // r1 * rs0 + i % r1 * rs1], middle))
             total = reduce(total, buffer)
             if cuda.threadIdx.x == 0:
                 y[o * cuda.gridDim.y + cuda.blockIdx.y] = finish(total * scale)
@@ -142,23 +159,32 @@ def strided_kernel(name: str, combine: Any, start: float, prepare: Any, finish: 
         return kernel
 
     make.__name__ = f"{name}_strided"
-    return Program(make, "PPiiqqqiiqqit")
+    return Program(make, "PPPiiqqqiiqqit")
 
 
 class Reduction:
     """The kernels of one way to combine numbers."""
 
     def __init__(
-        self, name: str, combine: Any, start: float, prepare: Any = itself, finish: Any = itself
+        self, name: str, combine: Any, start: float, prepare: Any = itself, centred: bool = False
     ) -> None:
-        parts = (combine, start, prepare, finish)
+        parts = (combine, start, prepare, unchanged, centred)
         self.rows, self.columns = row_kernel(name, *parts), column_kernel(name, *parts)
         self.strided = strided_kernel(name, *parts)
 
     def __call__(
-        self, x: Any, axis: Any, keepdims: bool, second: Reduction | None = None, scale: float = 1.0
+        self,
+        x: Any,
+        axis: Any,
+        keepdims: bool,
+        second: Reduction | None = None,
+        scale: float = 1.0,
+        middles: Any = None,
     ) -> Any:
-        """Reduce ``x``; ``second`` combines the results of parts (by default the same kernels do)."""
+        """Reduce ``x``; ``second`` combines the results of parts (by default the same kernels do).
+
+        ``middles`` has a number for every result, for the kernels that are centred.
+        """
         kept, reduced = runs(x, axis)
         shape = result_shape(x, axis, keepdims)
         if len(kept) > 3 or len(reduced) > 2:
@@ -177,6 +203,7 @@ class Reduction:
                 x.dtype.char,
                 x,
                 y,
+                middles,
                 n,
                 step,
                 part,
@@ -191,9 +218,8 @@ class Reduction:
             part, parts = cut(n, across * outer, 256)
             y = room(x, (outer, parts, inner))
             grid = (across, outer, parts)
-            self.columns(
-                grid, (COLUMNS, LANES), x.dtype.char, x, y, n, inner, part, 1.0 if parts > 1 else scale
-            )
+            last_scale = 1.0 if parts > 1 else scale
+            self.columns(grid, (COLUMNS, LANES), x.dtype.char, x, y, middles, n, inner, part, last_scale)
             if parts > 1:  # (outer, parts, inner): the parts are columns again
                 y = (second or self).over_columns(y, scale)
             return y.reshape(shape)
@@ -204,13 +230,13 @@ class Reduction:
             y = room(x, (count, parts))
             threads = 32 if part <= 256 else THREADS
             self.strided(
-                *((count, parts), threads, x.dtype.char, x, y, k1, k2, ks0, ks1, ks2, n, r1, rs0, rs1, part),
-                1.0 if parts > 1 else scale,
+                *((count, parts), threads, x.dtype.char, x, y, middles),
+                *(k1, k2, ks0, ks1, ks2, n, r1, rs0, rs1, part, 1.0 if parts > 1 else scale),
             )
         if parts > 1:
             last = second or self
             total = room(x, (count, 1))
-            last.rows((count, 1), 32, x.dtype.char, y, total, parts, parts, parts, False, scale)
+            last.rows((count, 1), 32, x.dtype.char, y, total, None, parts, parts, parts, False, scale)
             y = total
         return y.reshape(shape)
 
@@ -219,7 +245,7 @@ class Reduction:
         outer, n, inner = x.shape
         y = room(x, (outer, 1, inner))
         grid = (-(-inner // COLUMNS), outer, 1)
-        self.columns(grid, (COLUMNS, LANES), x.dtype.char, x, y, n, inner, n, scale)
+        self.columns(grid, (COLUMNS, LANES), x.dtype.char, x, y, None, n, inner, n, scale)
         return y
 
 
@@ -289,6 +315,7 @@ SUM, PRODUCT = Reduction("sum", add, 0.0), Reduction("prod", multiply, 1.0)
 LARGEST, SMALLEST = Reduction("max", larger, -math.inf), Reduction("min", smaller, math.inf)
 SIZES, LARGEST_SIZE = Reduction("abs_sum", add, 0.0, size), Reduction("abs_max", larger, 0.0, size)
 SQUARES = Reduction("square_sum", add, 0.0, square)
+DEVIATIONS = Reduction("deviation_sum", add, 0.0, square, centred=True)
 ROOT = row_kernel("root_of_sum", add, 0.0, itself, root)
 
 
@@ -306,6 +333,23 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """``numpy.mean``: the sum divided by the number of elements, in one pass."""
     count = math.prod(x.shape[i] for i in axes_of(x, axis))
     return SUM(x, axis, keepdims, scale=1.0 / count)
+
+
+def var_accepts(x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> bool:
+    return accepts(x, axis, keepdims) and math.prod(x.shape[i] for i in axes_of(x, axis)) > ddof
+
+
+@cuda_kernel("var", accepts=var_accepts)
+def var(x: Any, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
+    """``numpy.var``: the means first, then the sums of squared distances from them, over n - ddof.
+
+    for o in kept:  for r in reduced:  m[o] += x[o, r] / n;  for r in reduced:  y[o] += (x[o, r] - m[o])^2
+    """
+    count = math.prod(x.shape[i] for i in axes_of(x, axis))
+    middles = SUM(x, axis, False, scale=1.0 / count)
+    if middles is NotImplemented:
+        return NotImplemented
+    return DEVIATIONS(x, axis, keepdims, SUM, 1.0 / (count - ddof), middles)
 
 
 @cuda_kernel("prod", accepts=accepts)
@@ -345,7 +389,7 @@ def vector_norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False
         return squares
     # The root is the second pass over what the parts have left.
     y = room(x, result_shape(x, axis, keepdims))
-    ROOT((squares.size, 1), 32, x.dtype.char, squares, y, 1, 1, 4, False, 1.0)
+    ROOT((squares.size, 1), 32, x.dtype.char, squares, y, None, 1, 1, 4, False, 1.0)
     return y
 
 

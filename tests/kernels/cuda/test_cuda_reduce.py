@@ -121,3 +121,37 @@ def test_integers_and_empty_arrays_are_left_to_the_array_module() -> None:
     assert not reduce.accepts(np.ones((0, 3), "float32"), 1)
     assert not reduce.accepts(np.ones(3, "float32"), dtype="float64")
     assert not reduce.accepts(np.ones(3, "float32")[::-1])
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((3, 33), 1),
+        ((33, 3), 0),
+        ((2, 5, 3), (0, 2)),
+        ((7,), None),
+        ((1300,), None),
+        ((600, 5), 0),
+        ((4, 2, 310), (0, 2)),
+    ],
+)
+def test_variances_of_rows_columns_scattered_axes_and_parts(shape: Any, axis: Any, ddof: int) -> None:
+    x = numbers(*shape)
+    assert reduce.var_accepts(x, axis, ddof=ddof)
+    result = reduce.var(x, axis, ddof=ddof, keepdims=True)
+    expected = np.var(x.astype("float64"), axis=axis, ddof=ddof, keepdims=True)
+    assert result.shape == expected.shape and result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, rtol=3e-5)
+
+
+def test_a_variance_far_from_zero_keeps_its_digits_and_spreads_nan() -> None:
+    x = numbers(2, 130, dtype="float64") + 1e6
+    np.testing.assert_allclose(reduce.var(x, 1), np.var(x, axis=1), rtol=1e-8)
+    x[1, 7] = np.nan
+    assert np.isfinite(reduce.var(x, 1)[0]) and np.isnan(reduce.var(x, 1)[1])
+
+
+def test_a_variance_without_freedom_is_left_to_the_array_module() -> None:
+    assert not reduce.var_accepts(numbers(1, 3), 0, ddof=1)
+    assert not reduce.var_accepts(np.ones((0, 3), "float32"), 0)
