@@ -211,7 +211,7 @@ class WorkersIterator(LoaderIterator):
         while not self.exhausted and self.sent - self.delivered - len(self.beyond) < self.limit + more:
             task, nothing = self.sent, deque[Any]()
             if self.loader.iterable:
-                worker = self._next_active()
+                worker = self.worker_of.get(task, self._next_active())
                 if worker is None:
                     self.exhausted = True
                     return
@@ -228,13 +228,15 @@ class WorkersIterator(LoaderIterator):
                 self.errors[task] = error
                 self.sent, order.error = task + 1, None
                 continue
-            worker = self._choose_worker(task)
-            if task not in self.beyond:  # a resumed pass may have given it out before its turn
+            worker = self.worker_of.get(task)
+            if worker is None:
+                worker = self._choose_worker(task)
+            # A resumed pass may have given it out before its turn; so may one that was interrupted here.
+            if task >= self.delivered and task not in self.beyond:
                 self.worker_of[task] = worker
                 self.pool.post(worker, task, indices)
-            # An interrupt before this line sends the task twice, which the worker notices.  The line itself
-            # makes no
-            # call, and Python looks for interrupts at calls only.
+            # An interrupt before this line sends the task twice, to the same worker, which notices.  The line
+            # itself makes no call, and Python looks for interrupts at calls only.
             self.sent, self.turn, order.ahead, order.count = (
                 task + 1,
                 (worker + 1) % self.workers,

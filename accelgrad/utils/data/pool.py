@@ -2,7 +2,12 @@
 them in time.
 
 Nothing is shared between workers, and nothing here waits for a particular one: one ``poll`` looks at all
-sockets. Every step can be interrupted by a KeyboardInterrupt and done again (see :class:`transport.Channel`).
+sockets.
+
+A KeyboardInterrupt may end any step here, and the program may go on with the next batch.  Python delivers
+it at calls only, so what belongs together is computed first and then stored by statements without a call;
+what is left to do after that is a note (``orphans``, ``buried``, frames in a channel) that the next
+:meth:`Pool.post` or :meth:`Pool.poll` finds; and each step can be done twice.
 """
 
 from __future__ import annotations
@@ -76,9 +81,10 @@ class Lost:
 class Handle:
     """One worker, seen from the program."""
 
-    def __init__(self, number: int, sock: socket.socket, lifeline: socket.socket) -> None:
+    def __init__(self, number: int, sock: socket.socket, lifeline: socket.socket, direct: bool) -> None:
         self.number = number
-        self.channel = Channel(sock)
+        self.direct = direct
+        self.channel = Channel(sock, lifeline if direct else sock)  # see portable.py
         self.lifeline = lifeline
         self.descriptors = (sock.fileno(), lifeline.fileno())
         self.pid: int | None = None
@@ -89,12 +95,14 @@ class Handle:
         self.process: Any = None  # where there is no nursery
 
     def freed(self) -> list[tuple[int, int, int]]:
-        """Slots to be given back, for the next message."""
-        found = []
-        while self.returned:
-            lease = self.returned.popleft()
-            found.append((lease.arena, lease.slot, lease.use))
-        return found
+        """Slots to be given back, for the next message.  :meth:`told` takes them off the list."""
+        leases = [self.returned[i] for i in range(len(self.returned))]  # more may come at any moment
+        return [(lease.arena, lease.slot, lease.use) for lease in leases]
+
+    def told(self, count: int) -> None:
+        """The message with the first ``count`` freed slots is on its way."""
+        for _ in range(count):
+            self.returned.popleft()
 
     def name(self) -> str:
         """``worker 1 (pid 4711)``"""
@@ -114,6 +122,8 @@ class Pool:
             int, Lost | None
         ] = {}  # streams that ended with their worker; what is still to be said of it
         self.done: dict[int, Any] = {}  # task -> result, of the present epoch
+        self.orphans: dict[int, tuple[int, Any]] = {}  # task of a dead worker -> its number, indices
+        self.buried: list[Handle] = []  # dead workers whose sockets are not closed yet
         # worker -> task -> the states of its generators before that task
         self.snapshots: dict[int, dict[int, bytes]] = {number: {} for number in range(workers)}
         self.warnings: list[str] = []
@@ -172,9 +182,18 @@ class Pool:
         if self.closed:
             self._closed_by_another_thread()
         handle = self._spawn_directly(number) if self.direct else self._spawn_by_nursery(number)
+        try:
+            self._employ(number, handle)
+        except BaseException:
+            if self.handles[number] is not handle:
+                self._let_go(handle)
+            raise
+        return handle
+
+    def _employ(self, number: int, handle: Handle) -> None:
         for descriptor in handle.descriptors:
             self.by_descriptor[descriptor] = handle
-            self.poller.register(descriptor, READABLE)
+        self.poller.register(handle.descriptors[1], READABLE)
         self.generation[number] += 1
         if self.epoch >= 0:
             stream = number + self.workers * (self.generation[number] - 1)
@@ -182,7 +201,6 @@ class Pool:
             handle.channel.post(transport.pickled(transport.EPOCH, message))
         self._watch(handle)
         self.handles[number] = handle
-        return handle
 
     def _spawn_by_nursery(self, number: int) -> Handle:
         ours, theirs = socket.socketpair()
@@ -196,7 +214,7 @@ class Pool:
                 socket.send_fds(ours, [transport.pickled(transport.START, start)], [descriptor, self.stack])
             else:
                 ours.sendall(transport.pickled(transport.START, start))
-            return Handle(number, ours, our_line)
+            return Handle(number, ours, our_line, direct=False)
         except BaseException:
             ours.close()
             our_line.close()
@@ -209,7 +227,7 @@ class Pool:
         command = interpreter_arguments(GREETING)
         duplex, lifeline, process = call_worker(command, {**os.environ, **ONE_THREAD})
         try:
-            handle = Handle(number, duplex, lifeline)
+            handle = Handle(number, duplex, lifeline, direct=True)
             handle.process = process
             start = transport.pickled(transport.START, {"worker": number, "inline": True})
             handle.channel.post(start + self.inline)  # the rest follows while we poll
@@ -238,13 +256,14 @@ class Pool:
 
     def begin_epoch(self, message: dict[str, Any], special: dict[int, dict[str, Any]]) -> None:
         """Void everything of the epoch before, and start a new one; ``special``: more for single workers."""
-        stale, self.done, self.gone = self.done, {}, {}
+        stale, self.done, self.gone, self.orphans = self.done, {}, {}, {}
         self.snapshots = {number: {} for number in range(self.workers)}
         self.epoch += 1
         for number in range(self.workers):
             handle = self.worker(number)
             handle.outstanding.clear()
             freed = handle.freed()
+            told = len(freed)
             freed += [
                 (batch.head[3], batch.head[4], batch.head[5])
                 for batch in stale.values()
@@ -253,27 +272,57 @@ class Pool:
             self.epoch_message = {**message, "epoch": self.epoch}
             content = {**self.epoch_message, **special.get(number, {}), "stream": number, "freed": freed}
             handle.channel.post(transport.pickled(transport.EPOCH, content))
+            handle.told(told)
             self._watch(handle)
 
     def post(self, number: int, task: int, indices: Any) -> None:
-        """Give a worker a task."""
-        if number in self.gone:  # a successor would begin its share of the stream anew
-            self.done[task], self.gone[number] = self.gone[number] or Ended(), None
+        """Give a worker a task; more than once, if an interrupt makes the caller unsure."""
+        if self.orphans:  # they come first: a worker takes a task with a lower number for a repetition
+            self._adopt()
+        if task in self.done:
             return
+        if number in self.gone:  # a successor would begin its share of the stream anew
+            end = self.gone[number] or Ended()
+            self.done[task], self.gone[number] = end, None
+            return
+        self._send(number, task, indices)
+
+    def _send(self, number: int, task: int, indices: Any) -> None:
         handle = self.worker(number)
         handle.outstanding[task] = indices
-        handle.channel.post(transport.pickled(transport.TASK, (self.epoch, task, indices, handle.freed())))
+        freed = handle.freed()
+        handle.channel.post(transport.pickled(transport.TASK, (self.epoch, task, indices, freed)))
+        handle.told(len(freed))
         if handle.channel.outbox:
             self._watch(handle)
 
+    def _adopt(self) -> None:
+        """Give the tasks of dead workers to their successors."""
+        while self.orphans:
+            task, (number, indices) = next(iter(self.orphans.items()))
+            self._send(number, task, indices)
+            self.orphans.pop(task, None)
+
     def _watch(self, handle: Handle) -> None:
-        events = READABLE | (WRITABLE if handle.channel.outbox else 0)
-        self.poller.register(handle.descriptors[0], events)
+        writable = WRITABLE if handle.channel.outbox else 0
+        events = writable if handle.direct else READABLE | writable  # nothing comes back on a direct one
+        if events:
+            self.poller.register(handle.descriptors[0], events)
+        else:
+            self._unwatch(handle.descriptors[0])
+
+    def _unwatch(self, descriptor: int) -> None:
+        try:
+            self.poller.unregister(descriptor)
+        except (KeyError, ValueError):  # it was not watched
+            pass
 
     # -------------------------------------------------------------------------------------------- receiving
 
     def poll(self, seconds: float | None) -> bool:
         """Wait for any worker, at most so long; True if something happened."""
+        if self._finish_interrupted():
+            return True
         ready = self.poller.poll(None if seconds is None else max(0.0, seconds) * 1000)
         if self.closed:
             self._closed_by_another_thread()
@@ -284,15 +333,36 @@ class Pool:
                 continue
             if event & WRITABLE and handle.channel.flush():
                 self._watch(handle)
-            if descriptor == handle.descriptors[1]:
+            if descriptor == handle.descriptors[1] and not handle.direct:
                 handle.channel.receive(drain=True)
                 handle.channel.ended = True
-            elif event & ~WRITABLE:
+            elif event & ~WRITABLE and descriptor == handle.channel.source.fileno():
                 handle.channel.receive()
             self._handle_frames(handle)
             if handle.channel.ended:
                 self._bury(handle)
         return bool(ready)
+
+    def _finish_interrupted(self) -> bool:
+        """What an interrupt has kept from being done; True if that has brought results."""
+        while self.buried:
+            self._let_go(self.buried[-1])
+            self.buried.pop()
+        if self.orphans:
+            self._adopt()
+        found = False
+        for handle in self.handles:
+            if handle is None:
+                continue
+            channel = handle.channel
+            if channel.outbox:
+                self._watch(handle)
+            if channel.inbox:
+                channel.cut()
+            if channel.frames:
+                self._handle_frames(handle)
+                found = True
+        return found
 
     def _closed_by_another_thread(self) -> None:
         while _exiting:  # a daemon thread waits for a batch while the interpreter goes down: let it, silently
@@ -314,22 +384,28 @@ class Pool:
                 if epoch != self.epoch and head[4] >= 0:
                     handle.returned.append(_Stale(*head[3:6]))
                 return
-            self.done[task] = Batch(handle, frame, head)
+            result: Any = Batch(handle, frame, head)
             if extra_size := head[12]:
                 self._take_extra(handle, task, head, frame, extra_size, kind)
-            handle.outstanding.pop(task, None)
+            self.done[task] = result  # no call from here to the next line, and so no interrupt
+            del handle.outstanding[task]
         elif kind in (transport.FAILED, transport.ENDED):
             epoch, task, *content = transport.unpickled(frame)
             if epoch == self.epoch and task in handle.outstanding:
-                self.done[task] = Failed(*content) if kind == transport.FAILED else Ended()
-                handle.outstanding.pop(task, None)
+                result = Failed(*content) if kind == transport.FAILED else Ended()
+                self.done[task] = result
+                del handle.outstanding[task]
         elif kind == transport.HELLO:
             handle.pid = int.from_bytes(frame[1:9], "little")
         elif kind == transport.ARENA:
             number, slot_size, slots = marshal.loads(memoryview(frame)[1:])
             if number not in handle.arenas:
-                handle.arenas[number] = MappedArena(number, slot_size, slots, handle.channel.descriptors[0])
-                os.close(handle.channel.descriptors.popleft())
+                descriptor, *rest = handle.channel.descriptors
+                arena = MappedArena(number, slot_size, slots, descriptor)
+                later, spent = deque(rest), [*handle.channel.spent, descriptor]
+                handle.arenas[number] = arena
+                handle.channel.descriptors, handle.channel.spent = later, spent
+            handle.channel.close_spent()
         elif kind == transport.RETIRED:
             handle.arenas.pop(int.from_bytes(frame[1:9], "little"), None)
 
@@ -348,30 +424,40 @@ class Pool:
     def _bury(self, handle: Handle) -> None:
         """A worker has died: the task it was at is lost, the others go to its successor."""
         if self.handles[handle.number] is not handle:
+            self._let_go(handle)
             return
         status = _read_status(handle)
         if status is None:
             _shutdown(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket does not: end it
-        waiting = sorted(task for task in handle.outstanding if task not in self.done)
         reason = exit_reason(status)
+        number, done, gone, orphans = handle.number, dict(self.done), dict(self.gone), dict(self.orphans)
+        waiting = sorted(task for task in handle.outstanding if task not in done)
         if waiting:
-            self.done[waiting[0]] = Lost(f"DataLoader {handle.name()} {reason}")
+            done[waiting[0]] = Lost(f"DataLoader {handle.name()} {reason}")
         if self.iterable:
-            self.gone[handle.number] = None if waiting else Lost(f"DataLoader {handle.name()} {reason}")
-            self.done.update((task, Ended()) for task in waiting[1:])
-        again = {} if self.iterable else {task: handle.outstanding[task] for task in waiting[1:]}
+            gone[number] = None if waiting else Lost(f"DataLoader {handle.name()} {reason}")
+            done.update((task, Ended()) for task in waiting[1:])
+        else:
+            orphans.update((task, (number, handle.outstanding[task])) for task in waiting[1:])
+            orphans = {task: orphans[task] for task in sorted(orphans) if task not in done}
+        buried = [*self.buried, handle]
+        # All or nothing: no call, and so no interrupt, from here to the last of these lines.
         handle.dead = reason
+        self.done, self.gone, self.orphans, self.buried = done, gone, orphans, buried
+        self.handles[number] = None
+        self._finish_interrupted()
+
+    def _let_go(self, handle: Handle) -> None:
+        """Close what belonged to a dead worker."""
         for descriptor in handle.descriptors:
-            if self.by_descriptor.pop(descriptor, None) is not None:
-                self.poller.unregister(descriptor)
+            if self.by_descriptor.get(descriptor) is handle:
+                self._unwatch(descriptor)
+                self.by_descriptor.pop(descriptor, None)
         handle.lifeline.close()
         handle.channel.close()
         if handle.process is not None:
             handle.process.kill()
             handle.process.wait()
-        self.handles[handle.number] = None
-        for task, indices in again.items():
-            self.post(handle.number, task, indices)
 
     # ---------------------------------------------------------------------------------------------- looking
 
@@ -474,7 +560,8 @@ def _close(pools: list[Pool], grace: float) -> None:
     for pool in pools:
         pool.closed = True
     handles = [handle for pool in pools for handle in pool.handles if handle is not None]
-    handles += [handle for pool in pools for handle in pool.by_descriptor.values() if handle not in handles]
+    others = [[*pool.by_descriptor.values(), *pool.buried] for pool in pools]
+    handles += {id(handle): handle for more in others for handle in more if handle not in handles}.values()
     for handle in handles:
         _shutdown(handle.channel.sock, socket.SHUT_RDWR)
     waiting = _wait_for_ends(handles, grace)
@@ -500,15 +587,19 @@ def _close(pools: list[Pool], grace: float) -> None:
             os.close(descriptor)
         pool.handles = [None] * pool.workers
         pool.by_descriptor.clear()
+        pool.buried.clear()
         _live.discard(pool)
         pool.ended = True
 
 
 def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
     """Wait until the nursery has reported the end of every worker; those still there."""
-    poller, left = make_poller(), {}
+    poller, left, direct = make_poller(), {}, []
     for handle in handles:
         if handle.lifeline.fileno() < 0:
+            continue
+        if handle.direct:
+            direct.append(handle)
             continue
         left[handle.lifeline.fileno()] = handle
         poller.register(handle.lifeline, READABLE)
@@ -517,7 +608,15 @@ def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
         for descriptor, _ in poller.poll(rest * 1000):
             left.pop(descriptor, None)
             poller.unregister(descriptor)
-    return list(left.values())
+    return [*left.values(), *(handle for handle in direct if not _has_ended(handle, deadline))]
+
+
+def _has_ended(handle: Handle, deadline: float) -> bool:
+    try:
+        handle.process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 _live: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -1,7 +1,9 @@
 """What the loader does where there is no fork, no passing of descriptors, no poll (Windows).
 
 A worker is a plain process that ``subprocess`` starts.  It calls back on two sockets of the loopback
-interface, gets its dataset and sends its batches through them.  Nothing is shared, so this is slower; the
+interface.  Through one it gets its dataset and its tasks, through the other, which is its lifeline, too, it
+sends its batches: TCP throws away what is on its way *from* a process that ends with something unread *for*
+it, and so the batches need a socket on which nothing comes.  Nothing is shared, so this is slower; the
 guarantees hold, but for one: a worker that holds the interpreter's lock in C outlives a killed program.
 """
 
@@ -40,7 +42,8 @@ class Poller:
 
     def register(self, descriptor: Any, events: int) -> None:
         """Watch a descriptor, or watch it for other events from now on."""
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if events & WRITABLE else 0)
+        wanted = selectors.EVENT_READ if events & READABLE else 0
+        wanted |= selectors.EVENT_WRITE if events & WRITABLE else 0
         try:
             self.selector.register(descriptor, wanted)
         except KeyError:

@@ -63,16 +63,19 @@ class Channel:
     call in C (``extend(map(recv, ...))``), and every later step can be repeated.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self, sock: socket.socket, source: socket.socket | None = None) -> None:
+        self.sock = sock  # what is sent goes here
+        self.source = source = sock if source is None else source  # what is received comes from here
         sock.setblocking(False)
+        source.setblocking(False)
         self.inbox: list[tuple[Any, ...]] = []  # (data, ancillary data, ...) as received
         self.frames: deque[bytearray] = deque()
         self.descriptors: deque[int] = deque()  # one for each ARENA frame, in their order
+        self.spent: list[int] = []  # descriptors to be closed
         self.outbox: deque[tuple[Any, list[int]]] = deque()
         self.wanted = 0  # bytes that complete the frame at the beginning of the inbox
         self.ended = False
-        self._passes_descriptors = hasattr(sock, "recvmsg")
+        self._passes_descriptors = hasattr(source, "recvmsg")
 
     def receive(self, drain: bool = False) -> bool:
         """Take what has arrived; True if at least one complete frame is waiting.
@@ -83,9 +86,9 @@ class Channel:
         while not self.ended:
             try:
                 if self._passes_descriptors:
-                    self.inbox.extend(map(self.sock.recvmsg, (size,), (ANCILLARY,)))
+                    self.inbox.extend(map(self.source.recvmsg, (size,), (ANCILLARY,)))
                 else:
-                    self.inbox.extend(zip(map(self.sock.recv, (size,)), ((),)))  # noqa: B905
+                    self.inbox.extend(zip(map(self.source.recv, (size,)), ((),)))  # noqa: B905
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -96,10 +99,10 @@ class Channel:
                 self.ended = True
             elif got < size and not drain and not self.inbox[-1][1]:
                 break  # a stream gives what it has (up to a descriptor): there is nothing more at the moment
-        self._cut()
+        self.cut()
         return bool(self.frames)
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """Move complete frames from ``inbox`` to ``frames``, in one step that no interrupt can divide."""
         if not self.inbox or sum(len(item[0]) for item in self.inbox) < self.wanted:
             return
@@ -139,15 +142,20 @@ class Channel:
             self.outbox.popleft()
         return True
 
+    def close_spent(self) -> None:
+        """Close the descriptors that are not needed any more: each is taken off the list and closed in C."""
+        while self.spent:
+            any(map(os.close, map(self.spent.pop, (-1,))))
+
     def close(self) -> None:
         """Close the socket, and descriptors that came and were not used."""
         self.sock.close()
-        for item in self.inbox:
-            self.descriptors.extend(_descriptors(item[1]))
-        while self.descriptors:
-            os.close(self.descriptors.popleft())
+        self.source.close()
+        spent = [*self.spent, *self.descriptors]
+        spent += [descriptor for item in self.inbox for descriptor in _descriptors(item[1])]
+        self.spent, self.descriptors, self.inbox = spent, deque(), []
+        self.close_spent()
         self.frames.clear()
-        self.inbox.clear()
         self.outbox.clear()
 
 

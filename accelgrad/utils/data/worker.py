@@ -116,8 +116,10 @@ def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None, c
     """The worker's whole life; never returns.  ``inherited``: (first, parts) under start method "fork"."""
     code = 1
     try:
-        _tie(lifeline)
-        code = _Worker(duplex).live(inherited, called or inherited is not None)
+        _tie(lifeline, called)
+        code = _Worker(duplex, lifeline if called else duplex).live(
+            inherited, called or inherited is not None
+        )
     except (_PeerGone, BrokenPipeError, ConnectionError):
         code = 0
     except SystemExit as end:  # sys.exit() in the dataset ends this worker; the program names the exit code
@@ -144,11 +146,11 @@ def run_spawned(duplex: int, lifeline: int) -> None:
 
 
 def run_called(duplex: socket.socket, lifeline: socket.socket) -> None:
-    """Entry point of a worker that called back on sockets of its own (see portable.py)."""
+    """Entry point of a worker that called back on two sockets of its own (see portable.py)."""
     run(duplex, lifeline, called=True)
 
 
-def _tie(lifeline: socket.socket) -> None:
+def _tie(lifeline: socket.socket, called: bool) -> None:
     """End with the program, in whatever way it ends and whatever this process is doing.
 
     Nobody writes to the lifeline.  When the program's end closes the kernel sends SIGKILL to this process,
@@ -158,7 +160,9 @@ def _tie(lifeline: socket.socket) -> None:
     for name in ("SIGTERM", "SIGCHLD"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    if sys.platform != "linux":  # elsewhere O_ASYNC can only send SIGIO, which is ignored by default
+    # Elsewhere O_ASYNC can only send SIGIO, which is ignored by default; and where results go through the
+    # lifeline it would be sent whenever there is room for more of them.
+    if called or sys.platform != "linux":
         watch_lifeline(lifeline)
         return
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
@@ -230,9 +234,9 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
 class _Worker:
     """The state of a running worker."""
 
-    def __init__(self, duplex: socket.socket) -> None:
-        self.sock = duplex
-        self.reader = _Reader(duplex)
+    def __init__(self, tasks: socket.socket, results: socket.socket) -> None:
+        self.sock = results
+        self.reader = _Reader(tasks)
         self.tasks: deque[tuple[int, int, Any]] = deque()
         self.epoch_info: dict[str, Any] | None = None
         self.failure: bytes | None = None  # why this worker cannot work at all
