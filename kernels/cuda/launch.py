@@ -111,8 +111,8 @@ class Program:
         return cubin, entry, log
 
     def load(self, char: str) -> Callable[..., None]:
-        """The function that launches the kernel with elements of this type; Unavailable where that cannot
-        be.
+        """The function that launches the kernel with elements of this type on the current card; Unavailable
+        where that cannot be.
         """
         if SIMULATED:
             function = cuda.jit(self.make(NUMBA_TYPES[char]))
@@ -126,21 +126,28 @@ class Program:
             kernels.missing[("cuda", self.name)] = reason
             raise Unavailable(reason) from error
 
-    def prepare(self, char: str) -> None:
-        """Load the kernel now: for callers that write before they launch.  Unavailable where that cannot
-        be.
+    def prepare(self, char: str) -> Callable[..., None]:
+        """Load the kernel, once for every kind of card: for callers that write before they launch.
+
+        Unavailable where that cannot be; the reason is remembered, for to find it took a second.
         """
-        if char not in self._loaded:
-            self._loaded[char] = self.load(char)
+        key = (char, card_kind())
+        found = self._loaded.get(key)
+        if found is None:
+            try:
+                found = self.load(char)
+            except Unavailable as error:
+                found = error
+            self._loaded[key] = found
+        if isinstance(found, Unavailable):
+            raise found.with_traceback(None)
+        return found
 
     def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
         """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null
         pointer.
         """
-        function = self._loaded.get(char)
-        if function is None:
-            self.prepare(char)
-            function = self._loaded[char]
+        function = self.prepare(char)
         grid = grid if isinstance(grid, tuple) else (grid,)
         threads = threads if isinstance(threads, tuple) else (threads,)
         element = np.dtype(char).type
@@ -226,6 +233,21 @@ def load_cubin(cupy: Any, program: Program, char: str, arch: int) -> Callable[..
 
 
 # ------------------------------------------------------------------------------------------ for the kernels
+
+
+@functools.cache
+def capabilities() -> list[str]:
+    """The compute capability of every card."""
+    cupy = sys.modules["cupy"]
+    return [cupy.cuda.Device(i).compute_capability for i in range(cupy.cuda.runtime.getDeviceCount())]
+
+
+def card_kind() -> str:
+    """The compute capability of the current card: machine code for one kind does not run on another."""
+    if SIMULATED:
+        return "simulated"
+    found = capabilities()
+    return found[0] if len(found) == 1 else found[sys.modules["cupy"].cuda.runtime.getDevice()]
 
 
 @functools.cache

@@ -1,0 +1,48 @@
+"""How CUDA kernels are loaded, as far as that shows without a card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+launch: Any = pytest.importorskip("accelgrad.kernels.cuda.launch")
+
+
+def make_nothing(T: Any) -> Any:
+    return lambda x: None
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A program whose loading is counted and fails on cards of capability 7.5."""
+    monkeypatch.setattr(launch, "PROGRAMS", [])
+    made = launch.Program(make_nothing, "i")
+    made.asked = []
+
+    def load(char: str) -> Any:
+        made.asked.append((char, launch.card_kind()))
+        if launch.card_kind() == "75":
+            raise launch.Unavailable("no machine code")
+        return lambda grid, threads, args: made.asked.append(args)
+
+    monkeypatch.setattr(made, "load", load)
+    return made
+
+
+def test_a_kernel_that_cannot_be_loaded_is_tried_once(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "card_kind", lambda: "75")
+    for _ in range(3):
+        with pytest.raises(launch.Unavailable, match="no machine code"):
+            program(1, 32, "f", 5)
+    assert program.asked == [("f", "75")]
+
+
+def test_each_kind_of_card_gets_machine_code_of_its_own(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("80", "90", "80"):
+        monkeypatch.setattr(launch, "card_kind", lambda kind=kind: kind)
+        program(1, 32, "f", 5)
+    assert [one for one in program.asked if len(one) == 2] == [("f", "80"), ("f", "90")]
+    assert program.asked.count((5,)) == 3
