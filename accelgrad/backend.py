@@ -5,6 +5,7 @@ This is the one place that imports CuPy, at first use of a GPU.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import importlib
 import os
@@ -138,12 +139,19 @@ class Namespace:
         already."""
         return x.astype(dtype, copy=False)
 
+    def sum_of(self, x: Any, y: Any) -> Any:
+        """``x + y``."""
+        return x + y
+
     def run(self, primitive: Any, *arrays: Any, **options: Any) -> Any:
         """Another primitive's forward formula on raw arrays, recording nothing."""
         return primitive.run(self, *arrays, **options)
 
-    def from_host(self, array: np.ndarray) -> Any:
-        """The array on this namespace's device; on the CPU the same object."""
+    def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
+        """The array on this namespace's device; on the CPU the same object.
+
+        ``wait=False`` promises not to write on ``array`` before the device has fetched it.
+        """
         return array
 
     def to_host(self, array: Any) -> np.ndarray:
@@ -168,11 +176,43 @@ class CudaNamespace(Namespace):
 
     def __init__(self, module: Any, device: Device) -> None:
         self.alone = int(module.cuda.runtime.getDeviceCount()) == 1
+        self._fetching: collections.deque[tuple[Any, np.ndarray]] = collections.deque()
         super().__init__(module, device)
 
-    def from_host(self, array: np.ndarray) -> Any:
+    def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
         with self.scope():
-            return self.module.asarray(array)
+            if wait or not is_pinned(array) or not array.flags.c_contiguous:
+                return self.module.asarray(array)  # CuPy copies on the host first: the array is free at once
+            result = self.module.empty(array.shape, array.dtype)
+            stream = self.module.cuda.get_current_stream()
+            result.set(array, stream)
+            # The card fetches while the program goes on. Until it has, the page-locked memory must not go
+            # back to its pool, which would give it to the next batch.
+            self._fetching.append((stream.record(), array))
+            while self._fetching and self._fetching[0][0].done:
+                self._fetching.popleft()
+            return result
+
+    def sum_of(self, x: Any, y: Any) -> Any:
+        """``x + y`` of two arrays of this card, whichever card is the current one."""
+        with self.scope():
+            return x + y
+
+    def from_card(self, array: Any, source: Namespace) -> Any:
+        """The array of another card on this one: the streams of the two wait for each other, the host for
+        neither.
+        """
+        cuda = self.module.cuda
+        with source.scope():
+            written = cuda.get_current_stream().record()
+        with self.scope():
+            stream = cuda.get_current_stream()
+            stream.wait_event(written)
+            result = array.copy()  # CuPy copies to the current card
+            copied = stream.record()
+        with source.scope():
+            cuda.get_current_stream().wait_event(copied)  # then its memory may be used again
+        return result
 
     def to_host(self, array: Any) -> np.ndarray:
         return self.module.asnumpy(array)
@@ -245,15 +285,49 @@ def of_array(array: Any) -> Namespace:
     return namespace(Device("cuda", int(array.device.id)))
 
 
+def several_cards() -> bool:
+    """Whether this process has used one of several cards: then an array may be another card's than the
+    current.
+    """
+    return any(not one.alone for one in _namespaces.values())
+
+
+def added(x: Any, y: Any) -> Any:
+    """``x + y`` on the device of ``x``, for arrays and Tensors."""
+    if is_array(x) and type(x) is not np.ndarray:
+        return of_array(x).sum_of(x, y)
+    return x + y
+
+
 def is_array(value: Any) -> bool:
     """Whether ``value`` is a raw array: NumPy's, or CuPy's (without importing CuPy)."""
     return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
 
 
-def pinned_types() -> tuple[type, ...]:
-    """The types of page-locked memory, as they stand behind an array; none while CuPy is not loaded."""
+def is_pinned(array: Any) -> bool:
+    """Whether a NumPy array lies in page-locked memory of CuPy's; False while CuPy is not loaded.
+
+    >>> is_pinned(np.zeros(3))
+    False
+    """
     cupy = sys.modules.get("cupy")
-    return () if cupy is None else (cupy.cuda.PinnedMemoryPointer,)
+    if cupy is None:
+        return False
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    return isinstance(base, cupy.cuda.PinnedMemoryPointer)
+
+
+def pin(array: np.ndarray) -> np.ndarray:
+    """A copy in page-locked memory, which goes back to CuPy's pool with the last array that shows it."""
+    cupy = importlib.import_module("cupy")
+    memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+    pinned = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+    pinned[...] = array
+    return pinned
 
 
 def default_namespace() -> Namespace:

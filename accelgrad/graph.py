@@ -137,12 +137,14 @@ def walk(
     differentiable: bool = False,
     targets: Iterable[Edge] | None = None,
     accumulate: bool = True,
+    add: Callable[[Any, Any], Any] | None = None,
 ) -> dict[Edge, Any]:
     """Send the gradients at ``roots`` back through the graph, newest node first.
 
     Without ``targets`` every leaf accumulates what arrives.  With them, only the nodes that lead to a target
     run; the
     gradients of the targets are returned, and with ``accumulate`` the leaves among them keep theirs.
+    ``add`` says what the sum of two gradients is where ``+`` does not do (with several cards).
     A node runs once: since the makers of its inputs are all older, everything it will get has arrived when it
     is the
     newest one waiting.
@@ -160,7 +162,7 @@ def walk(
             arrived = waiting[node] = [None, False] * node.outputs
             heapq.heappush(heap, (-node.number, node))
         held = arrived[2 * slot]
-        arrived[2 * slot] = gradient if held is None else held + gradient
+        arrived[2 * slot] = gradient if held is None else add(held, gradient) if add else held + gradient
 
     while heap:
         node = heapq.heappop(heap)[1]
@@ -205,6 +207,9 @@ def walk(
                 arrived[place] = gradient
                 if parent.is_leaf and not differentiable:
                     arrived[place + 1] = node.owns(gradient, gradients, results)
+            elif add is not None:
+                arrived[place] = add(arrived[place], gradient)
+                arrived[place + 1] = not differentiable
             elif arrived[place + 1]:
                 arrived[place] += gradient  # a sum of our own making: add in place
             else:

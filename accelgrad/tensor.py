@@ -85,9 +85,19 @@ class TensorLeaf(graph.Leaf):
         if isinstance(gradient, Tensor):  # a gradient that shall be differentiated again: never in place
             tensor._grad = gradient if held is None else held + gradient  # type: ignore[operator]
         elif held is None:
-            tensor._grad = wrap(gradient if owned else gradient.copy(), tensor.xp)
+            if not owned:
+                if tensor.xp.alone:
+                    gradient = gradient.copy()
+                else:
+                    with tensor.xp.scope():
+                        gradient = gradient.copy()
+            tensor._grad = wrap(gradient, tensor.xp)
         elif held._edge is None:
-            held.array += gradient
+            if tensor.xp.alone:
+                held.array += gradient
+            else:
+                with tensor.xp.scope():
+                    held.array += gradient
             held._version[0] += 1
         else:
             tensor._grad = held + wrap(gradient, tensor.xp)  # type: ignore[operator]
@@ -246,7 +256,7 @@ class Tensor(Conversions):
 
     def is_pinned(self) -> bool:
         """Whether the memory is page-locked for fast copies to a card."""
-        return isinstance(getattr(self.array, "base", None), backend.pinned_types())
+        return backend.is_pinned(self.array)
 
     # ------------------------------------------------------------------------------------------------
     # autograd
@@ -543,7 +553,12 @@ def silently_walk(
     try:
         with contextlib.nullcontext() if xp.alone else xp.scope():
             return graph.walk(
-                roots, keep_graph=keep, differentiable=create_graph, targets=targets, accumulate=accumulate
+                roots,
+                keep_graph=keep,
+                differentiable=create_graph,
+                targets=targets,
+                accumulate=accumulate,
+                add=backend.added if backend.several_cards() else None,
             )
     finally:
         graph.state.grad = before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelgrad import backend, dtypes
+from accelgrad import backend, dtypes, gpu
 from accelgrad.dtypes import dtype
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.tensor import Tensor
+from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["clone", "contiguous", "to"]
 
@@ -42,24 +42,34 @@ class ToDevice(Primitive):
     """y = x in the memory of another device;  dL/dx = dL/dy, moved back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, source: Any, target: Any) -> Any:
+    def forward(ctx: Any, x: Any, *, source: Any, target: Any, wait: bool = True) -> Any:
         ctx.source, ctx.target = source, target
         ctx.xp = target
-        return target.from_host(source.to_host(x))
+        if source.asynchronous and target.asynchronous:
+            return target.from_card(x, source)
+        return target.from_host(source.to_host(x), wait)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         return ctx.xp.run(ToDevice, grad, source=ctx.target, target=ctx.source)
 
+    @classmethod
+    def apply(cls, *inputs: Any, **options: Any) -> Any:
+        """As in Primitive, but the result belongs to the other device."""
+        result = super().apply(*inputs, **options)
+        result.xp = options["target"]
+        return result
 
-def move(input: Tensor, where: Any) -> Tensor:
-    """``input`` on another device; itself if it is there already."""
+
+def move(input: Tensor, where: Any, wait: bool = True) -> Tensor:
+    """``input`` on another device; itself if it is there already.
+
+    Without ``wait`` a card fetches page-locked memory while the program goes on.
+    """
     target = backend.namespace(where)
     if target is input.xp:
         return input
-    result = ToDevice.apply(input, source=input.xp, target=target)
-    result.xp = target
-    return result
+    return ToDevice.apply(input, source=input.xp, target=target, wait=wait)
 
 
 @op(
@@ -78,8 +88,9 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
     Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always
     copies;
-    ``non_blocking`` is accepted and matters for page-locked memory only.  Without a change the tensor itself
-    is returned.
+    ``non_blocking=True`` lets a card fetch page-locked memory (:meth:`Tensor.pin_memory`) while the program
+    goes on; do not write on it before the card has (``accelgrad.cuda.synchronize()``).  Without a change the
+    tensor itself is returned.
     Gradients come back in the original type, on the original device.
 
     >>> import accelgrad
@@ -89,26 +100,31 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     where = kwargs.pop("device", None)
     kind = kwargs.pop("dtype", None)
     copy = kwargs.pop("copy", False)
-    for name in ("non_blocking", "memory_format"):
-        kwargs.pop(name, None)
+    wait = not kwargs.pop("non_blocking", False)
+    kwargs.pop("memory_format", None)
     if kwargs:
         raise TypeError(f"to() got an unexpected keyword argument {next(iter(kwargs))!r}")
+    flags: list[bool] = []  # by position: non_blocking, then copy
     for one in args:
         if isinstance(one, Tensor):
             where, kind = one.device, one.dtype
         elif isinstance(one, dtype):
             kind = one
-        elif isinstance(one, bool) or one is None:
+        elif isinstance(one, bool):
+            flags.append(one)
+        elif one is None:
             continue
         elif isinstance(one, str | int | backend.Device):
             where = one
         else:
             kind = dtypes.as_dtype(one)
+    if flags:
+        wait, copy = not flags[0], copy or flags[1:2] == [True]
     result = input
     if kind is not None and dtypes.as_numpy(kind) != result.array.dtype:
         result = Cast.apply(result, kind=dtypes.as_numpy(kind))
     if where is not None:
-        result = move(result, where)
+        result = move(result, where, wait)
     return clone(result) if copy and result is input else result
 
 
@@ -165,7 +181,27 @@ def _cpu(self: Tensor) -> Tensor:
 
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a card (the current one if not named)."""
-    return move(self, "cuda" if device is None else device)
+    return move(self, "cuda" if device is None else device, not non_blocking)
+
+
+def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory, which a card can fetch while the program goes on: the tensor itself
+    where it is pinned already, and where there is no card to pin it for.
+
+    RuntimeError for a tensor on a card.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).pin_memory()
+    tensor([1., 1.])
+    """
+    if self.is_cuda:
+        raise RuntimeError(
+            f"cannot pin 'accelgrad.cuda.{self.dtype.title}': only dense CPU tensors can be pinned; this one"
+            f" is on {self.device} already"
+        )
+    if self.is_pinned() or not gpu.status().ok:
+        return self
+    return wrap(backend.pin(self.array), self.xp)
 
 
 def _type(self: Tensor, dtype: Any = None) -> Any:
@@ -185,5 +221,7 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
     return self.to(other)
 
 
-for _name, _method in {"cpu": _cpu, "cuda": _cuda, "type": _type, "type_as": _type_as}.items():
+for _name, _method in {
+    "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory, "type": _type, "type_as": _type_as,
+}.items():  # fmt: skip
     setattr(Tensor, _name, _method)

@@ -283,7 +283,9 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
-    value = src.to(input.device, input.dtype) if src.xp is not input.xp else src.to(input.dtype)
+    value = src.to(input.dtype)
+    if src.xp is not input.xp:
+        value = value.to(input.device, non_blocking=non_blocking)
     if value.array.shape != input.array.shape:
         value = value.expand(input.array.shape)
     if state.grad and (input.edge() is not None or value.edge() is not None):

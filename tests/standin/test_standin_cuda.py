@@ -4,6 +4,7 @@ the rest).
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -135,6 +136,93 @@ def test_an_operation_runs_on_the_card_of_its_tensors() -> None:
     with cuda.device(1):
         assert cuda.current_device() == 1 and accelgrad.ones(1, device="gpu").device.index == 1
     assert gpu.current_device() == 0
+
+
+def test_page_locked_memory_is_fetched_while_the_program_goes_on(cupy: Any) -> None:
+    x = accelgrad.arange(3000.0).reshape(60, 50).pin_memory()
+    assert x.is_pinned() and not x.clone().is_pinned() and x.pin_memory() is x
+    moved = x.to("gpu", non_blocking=True)
+    assert moved.is_cuda and not moved.is_pinned()
+    del x  # the memory must not be given to others before the card has fetched it
+    gc.collect()
+    expected = np.arange(3000.0, dtype="float32").reshape(60, 50)
+    for _ in range(3):
+        cupy.cuda.alloc_pinned_memory(expected.nbytes)[:] = bytes(expected.nbytes)
+    np.testing.assert_array_equal(moved.cpu().numpy(), expected)
+
+
+def test_the_copy_of_page_locked_memory_is_not_waited_for(request: pytest.FixtureRequest, cupy: Any) -> None:
+    if request.config.getoption("--device") != "standin":
+        pytest.skip("counts on the stand-in")
+    x = accelgrad.ones(4).pin_memory()
+    before = cupy.cuda.counts["syncs"]
+    moved = x.to("gpu", non_blocking=True)
+    assert len(cupy.cuda.fetches) == 1 and cupy.cuda.counts["syncs"] == before
+    x.array[...] = 7.0  # against the promise: now the card fetches this
+    assert moved.tolist() == [7.0] * 4 and not cupy.cuda.fetches
+    kept = x.to("gpu")  # no promise was made
+    x.array[...] = 0.0
+    assert kept.tolist() == [7.0] * 4
+
+
+def test_a_part_of_page_locked_memory_travels_alone() -> None:
+    x = accelgrad.arange(12.0).reshape(3, 4).pin_memory()
+    assert x[1:].is_pinned()
+    assert x[1:].to("gpu", non_blocking=True).tolist() == [[4.0, 5.0, 6.0, 7.0], [8.0, 9.0, 10.0, 11.0]]
+    assert x.T.to("gpu", non_blocking=True).T.tolist() == x.tolist()
+    target = accelgrad.zeros(3, 4, device="gpu")
+    assert target.copy_(x, non_blocking=True).tolist() == x.tolist()
+
+
+def test_only_tensors_in_host_memory_are_pinned() -> None:
+    with pytest.raises(RuntimeError, match=r"cannot pin 'accelgrad.cuda.FloatTensor': only dense CPU"):
+        accelgrad.ones(2, device="gpu").pin_memory()
+    assert accelgrad.tensor(3.0).pin_memory().is_pinned() and accelgrad.zeros(0, 3).pin_memory().shape == (
+        0,
+        3,
+    )
+
+
+def test_a_loader_pins_what_it_hands_out() -> None:
+    from accelgrad.utils.data import DataLoader, TensorDataset
+
+    data = TensorDataset(accelgrad.arange(10.0), accelgrad.arange(10))
+    for x, label in DataLoader(data, batch_size=4, pin_memory=True):
+        assert x.is_pinned() and label.is_pinned()
+        assert x.to("gpu", non_blocking=True).tolist() == label.tolist()
+
+
+def test_a_graph_over_two_cards_sums_each_gradient_where_its_tensor_lies() -> None:
+    if cuda.device_count() < 2:
+        pytest.skip("needs two cards")
+    first, second = accelgrad.device("gpu:0"), accelgrad.device("gpu:1")
+    x = accelgrad.tensor([1.0, 2.0], device=first, requires_grad=True)
+    w = accelgrad.tensor([3.0, 4.0], device=second, requires_grad=True)
+    for root in (first, second):  # the walk begins on either card
+        x.grad = w.grad = None
+        there = x.to(second)
+        parts = [there * w + there, (there * w).to(first) * x, x * x]
+        loss = sum((one.to(root).sum() for one in parts[1:]), parts[0].to(root).sum())
+        loss.backward()
+        loss = (x.to(second) * w).sum().to(root)
+        loss.backward()  # adds to what is there
+        assert (x.grad.device, w.grad.device) == (first, second)
+        assert int(x.grad.array.device.id) == 0 and int(w.grad.array.device.id) == 1
+        # d/dx of xw + x + x²w + x² and of xw; d/dw of xw + x²w and of xw
+        assert x.grad.tolist() == [3 + 1 + 6 + 2 + 3, 4 + 1 + 16 + 4 + 4]
+        assert w.grad.tolist() == [1 + 1 + 1, 2 + 4 + 2]
+    assert gpu.current_device() == 0
+
+
+def test_second_derivatives_cross_from_card_to_card() -> None:
+    if cuda.device_count() < 2:
+        pytest.skip("needs two cards")
+    x = accelgrad.tensor([1.0, 2.0], device="gpu:0", requires_grad=True)
+    y = x.to("gpu:1")
+    (slope,) = accelgrad.autograd.grad((y * y * y + y * y).sum(), x, create_graph=True)
+    (curvature,) = accelgrad.autograd.grad(slope.sum(), x)
+    assert slope.device == curvature.device == x.device
+    assert slope.tolist() == [5.0, 16.0] and curvature.tolist() == [8.0, 14.0]
 
 
 def test_masks_and_samples_are_the_same_on_every_device() -> None:

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from accelgrad import gpu
 from accelgrad.utils.data.collate import with_fields
-from accelgrad.utils.data.interop import Tensor, array_of, wrap
+from accelgrad.utils.data.interop import Tensor
 
 __all__ = ["pin_memory"]
 
-_available: bool | None = None
-
 
 def _can_pin() -> bool:
-    """Whether there is a card; asked once."""
-    global _available
-    if _available is None:
-        _available = False
-        if importlib.util.find_spec("cupy") is not None:
-            try:
-                import cupy
-
-                _available = cupy.cuda.runtime.getDeviceCount() > 0
-            except Exception:  # no driver, no card, a broken installation: then there is nothing to pin for
-                _available = False
-    return _available
+    """Whether there is a card that could fetch from page-locked memory."""
+    return gpu.status().ok
 
 
 def pin_memory(data: Any) -> Any:
@@ -41,19 +27,9 @@ def pin_memory(data: Any) -> Any:
     return _pin(data) if _can_pin() else data
 
 
-def _pinned_array(array: np.ndarray) -> np.ndarray:
-    """A copy in CuPy's pinned memory; its pool takes it back with the array's last view."""
-    import cupy
-
-    memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
-    pinned = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
-    pinned[...] = array
-    return pinned
-
-
 def _pin(data: Any) -> Any:
-    if type(data) is Tensor:
-        return data if data.is_cuda else wrap(_pinned_array(array_of(data)))
+    if isinstance(data, Tensor):
+        return data if data.is_cuda else data.pin_memory()
     if callable(getattr(data, "pin_memory", None)):
         return data.pin_memory()
     if isinstance(data, Mapping):

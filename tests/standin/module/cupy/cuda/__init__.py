@@ -29,6 +29,7 @@ counts = {"syncs": 0, "launches": 0}
 def count_sync() -> None:
     """Note that the host had to wait for the device."""
     counts["syncs"] += 1
+    fetch_now()
 
 
 class Device:
@@ -162,11 +163,27 @@ def alloc(size: int) -> MemoryPointer:
 
 
 class PinnedMemoryPointer(bytearray):
-    """Page-locked memory; here it is like any other."""
+    """Page-locked memory: the device fetches from it later, and finds rubbish if nobody held it so long."""
 
 
 def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
     return PinnedMemoryPointer(size)
+
+
+# What the device has been asked to fetch from page-locked memory. It gets to it when somebody waits, or when
+# the next operation runs; until then the host goes on.
+fetches: list[Callable[[], None]] = []
+
+
+def fetch_later(fetch: Callable[[], None]) -> None:
+    """Put a copy from page-locked memory into the queue."""
+    fetches.append(fetch)
+
+
+def fetch_now() -> None:
+    """Let the device do what it has been asked to fetch."""
+    while fetches:
+        fetches.pop(0)()
 
 
 # -------------------------------------------------------------------------------------- streams and events
@@ -230,13 +247,15 @@ class Event:
 
     def record(self, stream: Any = None) -> None:
         self.at: float | None = time.perf_counter()
+        self.before = fetches[-1:]
 
     def synchronize(self) -> None:
         count_sync()
 
     @property
     def done(self) -> bool:
-        return True
+        """Whether what was asked for before the mark has been done."""
+        return not any(one in fetches for one in getattr(self, "before", []))
 
 
 def get_current_stream(device_id: int | None = None) -> Stream:
