@@ -7,7 +7,10 @@ from accelgrad.ops.registry import OPS
 
 __all__ = ["LinAlgError"]
 
-_ELSEWHERE = {"matmul": "matmul", "matrix_power": "matrix_power", "multi_dot": "chain_matmul"}
+_ELSEWHERE = {
+    "matmul": "matmul", "matrix_power": "matrix_power", "multi_dot": "chain_matmul",
+    "matrix_exp": "matrix_exp",
+}  # fmt: skip
 """Functions that also have a name outside of this namespace."""
 
 for _name, _path in _ELSEWHERE.items():
@@ -19,3 +22,18 @@ for _entry in OPS.values():
         for _name in (_entry.name, *_entry.aliases):
             globals()[_name] = _entry.call
             __all__.append(_name)
+
+_COMPLEX = {
+    "eig": "linalg.eigh gives real ones of symmetric matrices",
+    "eigvals": "linalg.eigvalsh gives real ones of symmetric matrices, linalg.svdvals singular values of any",
+}
+
+
+def __getattr__(name: str) -> object:
+    """A word about what cannot be here."""
+    if name in _COMPLEX:
+        raise AttributeError(
+            f"accelgrad.linalg has no {name!r}: eigenvalues of a general matrix are complex numbers, and"
+            f" accelgrad has none; {_COMPLEX[name]}"
+        )
+    raise AttributeError(f"module 'accelgrad.linalg' has no attribute {name!r}")

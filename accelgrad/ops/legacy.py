@@ -21,6 +21,7 @@ from accelgrad.ops.linalg import (
     matrices,
     regular,
 )
+from accelgrad.ops.lu import LU, PIVOTS, SHAPES, _numpy_lu_solve, parts, permutation
 from accelgrad.ops.norms import VectorNorm, _numpy_vector
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.results import named
@@ -192,3 +193,72 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
             [0.0000, 0.2500]])
     """
     return OPS["linalg.pinv"].call(input, rtol=rcond)
+
+
+_UNPACK = named("lu_unpack", "P", "L", "U")
+
+
+@op(
+    primitive=LU,
+    samples=SHAPES,
+    errors=[(sample(regular(2), False), RuntimeError, "LU without pivoting is not implemented")],
+)
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """The factors of a matrix in one and the pivots; with ``get_infos`` also the number that tells of
+    failure.
+
+    New code: :func:`accelgrad.linalg.lu_factor` and :func:`accelgrad.linalg.lu_factor_ex`.
+
+    >>> import accelgrad
+    >>> accelgrad.lu(accelgrad.tensor([[1.0, 2.0], [2.0, 6.0]]))[1]
+    tensor([2, 2], dtype=accelgrad.int32)
+    """
+    name = "lu_factor_ex" if get_infos else "lu_factor"
+    return tuple(OPS[f"linalg.{name}"].call(A, pivot=pivot))
+
+
+@op(
+    primitive=Solve,
+    reference=lambda b, LU_data, LU_pivots: _numpy_lu_solve(LU_data, LU_pivots, b),
+    samples=[sample(arg(3, 2), regular(3), PIVOTS)],
+)
+def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """:func:`accelgrad.linalg.lu_solve` with its arguments in the older order.
+
+    >>> import accelgrad
+    >>> LU, pivots = accelgrad.linalg.lu_factor(accelgrad.tensor([[2.0]]))
+    >>> accelgrad.lu_solve(accelgrad.tensor([[4.0]]), LU, pivots)
+    tensor([[2.]])
+    """
+    return OPS["linalg.lu_solve"].call(LU_data, LU_pivots, b)
+
+
+@op(
+    samples=[
+        sample(regular(3), PIVOTS),
+        sample(TALL, arg(3, values=[2, 3, 3], dtype="int32")),
+        sample(arg(2, 3), arg(2, values=[2, 2], dtype="int32")),
+    ],
+    errors=[
+        (sample(arg(2, 2), arg(2, dtype="int64")), RuntimeError, "LU_pivots is expected to be a contiguous")
+    ],
+    method=False,
+)
+def lu_unpack(
+    LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
+) -> Any:
+    """P, L and U from what :func:`accelgrad.linalg.lu_factor` gives; empty tensors for what is not wanted.
+
+    >>> import accelgrad
+    >>> P, L, U = accelgrad.lu_unpack(*accelgrad.linalg.lu_factor(accelgrad.tensor([[1.0, 2.0], [2.0, 6.0]])))
+    >>> P @ L @ U
+    tensor([[1., 2.],
+            [2., 6.]])
+    """
+    if unpack_pivots and LU_pivots.array.dtype != "int32":
+        raise RuntimeError(
+            "lu_unpack: LU_pivots is expected to be a contiguous tensor of int32 dtype, as lu_factor gives it"
+        )
+    nothing = LU_data.detach().new_empty(0)
+    L, U = parts(LU_data) if unpack_data else (nothing, nothing)
+    return _UNPACK(permutation(LU_data, LU_pivots.array) if unpack_pivots else nothing, L, U)

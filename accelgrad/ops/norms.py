@@ -486,3 +486,26 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
         )
     reshape = OPS["reshape"].call
     return reshape(Solve.apply(reshape(A, (size, size)), reshape(B, (size, 1))), shape)
+
+
+@op(
+    primitive=None,
+    reference=lambda A, *, offset=0, dim1=-2, dim2=-1: np.diagonal(A, offset, dim1, dim2),
+    samples=[
+        sample(arg(2, 3)),
+        sample(arg(2, 3, 4), offset=1),
+        sample(arg(2, 3, 4), offset=-1, dim1=0, dim2=1),
+    ],
+    errors=[(sample(arg(3)), IndexError, "Dimension out of range")],
+    namespace="linalg",
+    method=False,
+    out=False,
+)
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices (..., m, n), as a view: :func:`accelgrad.diagonal` of the last dimensions.
+
+    >>> import accelgrad
+    >>> accelgrad.linalg.diagonal(accelgrad.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
+    return OPS["diagonal"].call(A, offset, dim1, dim2)
