@@ -150,7 +150,11 @@ def vector_norm(xp: Any, x: Any, ord: float = 2, axis: Axis = None, keepdims: bo
 
 def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     """``x @ weight.T + bias``: x (..., in), weight (out, in), bias (out,) or None; (..., out)."""
-    y = xp.matmul(x, xp.swapaxes(weight, -1, -2) if weight.ndim > 1 else weight)
+    if x.ndim > 2 and weight.ndim == 2 and x.size:  # one large product instead of many small ones
+        rows = xp.matmul(xp.reshape(x, (-1, x.shape[-1])), xp.swapaxes(weight, 0, 1))
+        y = xp.reshape(rows, (*x.shape[:-1], weight.shape[0]))
+    else:
+        y = xp.matmul(x, xp.swapaxes(weight, -1, -2) if weight.ndim > 1 else weight)
     return y if bias is None else y + bias
 
 

@@ -35,14 +35,16 @@ class Linear(Primitive):
         if weight.ndim == 1:
             grad_x = xp.expand_dims(grad, -1) * weight if need_x else None
             return grad_x, xp.expand_dims(grad, -1) * x if need_weight else None
+        shape = x.shape
+        if grad.ndim > 2:  # one large product instead of many small ones
+            rows = _product(shape[:-1])
+            grad, x = xp.reshape(grad, (rows, grad.shape[-1])), xp.reshape(x, (rows, shape[-1]))
         grad_x = xp.matmul(grad, weight) if need_x else None
         if grad.ndim == 1:
             grad_weight = xp.expand_dims(grad, 1) * x if need_weight else None
             return grad_x, grad_weight, grad if need_bias and need_bias[0] else None
-        if grad.ndim > 2:  # one large product instead of many small ones
-            rows = (_product(grad.shape[:-1]), grad.shape[-1])
-            grad = xp.reshape(grad, rows)
-            x = xp.reshape(x, (rows[0], x.shape[-1]))
+        if len(shape) > 2 and need_x:
+            grad_x = xp.reshape(grad_x, shape)
         grad_weight = xp.matmul(xp.swapaxes(grad, 0, 1), x) if need_weight else None
         return grad_x, grad_weight, xp.sum(grad, axis=0) if need_bias and need_bias[0] else None
 

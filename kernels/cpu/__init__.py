@@ -2,9 +2,10 @@
 
 The least sizes were measured against NumPy with benchmarks/kernels.py: below, NumPy or the plain formula is
 as fast, or the time that could be won is not worth the import of Numba.  None: ``auto`` never takes the
-kernel.  For max and min NumPy is faster.  For matmul it depends: on an AMD Zen 5 our product is 1.4 to 2
-times as fast as NumPy's OpenBLAS with one thread each, but the threads of the two pools get in each other's
-way wherever a program uses both.
+kernel.  For max and min NumPy is faster.  For matmul it depends on what NumPy's BLAS makes of the processor,
+see ``matmul.outruns_blas``: on an AMD Zen 5 our product is 1.4 to 2 times as fast as OpenBLAS 0.3.31, which
+takes that processor for one without AVX-512.  ``auto`` then takes ours for all products of some size: the
+threads of the two pools would get in each other's way if both were at work.
 """
 
 CONTENTS: dict[str, tuple[str, int | None]] = {
@@ -20,10 +21,11 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "im2col": ("window", 1 << 12),
     "layer_norm": ("norm", 1 << 10),
     "layer_norm_backward": ("norm", 1 << 10),
+    "linear": ("matmul", 1 << 12),
     "log_softmax": ("softmax", 1 << 10),
     "log_softmax_backward": ("softmax", 1 << 10),
     "logsumexp": ("reduce", 1 << 15),
-    "matmul": ("matmul", None),
+    "matmul": ("matmul", 1 << 12),
     "max": ("reduce", None),
     "max_pool2d": ("window", 1 << 12),
     "max_pool2d_backward": ("window", 1 << 10),

@@ -15,14 +15,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
 
-__all__ = ["cache_folder", "jit"]
+__all__ = ["cache_folder", "compiled_at", "jit"]
 
 # The flags under which LLVM may use x * y + z in one instruction, and, with "reassoc", several partial sums.
 # NaN and the infinities keep their meaning in both.
@@ -98,6 +98,17 @@ def cache_folder() -> str | None:
     return _folder
 
 
+@contextlib.contextmanager
+def _caching(folder: str) -> Iterator[None]:
+    """Numba reads the folder for machine code from its configuration, while a function is decorated."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = folder
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
 def jit(fastmath: set[str] | bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Numba's ``njit``: without the GIL (see threads.py), NumPy's division, cached on disk wherever that
     works."""
@@ -105,15 +116,31 @@ def jit(fastmath: set[str] | bool = False, **options: Any) -> Callable[[Callable
     def decorate(function: Callable[..., Any]) -> Any:
         settings = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, **options}
         folder = cache_folder()
-        if folder is None:
-            return numba.njit(**settings)(function)
-        before = config.CACHE_DIR
-        config.CACHE_DIR = folder  # read while the decorator runs
-        try:
-            return numba.njit(cache=True, **settings)(function)
-        except RuntimeError:  # the folder went away since it was checked
-            return numba.njit(**settings)(function)
-        finally:
-            config.CACHE_DIR = before
+        if folder is not None:
+            with _caching(folder), contextlib.suppress(RuntimeError):  # the folder may have gone away
+                return numba.njit(cache=True, **settings)(function)
+        return numba.njit(**settings)(function)
 
     return decorate
+
+
+def compiled_at(function: Callable[..., Any], signature: Any, fastmath: set[str] | bool = False) -> int:
+    """The address of ``function`` compiled for ``signature``, for calls from other compiled functions.
+
+    A function that is called in the ordinary way is compiled again into each of its callers; one that is
+    large, like the matrix product, had better be compiled once and called where it lies.  Its code is never
+    freed.
+    """
+    settings = {"error_model": "numpy", "fastmath": fastmath}
+    folder = cache_folder()
+    compiled = None
+    if folder is not None:
+        with _caching(folder), contextlib.suppress(RuntimeError):
+            compiled = numba.cfunc(signature, cache=True, **settings)(function)
+    if compiled is None:
+        compiled = numba.cfunc(signature, **settings)(function)
+    _kept.append(compiled)
+    return compiled.address
+
+
+_kept: list[Any] = []  # what must outlive its address

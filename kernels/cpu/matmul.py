@@ -8,15 +8,19 @@ strided operands cost nothing extra, because packing reads them where they lie.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, jit
-from accelgrad.kernels.cpu.objects import DESCR, array_address, extent, step
+from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, compiled_at, jit
+from accelgrad.kernels.cpu.objects import DESCR, array_address, dimensions, extent, step
 from accelgrad.kernels.cpu.threads import parallel
 from accelgrad.kernels.cpu.vector import (
     TILES,
+    WIDE,
+    call,
     copy_rows,
     item_size,
     lanes,
@@ -29,11 +33,11 @@ from accelgrad.kernels.cpu.vector import (
     transpose_a,
     transpose_b,
 )
-from numba import carray
+from numba import carray, types
 
 from accelgrad.kernels import kernel
 
-__all__ = ["matmul"]
+__all__ = ["linear", "matmul", "multiplier", "multiply", "outruns_blas", "room"]
 
 DEPTH = 256  # of a block: one panel of B, 256 x 32 float32, fills two thirds of a 48 KiB level-1 cache
 HEIGHT = 192  # of a block of A: 192 KiB in the level-2 cache
@@ -42,6 +46,8 @@ BREADTH = 2048  # of a block of B: 2 MiB in the level-3 cache
 TILE_BYTES = 4096
 A_BYTES = (HEIGHT * DEPTH * 8 // 64 + 1) * 64
 WORKSPACE_BYTES = TILE_BYTES + A_BYTES + (BREADTH * DEPTH + 64) * 8
+MOST_OF_ONE_THREAD = 1 << 18  # multiplications up to which OpenBLAS uses one thread, and is as fast as ours
+NOWHERE = np.empty((0, 3), np.int64)
 PARALLEL = 1 << 23  # multiplications from which a second thread pays: some 80 microseconds of one core
 
 
@@ -85,8 +91,23 @@ def pack_b(target, source, count, depth, stride, step, zero):
 
 
 @jit(CONTRACT)
-def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, workspace, zero):
-    """c[i, j] = sum over p of a[i, p] b[p, j], for one pair of matrices.
+def add_tile(tile, c, c_row, height, breadth, onto, zero):
+    """c[i, j] = tile[i, j], or += if ``onto``: the part of a tile at the edge of C that lies inside."""
+    size, columns = item_size(zero), tile_columns(zero)
+    for i in range(height):
+        source = carray(pointer(tile + i * columns * size, zero), (breadth,))
+        target = carray(pointer(c + i * c_row * size, zero), (breadth,))
+        if onto:
+            for j in range(breadth):
+                target[j] += source[j]
+        else:
+            for j in range(breadth):
+                target[j] = source[j]
+
+
+@jit(CONTRACT)
+def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, workspace, zero):
+    """c[i, j] = sum over p of a[i, p] b[p, j], or += if ``add``, for one pair of matrices.
 
     for columns in blocks of BREADTH:  for p in blocks of DEPTH:  pack that block of b
         for rows in blocks of HEIGHT:  pack that block of a
@@ -102,7 +123,7 @@ def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, workspace
     for j0 in range(0, n, breadth_most):
         breadth = min(breadth_most, n - j0)
         for p0 in range(0, k, depth_most):
-            depth = min(depth_most, k - p0)
+            depth, onto = min(depth_most, k - p0), p0 + add
             for j in range(0, breadth, columns):
                 source = b + (p0 * b_row + (j0 + j) * b_column) * size
                 count = min(columns, breadth - j)
@@ -120,13 +141,10 @@ def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, workspace
                         target = c + ((i0 + i) * c_row + j0 + j) * size
                         whole = i + rows <= height and j + columns <= breadth
                         place, length = (target, c_row) if whole else (tile, columns)
-                        micro_kernel(panel_a, panel_b, depth, place, length, p0 if whole else 0, zero)
+                        micro_kernel(panel_a, panel_b, depth, place, length, onto if whole else 0, zero)
                         if not whole:
-                            for r in range(min(rows, height - i)):
-                                for s in range(min(columns, breadth - j)):
-                                    place = target + (r * c_row + s) * size
-                                    value = load(tile + (r * columns + s) * size, zero)
-                                    store(place, load(place, zero) + value if p0 else value)
+                            inside = min(rows, height - i), min(columns, breadth - j)
+                            add_tile(tile, target, c_row, inside[0], inside[1], onto, zero)
 
 
 @jit(REASSOCIATE)
@@ -169,77 +187,55 @@ def times_vector(a, a_row, a_column, x, x_step, y, y_step, m, k, zero):
     return copy[0]
 
 
-@jit()
-def part(start, stop, grain, by_rows, a, a_row, a_column, b, b_row, b_column, c, m, n, k, workspace, zero):
-    """Of one product the units start ... stop, each of ``grain`` rows or columns."""
-    size = item_size(zero)
-    low = start * grain
-    if by_rows:
-        m = min(stop * grain, m) - low
-        a += low * a_row * size
-        c += low * n * size
-        columns = n
+def multiply(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, workspace, zero):
+    """c = a @ b, or c += a @ b if ``add``: addresses and strides, c_row being the step between rows of c."""
+    if n == 1 and not add:
+        times_vector(a, a_row, a_column, b, b_row, c, c_row, m, k, zero)
+    elif m == 1 and not add:
+        times_vector(b, b_column, b_row, a, a_column, c, 1, n, k, zero)
     else:
-        columns = min(stop * grain, n) - low
-        b += low * b_column * size
-        c += low * size
-    if columns == 1:
-        times_vector(a, a_row, a_column, b, b_row, c, n, m, k, zero)
-    elif m == 1:
-        times_vector(b, b_column, b_row, a, a_column, c, 1, columns, k, zero)
-    else:
-        product(a, a_row, a_column, b, b_row, b_column, c, n, m, columns, k, workspace, zero)
+        product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, workspace, zero)
+    return 0
+
+
+@functools.cache
+def multiplier(character: str) -> int:
+    """The address of :func:`multiply` for float32 ("f") or float64 ("d"): see ``vector.call``."""
+    number = types.float32 if character == "f" else types.float64
+    return compiled_at(multiply, types.int64(*[types.int64] * 13, number), CONTRACT)
 
 
 @jit()
-def one_product(start, stop, a, b, c, grain, by_rows, workspace, zero):
-    """A share of ``a @ b`` for two matrices: a, b and c are the identities of the arrays."""
+def products(start, stop, a, b, c, places, units, grain, by_rows, multiplier, workspace, zero):
+    """The units start ... stop of ``a @ b``, each product being ``units`` times ``grain`` rows or columns.
+
+    a, b and c are the identities of arrays of at least two dimensions; ``places`` (count, 3) holds the
+    addresses of their matrices, and is empty where there is only one of each.
+    """
     size = item_size(zero)
-    part(
-        start,
-        stop,
-        grain,
-        by_rows,
-        array_address(a),
-        step(a, 0) // size,
-        step(a, 1) // size,
-        array_address(b),
-        step(b, 0) // size,
-        step(b, 1) // size,
-        array_address(c),
-        extent(a, 0),
-        extent(b, 1),
-        extent(a, 1),
-        workspace,
-        zero,
-    )
-
-
-@jit()
-def products(start, stop, units, grain, by_rows, places, steps, m, n, k, workspace, zero):
-    """A share of many products of ``units`` each: ``places`` (count, 3) holds the addresses of a, b and c."""
+    a_last, b_last = dimensions(a) - 1, dimensions(b) - 1
+    a_row, a_column = step(a, a_last - 1) // size, step(a, a_last) // size
+    b_row, b_column = step(b, b_last - 1) // size, step(b, b_last) // size
+    rows, columns, k = extent(a, a_last - 1), extent(b, b_last), extent(a, a_last)
     unit = start
     while unit < stop:
         which, first = unit // units, unit % units
         last = min(units, first + stop - unit)
-        part(
-            first,
-            last,
-            grain,
-            by_rows,
-            places[which, 0],
-            steps[0],
-            steps[1],
-            places[which, 1],
-            steps[2],
-            steps[3],
-            places[which, 2],
-            m,
-            n,
-            k,
-            workspace,
-            zero,
-        )
+        low, high = first * grain, min(last * grain, rows if by_rows else columns)
+        left, right, target = array_address(a), array_address(b), array_address(c)
+        if len(places):
+            left, right, target = places[which, 0], places[which, 1], places[which, 2]
+        m, n = rows, columns
+        if by_rows:
+            m = high - low
+            left += low * a_row * size
+            target += low * columns * size
+        else:
+            n = high - low
+            right += low * b_column * size
+            target += low * size
+        numbers = (left, a_row, a_column, right, b_row, b_column, target, columns, m, n, k, 0, workspace)
+        call(multiplier, numbers, zero)
         unit += last - first
 
 
@@ -254,11 +250,8 @@ class Workspace(threading.local):
 room = Workspace()
 
 
-def share_of_one(start: int, stop: int, *args: Any) -> None:
-    one_product(start, stop, *args[:-1], room.address, args[-1])
-
-
-def share_of_many(start: int, stop: int, *args: Any) -> None:
+def share(start: int, stop: int, *args: Any) -> None:
+    """A thread's share of the products, with its own workspace."""
     products(start, stop, *args[:-1], room.address, args[-1])
 
 
@@ -300,7 +293,34 @@ def offsets(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
     return address.reshape(-1)
 
 
-@kernel("matmul", "cpu", accepts=accepts, faster=lambda a, b: False)
+@functools.cache
+def outruns_blas() -> bool:
+    """Whether this processor has vectors of 512 bits of which NumPy's OpenBLAS makes no use.
+
+    There our product takes about half the time.  Where OpenBLAS uses them too it is as fast or faster, and
+    so may be another BLAS: then NumPy's is taken.  OpenBLAS says for which processor it has chosen its code.
+    """
+    if not WIDE:
+        return False
+    library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
+    for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+        ask = getattr(library, f"{prefix}openblas_get_corename{suffix}", None)
+        if ask is not None:
+            ask.restype = ctypes.c_char_p
+            return ask().decode().lower() not in ("skylakex", "cooperlake", "sapphirerapids")
+    return False
+
+
+def faster(a: np.ndarray, b: np.ndarray) -> bool:
+    """Products from some 10 microseconds on: OpenBLAS calls its threads for them, ours make do with one."""
+    if not outruns_blas() or a.ndim == 1 or b.ndim == 1:
+        return False
+    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    small, large = (m, n) if m < n else (n, m)
+    return m * n * k >= MOST_OF_ONE_THREAD and small >= 8 and large >= 32 and k >= 32
+
+
+@kernel("matmul", "cpu", accepts=accepts, faster=faster)
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a @ b`` with NumPy's rules for vectors and leading dimensions.
 
@@ -312,22 +332,52 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     n = right.shape[-1]
     size, zero = a.itemsize, ZERO[a.dtype.char]
     rows, columns = TILES[size]
+    if 1 < n < columns // 2 < m and left.ndim == right.ndim == 2:
+        # A narrow result would fill a small part of each tile: its transpose is as wide as it is high.
+        return np.ascontiguousarray(matmul(right.T, left.T).T)
     by_rows = m * columns >= n * rows
     grain = (rows if by_rows else columns) if m > 1 and n > 1 else 256
     units = -(-(m if by_rows else n) // grain)
     if left.ndim == 2 and right.ndim == 2:
         c = np.empty((m, n), a.dtype)
-        objects = id(left), id(right), id(c)
-        wide = m * n * k >= PARALLEL
-        parallel(share_of_one, units, *objects, grain, by_rows, zero, wide=wide)
+        places = NOWHERE
     else:
         batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         c = np.empty((*batch, m, n), a.dtype)
         places = np.stack([offsets(left, batch), offsets(right, batch), offsets(c, batch)], axis=1)
-        steps = tuple(step // size for step in (*left.strides[-2:], *right.strides[-2:]))
-        wide = m * n * k * len(places) >= PARALLEL
-        shares = units * len(places)
-        parallel(share_of_many, shares, units, grain, by_rows, places, steps, m, n, k, zero, wide=wide)
+    objects = id(left), id(right), id(c)
+    count = max(len(places), 1)
+    wide = m * n * k * count >= PARALLEL
+    code = multiplier(a.dtype.char)
+    parallel(share, units * count, *objects, places, units, grain, by_rows, code, zero, wide=wide)
     if a.ndim == 1:
         c = c[..., 0, :]
     return c[..., 0] if b.ndim == 1 else c
+
+
+def accepts_linear(x: Any, weight: Any, bias: Any = None) -> bool:
+    return (
+        type(x) is np.ndarray
+        and x.ndim > 1
+        and x.flags.c_contiguous
+        and type(weight) is np.ndarray
+        and weight.ndim == 2
+        and accepts(x, weight.T)
+        and (
+            bias is None
+            or (type(bias) is np.ndarray and bias.dtype is x.dtype and bias.shape == weight.shape[:1])
+        )
+    )
+
+
+def faster_linear(x: np.ndarray, weight: np.ndarray, bias: Any = None) -> bool:
+    return faster(x.reshape(-1, x.shape[-1]), weight.T)
+
+
+@kernel("linear", "cpu", accepts=accepts_linear, faster=faster_linear)
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """``x @ weight.T + bias`` as one product of two matrices, the bias added where the product lies."""
+    y = matmul(x.reshape(-1, x.shape[-1]), weight.T)
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], len(weight))

@@ -22,7 +22,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["array_address", "array_size", "extent", "list_item", "list_length", "step", "word"]
+__all__ = ["array_address", "array_size", "dimensions", "extent", "list_item", "list_length", "step", "word"]
 
 # PyListObject: reference count, type, length, address of the items
 _LENGTH, _ITEMS = 16, 24
@@ -79,9 +79,15 @@ def step(array, i):
 
 
 @jit()
+def dimensions(array):
+    """``array.ndim``"""
+    return half(array + _NDIM)
+
+
+@jit()
 def array_size(array):
     size = 1
-    for i in range(half(array + _NDIM)):
+    for i in range(dimensions(array)):
         size *= extent(array, i)
     return size
 

@@ -21,6 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
+    "call",
     "copy_rows",
     "item_size",
     "lanes",
@@ -259,6 +260,19 @@ def pointer(typing: Any, address: Any, like: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(types.CPointer(like)))
 
     return types.CPointer(like)(types.int64, like), generate
+
+
+@intrinsic
+def call(typing: Any, address: Any, numbers: Any, like: Any) -> Any:
+    """Call the compiled function at ``address`` with the 64-bit integers of a tuple, and ``like``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        integers = cgutils.unpack_tuple(builder, args[1], len(numbers))
+        kinds = [INT] * len(numbers) + [args[2].type]
+        function = builder.inttoptr(args[0], ir.FunctionType(INT, kinds).as_pointer())
+        return builder.call(function, [*integers, args[2]])
+
+    return types.int64(types.int64, numbers, like), generate
 
 
 def _number_of(value: Callable[[int], int]) -> Callable[..., Any]:

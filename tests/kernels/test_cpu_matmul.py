@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from accelgrad.kernels.cpu import matmul
 
-from accelgrad import kernels
+from accelgrad import backend, kernels
 
 
 def numbers(shape: tuple[int, ...], dtype: Any, seed: int) -> np.ndarray:
@@ -122,9 +123,58 @@ def test_a_wrong_shape_gets_numpys_error(xp):
         xp.matmul(np.ones((3, 4), np.float32), np.ones((5, 6), np.float32))
 
 
-def test_the_mode_auto_leaves_products_to_the_blas(took):
-    from accelgrad import backend
+@pytest.mark.parametrize("narrow", [2, 3, 15])
+def test_a_narrow_result_is_computed_as_its_transpose(narrow, dtype, threads, xp, took):
+    a, b = numbers((100, 70), dtype, 1), numbers((70, narrow), dtype, 2)
+    check(xp, took, a, b)
+    assert xp.matmul(a, b).flags.c_contiguous
 
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_mode_auto_takes_our_product_where_it_outruns_the_blas(ours, took, monkeypatch):
+    monkeypatch.setattr(matmul, "outruns_blas", lambda: ours)
+    large, small = np.ones((300, 300), np.float32), np.ones((60, 60), np.float32)
     with kernels.use("auto"):
-        backend.CPU.matmul(np.ones((300, 300), np.float32), np.ones((300, 300), np.float32))
-    assert took == []
+        backend.CPU.matmul(large, large)
+        backend.CPU.matmul(large[0], large)
+        backend.CPU.matmul(small, small)
+    assert took == ["matmul"] * ours
+
+
+@pytest.mark.parametrize(
+    "core, ours", [(b"Haswell", True), (b"SkylakeX", False), (b"Zen", True), (None, False)]
+)
+def test_our_product_is_taken_for_faster_where_openblas_leaves_vectors_unused(core, ours, monkeypatch):
+    class Library:
+        def __init__(self, file):
+            if core is not None:
+                self.scipy_openblas_get_corename64_ = Answer()
+
+    class Answer:
+        def __call__(self):
+            return core
+
+    monkeypatch.setattr(matmul, "WIDE", True)
+    monkeypatch.setattr(matmul.ctypes, "CDLL", Library)
+    assert matmul.outruns_blas.__wrapped__() is ours
+    monkeypatch.setattr(matmul, "WIDE", False)
+    assert matmul.outruns_blas.__wrapped__() is False
+
+
+@pytest.mark.parametrize("shape", [(7, 40), (3, 5, 40), (2, 3, 5, 40)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_linear_layer_equals_its_formula(shape, biased, dtype, threads, xp, took):
+    x, weight = numbers(shape, dtype, 1), numbers((33, 40), dtype, 2)
+    bias = numbers((33,), dtype, 3) if biased else None
+    found = xp.linear(x, weight, bias)
+    assert took == ["linear"]
+    assert found.dtype == dtype and found.shape == (*shape[:-1], 33) and found.flags.c_contiguous
+    wanted = np.matmul(x, weight.T) + (0 if bias is None else bias)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=200 * np.finfo(dtype).eps)
+
+
+def test_linear_layers_of_other_shapes_are_left_to_the_formula(xp, took):
+    x, weight = numbers((7, 40), np.float32, 1), numbers((33, 40), np.float32, 2)
+    for arguments in [(x[0], weight), (x, weight[0]), (x, weight, np.ones((1, 33), np.float32))]:
+        xp.linear(*arguments)
+    assert "linear" not in took
