@@ -43,7 +43,7 @@ from accelgrad import backend, dtypes, graph
 from accelgrad.dtypes import dtype
 from accelgrad.graph import state
 from accelgrad.promotion import NUMBERS, constant, namespace_of, on_one_device, promote, result_dtype
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.tensor import Tensor, viewed, wrap
 
 __all__ = ["Context", "Primitive", "assign", "promote", "result_dtype", "unbroadcast"]
 
@@ -507,6 +507,23 @@ def _rescue(array: Any, value: Tensor, since: int) -> None:
             node._saved = tuple(saved.copy() if saved is array else saved for saved in node._saved)
 
 
+def refuse_leaf(target: Tensor) -> None:
+    """RuntimeError where ``target`` is a leaf that needs a gradient, or a view of one: it must stay."""
+    if not state.grad:
+        return
+    edge, view = target.edge(), target._view
+    if edge is not None and edge[0].is_leaf:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation; do it under"
+            " accelgrad.no_grad(), or on x.clone()"
+        )
+    if view is not None and (base := viewed(view[0])).is_leaf and base.requires_grad:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place operation; do it"
+            " under accelgrad.no_grad(), or on x.clone()"
+        )
+
+
 def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     """Write ``value`` into the memory of ``target`` and tell the graph: what every in-place operation does.
 
@@ -517,21 +534,9 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     of another
     shape, or of a type that does not fit.
     """
+    refuse_leaf(target)
     edge = target.edge()
     writing = state.grad and (edge is not None or value.edge() is not None)
-    if state.grad:
-        if edge is not None and edge[0].is_leaf:
-            raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation; do it under"
-                " accelgrad.no_grad(), or on x.clone()"
-            )
-        view = target._view
-        if view is not None and view[0].is_leaf and view[0].requires_grad:
-            raise RuntimeError(
-                "a view of a leaf Variable that requires grad is being used in an in-place operation; do it"
-                " under"
-                " accelgrad.no_grad(), or on x.clone()"
-            )
     array = target.array
     if value.array.shape != array.shape:
         raise RuntimeError(
@@ -571,7 +576,7 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
         if target._view is None:
             target._edge = value.edge()
         else:
-            base = target._view[0]
+            base = viewed(target._view[0])
             node = Context(CopySlices, target.xp, (base.edge(), value.edge()))
             node.shape, node.chain = base.array.shape, target._view[1]  # type: ignore[attr-defined]
             node.record(node.edges)

@@ -105,6 +105,14 @@ class TensorLeaf(graph.Leaf):
             hook(tensor)
 
 
+def viewed(base: Tensor) -> Tensor:
+    """What the views of ``base`` show: itself, or, where it got another shape in place, what it was before.
+
+    Views refer to a base, never to another view; only :mod:`accelgrad.ops.reshaping` makes a base a view.
+    """
+    return base if base._view is None else base._view[0]
+
+
 class Tensor(Conversions):
     """A multi-dimensional array that remembers how it was computed.
 
@@ -239,7 +247,7 @@ class Tensor(Conversions):
                 base = base.base
             first = base.ctypes.data
         else:
-            first = (self if self._view is None else self._view[0]).data_ptr()
+            first = (self if self._view is None else viewed(self._view[0])).data_ptr()
         return (self.data_ptr() - first) // self.array.itemsize
 
     def is_floating_point(self) -> bool:
@@ -294,7 +302,8 @@ class Tensor(Conversions):
         """The node that made this tensor and the number of its output; None where no gradient is needed."""
         view = self._view
         if view is not None and view[2] != self._version[0]:
-            base, chain, _ = view
+            chain = view[1]
+            base = viewed(view[0])
             if (
                 base.edge() is not None
             ):  # the shared memory was changed since: take the view again, of what is there now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class LU(Primitive):
         xp = ctx.xp
         m, n = A.shape[-2:]
         stack = A.shape[:-2]
-        rows = xp.copy(xp.reshape(A, (int(np.prod(stack)), m, n)))
+        rows = xp.copy(xp.reshape(A, (math.prod(stack), m, n)))
         each = xp.arange(rows.shape[0])
         pivots = []
         for k in range(min(m, n)):
@@ -90,7 +91,7 @@ class LU(Primitive):
 def _order(xp: Any, pivots: Any, m: int) -> Any:
     """The row of A that each row of L U is, from the exchanges: (..., m)."""
     stack = pivots.shape[:-1]
-    swaps = xp.reshape(pivots, (int(np.prod(stack)), pivots.shape[-1])) - 1
+    swaps = xp.reshape(pivots, (math.prod(stack), pivots.shape[-1])) - 1
     each = xp.arange(swaps.shape[0])
     order = xp.copy(xp.broadcast_to(xp.arange(m), (swaps.shape[0], m)))
     for k in range(swaps.shape[1]):

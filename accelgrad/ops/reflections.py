@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class Geqrf(Primitive):
         xp, stack = ctx.xp, A.shape[:-2]
         k = min(A.shape[-2:])
         # NumPy gives the transposed matrix, and CuPy takes one matrix at a time.
-        found = [lapack(ctx).qr(A[place], "raw") for place in np.ndindex(*stack)]
+        found = [lapack(ctx).qr(A[place], "raw") for place in itertools.product(*map(range, stack))]
         if not found:
             return xp.copy(A), xp.zeros((*stack, k), dtype=A.dtype)
         factored = xp.reshape(xp.stack([h.T for h, _ in found]), A.shape)
