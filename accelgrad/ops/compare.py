@@ -318,6 +318,8 @@ def isin(
     """
     if not isinstance(elements, Tensor) and isinstance(test_elements, Tensor):
         elements = wrap(test_elements.xp.asarray(elements), test_elements.xp)
+    elif isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
+        test_elements = wrap(elements.xp.asarray(test_elements), elements.xp)  # CuPy wants arrays
     return IsIn.apply(elements, test_elements, invert=invert)
 
 

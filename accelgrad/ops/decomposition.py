@@ -104,13 +104,13 @@ class SVD(Primitive):
         V, grad_V = swapped(xp, Vh), swapped(xp, grad_Vh)
         one = _eye(ctx, k, S.dtype)
         difference = _row(xp, S * S) - _column(xp, S * S)
-        F = (1 - one) / (difference + one)
+        F = 1 / (difference + one) * (1 - one)
         from_U = xp.matmul(swapped(xp, U), grad_U)
         from_V = xp.matmul(swapped(xp, V), grad_V)
         middle = F * (from_U - swapped(xp, from_U)) * _row(xp, S) + _column(xp, S) * (
             F * (from_V - swapped(xp, from_V))
         )
-        middle = middle + one * _row(xp, grad_S)
+        middle = middle + _row(xp, grad_S) * one
         result = xp.matmul(xp.matmul(U, middle), Vh)
         if A.shape[-2] > k:
             outside = (grad_U - xp.matmul(U, from_U)) / _row(xp, S)

@@ -164,7 +164,7 @@ class LogCumSumExp(Primitive):
         top = (
             xp.max(x, axis=ctx.axis, keepdims=True) if not hasattr(x, "array") else _constant_max(x, ctx.axis)
         )
-        return xp.exp(x - top) * _backwards(xp, grad * xp.exp(top - y), ctx.axis)
+        return xp.exp(x - top) * _backwards(xp, grad * xp.exp(-(y - top)), ctx.axis)
 
 
 def _constant_max(x: Tensor, axis: int) -> Any:

@@ -200,8 +200,14 @@ def _binary(ufunc: Any) -> tuple[Any, Any, Any]:
 
 
 def deferred(other: Any) -> bool:
-    """Whether the other operand has operators of its own that come first."""
-    return not isinstance(other, ndarray) and hasattr(other, "array") and hasattr(other, "xp")
+    """Whether the other operand's own operator comes first: CuPy's rule, which leaves nothing to an object
+    that takes part in NumPy's ufuncs, a Tensor for instance.
+    """
+    if isinstance(other, ndarray):
+        return False
+    if hasattr(type(other), "__array_ufunc__"):
+        return type(other).__array_ufunc__ is None
+    return getattr(other, "__array_priority__", 0) > 100
 
 
 for _name, _ufunc in {
@@ -245,7 +251,8 @@ def run_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[st
         raise TypeError(f"Wrong arguments {sorted(unknown)}")
     for one in inputs:
         check(one)
-        if isinstance(one, list | tuple | str) and method != "at":
+        known = isinstance(one, ndarray | np.ndarray | np.generic | int | float | complex)
+        if not known and (method != "at" or not isinstance(one, tuple | list | slice)):
             raise TypeError(f"Unsupported type {type(one)}")
     out = options.pop("out", None)
     if out is not None:
