@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ __all__ = [
 
 
 CollateFunction = Callable[..., Any]
+PLAIN_ROWS = frozenset([tuple, list])
+ROW_OF_ONE_CALL = 1 << 16  # bytes; of longer rows it does not matter that each takes a step in Python
+PLAIN_NUMBERS = {int: np.int64, float: np.float64, bool: np.bool_}
 
 
 def sample_name(entry: int) -> str:
@@ -178,6 +182,11 @@ def _attribute(batch: Sequence[Any], entry: int, name: str, path: str) -> Any:
 
 def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
     """The transposed batch: one list of values for each position of the samples."""
+    if PLAIN_ROWS.issuperset(map(type, batch)):  # the common case, without a step in Python for each sample
+        try:
+            return list(map(list, zip(*batch, strict=True)))
+        except ValueError:  # their lengths differ: name the first that does
+            pass
     size = len(batch[0])
     for entry, sample in enumerate(batch):
         if not isinstance(sample, tuple | list):
@@ -213,6 +222,15 @@ def _same_kind(batch: Sequence[Any], kind: type, path: str) -> list[Any]:
 def _numbers(batch: Sequence[Any], path: str) -> np.ndarray:
     """Python numbers as an array: float64 or int64 or bool by the first sample's type, as PyTorch decides."""
     first = batch[0]
+    dtype = PLAIN_NUMBERS.get(type(first))
+    if dtype is not None and set(map(type, batch)) == {type(first)}:
+        out = empty_batch((len(batch),), dtype)
+        try:
+            out[:] = batch
+        except OverflowError:
+            pass
+        else:
+            return out
     for entry, value in enumerate(batch):
         if type(value) is not type(first) and not isinstance(value, int | float | np.generic):
             raise TypeError(_unlike(batch, entry, path))
@@ -246,8 +264,10 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
             return wrap(batch[0].xp.stack([value.array for value in batch]), batch[0].xp)
         batch = [value.array for value in batch]
     try:
-        one_shape = len({array.shape for array in batch}) == 1
-        one_dtype = len({array.dtype for array in batch}) == 1
+        # count() compares in C, and mostly finds the same object
+        shapes, types = [array.shape for array in batch], [array.dtype for array in batch]
+        one_shape = shapes.count(shapes[0]) == len(batch)
+        one_dtype = types.count(types[0]) == len(batch)
     except AttributeError:
         entry = next(i for i, value in enumerate(batch) if not isinstance(value, np.ndarray | np.generic))
         raise TypeError(_unlike(batch, entry, path)) from None
@@ -406,7 +426,7 @@ class PadCollate:
 
     def _pad(self, arrays: list[np.ndarray], dims: tuple[int, ...], path: str, field: Any) -> Any:
         first = arrays[0]
-        if any(array.ndim != first.ndim for array in arrays) or max(dims) >= first.ndim:
+        if [array.ndim for array in arrays].count(first.ndim) < len(arrays) or max(dims) >= first.ndim:
             entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
             raise RuntimeError(
                 f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions and"
@@ -414,7 +434,8 @@ class PadCollate:
                 f" {arrays[entry].ndim}; padding dims {dims} needs at least {max(dims) + 1}, the same in"
                 " every sample"
             )
-        extents = np.array([array.shape for array in arrays], dtype=np.int64)  # (n, ndim)
+        shapes = itertools.chain.from_iterable([array.shape for array in arrays])
+        extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(len(arrays), first.ndim)
         for axis in range(first.ndim):
             if axis not in dims and (extents[:, axis] != extents[0, axis]).any():
                 entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])
@@ -428,22 +449,26 @@ class PadCollate:
         value = self.padding_value
         if isinstance(value, Mapping):
             value = value.get(field, 0)
-        dtype = first.dtype if len({array.dtype for array in arrays}) == 1 else np.result_type(*arrays)
+        same = [array.dtype for array in arrays].count(first.dtype) == len(arrays)
+        dtype = first.dtype if same else np.result_type(*arrays)
         dtype = dtype.newbyteorder("=") if not dtype.isnative else dtype
         dtypes.of(dtype)
         n, (longest, *rest) = len(arrays), extents.max(axis=0).tolist()
         shape = (n, longest, *rest) if self.batch_first else (longest, n, *rest)
         out = empty_batch(shape, dtype)
-        rows = out if self.batch_first else np.moveaxis(out, 1, 0)
-        for row, array in zip(rows, arrays, strict=True):
-            if array.shape == row.shape:
-                row[...] = array
-            elif len(dims) == 1 and dims[0] == 0:  # write the sequence and its padding, each byte once
-                row[: len(array)] = array
-                row[len(array) :] = value
-            else:
-                row[...] = value
-                row[tuple(map(slice, array.shape))] = array
+        if self.batch_first and dims == (0,) and out.nbytes // n <= ROW_OF_ONE_CALL:
+            _fill_in_one_call(out, arrays, value)
+        else:
+            rows = out if self.batch_first else np.moveaxis(out, 1, 0)
+            for row, array in zip(rows, arrays, strict=True):
+                if array.shape == row.shape:
+                    row[...] = array
+                elif dims == (0,):  # write the sequence and its padding, each byte once
+                    row[: len(array)] = array
+                    row[len(array) :] = value
+                else:
+                    row[...] = value
+                    row[tuple(map(slice, array.shape))] = array
         values = tensor_of(out)
         if not self.lengths:
             return values
@@ -451,6 +476,18 @@ class PadCollate:
         lengths = empty_batch(true.shape, np.int64)
         lengths[...] = true
         return Padded(values, tensor_of(lengths))
+
+
+def _fill_in_one_call(out: np.ndarray, arrays: list[np.ndarray], value: Any) -> None:
+    """Each array and its padding, one after the other: the rows of ``out``, (n, longest, ...)."""
+    n, longest, *rest = out.shape
+    padding = np.full((longest, *rest), value, out.dtype)
+    pieces = []
+    for array in arrays:
+        pieces.append(array)
+        if len(array) < longest:
+            pieces.append(padding[len(array) :])
+    np.concatenate(pieces, out=out.reshape(n * longest, *rest), casting="unsafe")
 
 
 def _field_keys(sample: Any) -> list[Any]:
@@ -467,6 +504,8 @@ def _sequence_of_numbers(value: Any) -> bool:
 
 def _sequences(batch: Sequence[Any]) -> list[np.ndarray] | None:
     """The samples as arrays, or None where they are not sequences (arrays, Tensors, lists of numbers)."""
+    if set(map(type, batch)) == {np.ndarray}:
+        return list(batch)
     if all(isinstance(value, np.ndarray | Tensor) for value in batch):
         return [array_of(value) for value in batch]
     if all(_sequence_of_numbers(value) for value in batch):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import warnings
 import weakref
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from accelgrad.utils.data import portable
 from accelgrad.utils.data.faults import unpack_exception
 from accelgrad.utils.data.fetch import IterableFetcher, Stream, describe, make_fetcher
+from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.order import Order
 from accelgrad.utils.data.pin import pin_memory
 from accelgrad.utils.data.pool import Batch, Ended, Failed, Lost, Pool
@@ -174,10 +177,13 @@ class WorkersIterator(LoaderIterator):
         self.stream = Stream(loader.batch_size or 1, loader.batched)
         self.earlier: dict[int, tuple[int, bytes]] = {}  # the snapshots that this pass was resumed from
         special = self._resume(resume) if resume is not None else {}
-        pool: Pool = loader._staff.take(loader)
-        self.pool = pool
-        self._finalizer = weakref.finalize(self, loader._staff.put_back, pool)
-        self._finalizer.atexit = False
+        staff, self.pool = loader._staff, cast(Pool, None)
+        supply = staff.supply(loader)
+        with interrupts_held() if not portable.DIRECT else contextlib.nullcontext():
+            self.pool = pool = staff.take(loader, supply)
+            pool.owner = weakref.ref(self)
+            self._finalizer = weakref.finalize(self, staff.put_back, pool)
+            self._finalizer.atexit = False
         try:
             pool.begin_epoch({"seed": self.order.seed, "number": number}, special)
             self._fill()
@@ -447,8 +453,9 @@ class WorkersIterator(LoaderIterator):
         raise RuntimeError("this DataLoader iterator was closed; make a new one: iter(loader)")
 
     def _end(self) -> None:
-        self.finished = True
-        self._finalizer()
+        with interrupts_held():
+            self.finished = True
+            self._finalizer()
         if self.pool.closed:
             self.pool.done.clear()
 

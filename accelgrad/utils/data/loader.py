@@ -11,9 +11,10 @@ from typing import Any
 from accelgrad.utils.data import portable
 from accelgrad.utils.data.collate import default_collate, default_convert
 from accelgrad.utils.data.dataset import IterableDataset
+from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.iterator import LoaderIterator, SimpleIterator, WorkersIterator
 from accelgrad.utils.data.nursery import shared_nursery
-from accelgrad.utils.data.pool import Pool, close_pools
+from accelgrad.utils.data.pool import Pool, Supply, close_pools, sweep
 from accelgrad.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from accelgrad.utils.data.timeline import BatchRecord, Timeline
 
@@ -42,15 +43,15 @@ class _Staff:
         self.nursery = shared_nursery()
         self.pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
-    def take(self, loader: DataLoader) -> Pool:
-        """The idle pool, or a new one."""
-        pool, self.idle = self.idle, None
-        if pool is not None and not pool.closed and pool.pid == os.getpid():
-            return pool
+    def supply(self, loader: DataLoader) -> Supply | None:
+        """What a new pool will need; None where one is idle."""
+        if self._idle_pool() is not None:
+            return None
+        sweep()
         method = loader.start_method
         if method != "fork" and not portable.DIRECT:
-            self.nursery.get()
-        self.persistent, self.closed, self.pid = loader.persistent_workers, False, os.getpid()
+            self.closed, self.pid = False, os.getpid()
+            self.nursery.get()  # it starts up while the dataset is pickled
         parts = {
             "dataset": loader.dataset,
             "collate_fn": loader.collate_fn,
@@ -63,8 +64,22 @@ class _Staff:
             "slots": (loader.prefetch_factor or 0)
             + 2,  # one that the program looks at, one that is being filled
         }
-        pool = Pool(loader.num_workers, method, parts, settings)
-        self.pools.add(pool)
+        return Supply(loader.num_workers, method, parts, settings)
+
+    def _idle_pool(self) -> Pool | None:
+        pool = self.idle
+        return None if pool is None or pool.closed or pool.pid != os.getpid() else pool
+
+    def take(self, loader: DataLoader, supply: Supply | None) -> Pool:
+        """The idle pool, or a new one with ``supply``."""
+        pool, self.idle = self._idle_pool(), None
+        if pool is None:
+            if supply is None:  # another thread has taken the idle one in the meantime
+                supply = self.supply(loader)
+                assert supply is not None
+            self.persistent, self.closed, self.pid = loader.persistent_workers, False, os.getpid()
+            pool = Pool(loader.num_workers, loader.start_method, supply)
+            self.pools.add(pool)
         return pool
 
     def put_back(self, pool: Pool) -> None:
@@ -72,6 +87,7 @@ class _Staff:
         if pool.closed or pool.pid != os.getpid():
             return
         if self.persistent and self.idle is None and not self.closed:
+            pool.owner = weakref.ref(self)
             self.idle = pool
         else:
             pool.close()
@@ -81,9 +97,10 @@ class _Staff:
         self.closed = True
         if self.pid != os.getpid():
             return
-        close_pools(list(self.pools))
-        self.idle = None
-        self.nursery.release()
+        with interrupts_held():
+            close_pools(list(self.pools))
+            self.idle = None
+            self.nursery.release()
 
 
 class DataLoader:

@@ -21,11 +21,13 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from typing import Any
 
 from accelgrad.utils.data import worker
+from accelgrad.utils.data.interrupts import interrupts_held, release_in_child
 
-__all__ = ["Nursery", "fork_nursery", "shared_nursery"]
+__all__ = ["Nursery", "fork_nursery", "shared_nursery", "sweep_nursery"]
 
 FORK, EXEC = b"F", b"X"
 STATUS = struct.Struct("<i")
@@ -175,7 +177,7 @@ class Nursery:
     def __init__(self, pid: int, control: socket.socket) -> None:
         self.pid = pid
         self.control = control
-        self.users = 0
+        self.users: weakref.WeakSet[shared_nursery] = weakref.WeakSet()
 
     def start_worker(self, duplex: socket.socket, lifeline: socket.socket, fresh: bool) -> None:
         """Start a worker with its ends of the two sockets; OSError where the nursery has died."""
@@ -253,6 +255,7 @@ def fork_nursery(inherited: Any) -> Nursery:
         pid = os.fork()
     if pid == 0:
         try:
+            release_in_child()
             here.close()
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
@@ -285,7 +288,7 @@ class shared_nursery:
     def get(self, renew: bool = False) -> Nursery:
         """The nursery; ``renew`` asks for another one, where it turned out to be dead."""
         global _shared
-        with _lock:
+        with interrupts_held(), _lock:
             if _shared is not None and renew and self.nursery is _shared:
                 dead, _shared = _shared, None
                 dead.close()
@@ -293,20 +296,29 @@ class shared_nursery:
                 _shared = _exec_nursery()
             if self.nursery is not _shared:
                 self.nursery = _shared
-                _shared.users += 1
+                _shared.users.add(self)
             return _shared
 
     def release(self) -> None:
         """This user needs it no more."""
         global _shared
-        with _lock:
+        with interrupts_held(), _lock:
             nursery, self.nursery = self.nursery, None
             if nursery is None:
                 return
-            nursery.users -= 1
-            if nursery.users == 0 and nursery is _shared:
-                _shared = None
+            nursery.users.discard(self)
+            sweep_nursery()
+            if nursery is not _shared and not list(nursery.users):
                 nursery.close()
+
+
+def sweep_nursery() -> None:
+    """Let the shared nursery go if its last user has."""
+    global _shared
+    with interrupts_held(), _lock:
+        if _shared is not None and not list(_shared.users):
+            nursery, _shared = _shared, None
+            nursery.close()
 
 
 def forget_in_child() -> None:

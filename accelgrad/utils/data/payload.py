@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from accelgrad.utils.data import transport
 from accelgrad.utils.data.faults import unpicklable_error
+from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.memory import anonymous_file, round_up
 
 __all__ = ["Payload", "by_value", "load_payload"]
@@ -164,27 +166,33 @@ class Payload:
             self.offsets.append(offset)
             offset += round_up(raw.nbytes, mmap.PAGESIZE)
         self.size = max(offset, mmap.PAGESIZE)
+        self.descriptor = -1  # of the file, once there is one
+        self.close: Any = lambda: None
 
     def to_bytes(self) -> bytes:
         """The whole as one pickle, where no file can be passed on; see :func:`load_inline`."""
         first, body, sizes = pickle.loads(self.meta)
         return pickle.dumps((first, body, [bytearray(raw) for raw in self.raws], sizes), 5)
 
-    def to_file(self) -> int:
-        """A descriptor of the whole; MemoryError where it does not fit."""
-        descriptor = anonymous_file(self.size)
+    def to_file(self) -> Payload:
+        """Write the whole to ``descriptor``, which lives as long as this object or until :meth:`close`;
+        MemoryError where it does not fit."""
+        with interrupts_held():
+            self.descriptor = anonymous_file(self.size)
+            self.close = weakref.finalize(self, os.close, self.descriptor)
+            self.close.atexit = False
         try:
-            _write(descriptor, 0, memoryview(self.meta))
+            _write(self.descriptor, 0, memoryview(self.meta))
             for offset, raw in zip(self.offsets, self.raws, strict=True):
-                _write(descriptor, offset, raw)
+                _write(self.descriptor, offset, raw)
         except OSError as error:
-            os.close(descriptor)
+            self.close()
             raise MemoryError(
                 f"the dataset's {self.size} bytes could not be put into memory that the workers share"
                 f" ({error})"
             ) from error
         self.raws = []
-        return descriptor
+        return self
 
 
 class ByValueTaker(transport.Taker, _Pickler):

@@ -26,6 +26,7 @@ from typing import Any
 
 from accelgrad.utils.data import portable, transport
 from accelgrad.utils.data.faults import exit_reason
+from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.memory import MappedArena, anonymous_file, shm_limit
 from accelgrad.utils.data.nursery import (
     ONE_THREAD,
@@ -34,13 +35,14 @@ from accelgrad.utils.data.nursery import (
     fork_nursery,
     interpreter_arguments,
     shared_nursery,
+    sweep_nursery,
 )
 from accelgrad.utils.data.payload import Payload
 from accelgrad.utils.data.portable import GREETING, READABLE, WRITABLE, call_worker, make_poller
 from accelgrad.utils.data.transport import RESULT, Channel
 from accelgrad.utils.data.worker import STACK_SIGNAL
 
-__all__ = ["Batch", "Ended", "Failed", "Lost", "Pool", "close_pools"]
+__all__ = ["Batch", "Ended", "Failed", "Lost", "Pool", "Supply", "close_pools", "sweep"]
 
 GRACE = 0.25  # seconds in which a worker may finish what it does when the loader is closed
 LAST_WAIT = 0.5  # seconds for the kernel to end the killed ones
@@ -109,14 +111,48 @@ class Handle:
         return f"worker {self.number} (pid {self.pid if self.pid is not None else 'not known yet'})"
 
 
+class Supply:
+    """What the workers of a pool are given at their start.
+
+    Making it pickles the dataset, which runs code of the user's and takes its time: it can be interrupted,
+    and holds nothing that does not go with it.
+    """
+
+    def __init__(self, workers: int, method: str, parts: dict[str, Any], settings: dict[str, Any]) -> None:
+        limit = shm_limit(os.environ.get("ACCELGRAD_SHM_LIMIT"))
+        self.first = {
+            **settings,
+            "workers": workers,
+            "limit": None if limit is None else limit // workers,
+            "share": 0.5 / workers,
+            "shared": not portable.DIRECT,
+        }
+        self.parts = parts if method == "fork" else {}
+        self.inline = b""  # the payload, where it cannot be a file
+        self.payload: Payload | None = None
+        if method == "fork":
+            return
+        first = {
+            **self.first,
+            "path": list(sys.path),
+            "argv": list(sys.argv),
+            "environ": {**os.environ, **ONE_THREAD},
+            "directory": os.getcwd(),
+        }
+        if portable.DIRECT:
+            self.inline = transport.frame(b"\0", Payload(first, parts).to_bytes())
+        else:
+            self.payload = Payload(first, parts).to_file()
+
+
 class Pool:
     """``workers`` processes that serve one epoch after the other."""
 
-    def __init__(self, workers: int, method: str, parts: dict[str, Any], settings: dict[str, Any]) -> None:
+    def __init__(self, workers: int, method: str, supply: Supply) -> None:
         self.pid = os.getpid()
         self.workers = workers
         self.method = method
-        self.iterable: bool = settings["iterable"]
+        self.iterable: bool = supply.first["iterable"]
         self.epoch = -1
         self.gone: dict[
             int, Lost | None
@@ -134,46 +170,23 @@ class Pool:
         self.epoch_message: dict[str, Any] = {}
         self.user: shared_nursery | None = None
         self.nursery: Nursery | None = None
-        self.payload: tuple[int, int, int] | None = None  # descriptor, size, size of the pickled part
+        self.supply = supply
+        self.owner: weakref.ref[Any] | None = None  # the iterator that uses it, or who keeps it for the next
         self.direct = portable.DIRECT
-        self.inline = b""  # the payload, where it cannot be a file
         self.closed = self.ended = False
-        limit = shm_limit(os.environ.get("ACCELGRAD_SHM_LIMIT"))
-        self.stack = -1 if self.direct else anonymous_file(0)
-        first = {
-            **settings,
-            "workers": workers,
-            "limit": None if limit is None else limit // workers,
-            "share": 0.5 / workers,
-            "shared": not self.direct,
-        }
         _live.add(self)
+        self.stack = -1 if self.direct else anonymous_file(0)
         try:
             if method == "fork":
-                self.nursery = fork_nursery(({**first, "stack": self.stack}, parts))
-            else:
-                self._send_for_workers(first, parts)
+                self.nursery = fork_nursery(({**supply.first, "stack": self.stack}, supply.parts))
+            elif not self.direct:
+                self.user = shared_nursery()
+                self.user.get()
             for number in range(workers):
                 self._spawn(number)
         except BaseException:
             self.close()
             raise
-
-    def _send_for_workers(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
-        first = {
-            **first,
-            "path": list(sys.path),
-            "argv": list(sys.argv),
-            "environ": {**os.environ, **ONE_THREAD},
-            "directory": os.getcwd(),
-        }
-        if self.direct:
-            self.inline = transport.frame(b"\0", Payload(first, parts).to_bytes())
-            return
-        self.user = shared_nursery()
-        self.user.get()  # it starts up while the dataset is pickled
-        payload = Payload(first, parts)
-        self.payload = (payload.to_file(), payload.size, len(payload.meta))
 
     # --------------------------------------------------------------------------------------------- starting
 
@@ -181,7 +194,12 @@ class Pool:
         """Start worker ``number``, anew if the one before died."""
         if self.closed:
             self._closed_by_another_thread()
-        handle = self._spawn_directly(number) if self.direct else self._spawn_by_nursery(number)
+        if self.direct:  # this takes too long to make a Ctrl-C wait
+            return self._employ_or_end(number, self._spawn_directly(number))
+        with interrupts_held():
+            return self._employ_or_end(number, self._spawn_by_nursery(number))
+
+    def _employ_or_end(self, number: int, handle: Handle) -> Handle:
         try:
             self._employ(number, handle)
         except BaseException:
@@ -208,10 +226,10 @@ class Pool:
         try:
             self._start_by_nursery(theirs, their_line)
             start = {"worker": number}
-            if self.payload is not None:
-                descriptor, size, meta = self.payload
-                start |= {"size": size, "meta": meta}
-                socket.send_fds(ours, [transport.pickled(transport.START, start)], [descriptor, self.stack])
+            if payload := self.supply.payload:
+                start |= {"size": payload.size, "meta": len(payload.meta)}
+                descriptors = [payload.descriptor, self.stack]
+                socket.send_fds(ours, [transport.pickled(transport.START, start)], descriptors)
             else:
                 ours.sendall(transport.pickled(transport.START, start))
             return Handle(number, ours, our_line, direct=False)
@@ -230,7 +248,7 @@ class Pool:
             handle = Handle(number, duplex, lifeline, direct=True)
             handle.process = process
             start = transport.pickled(transport.START, {"worker": number, "inline": True})
-            handle.channel.post(start + self.inline)  # the rest follows while we poll
+            handle.channel.post(start + self.supply.inline)  # the rest follows while we poll
         except BaseException:
             duplex.close()
             lifeline.close()
@@ -548,12 +566,8 @@ def _shutdown(sock: socket.socket, how: int) -> None:
 def close_pools(pools: Iterable[Pool]) -> None:
     """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their
     ends."""
-    mine = [pool for pool in pools if not pool.ended and pool.pid == os.getpid()]
-    try:
-        _close(mine, GRACE)
-    except BaseException:  # an interrupt: finish all the same, and then let it go on
-        _close(mine, 0)
-        raise
+    with interrupts_held():
+        _close([pool for pool in pools if not pool.ended and pool.pid == os.getpid()], GRACE)
 
 
 def _close(pools: list[Pool], grace: float) -> None:
@@ -579,9 +593,8 @@ def _close(pools: list[Pool], grace: float) -> None:
             pool.nursery.close()
         if pool.user is not None:
             pool.user.release()
-        if pool.payload is not None:
-            descriptor, pool.payload = pool.payload[0], None
-            os.close(descriptor)
+        if pool.supply.payload is not None:
+            pool.supply.payload.close()
         if pool.stack >= 0:
             descriptor, pool.stack = pool.stack, -1
             os.close(descriptor)
@@ -619,7 +632,13 @@ def _has_ended(handle: Handle, deadline: float) -> bool:
     return True
 
 
-_live: weakref.WeakSet[Pool] = weakref.WeakSet()
+_live: set[Pool] = set()  # those whose workers have not been ended
+
+
+def sweep() -> None:
+    """End what nobody uses any more: an interrupt can cut a finalizer short, which is not called again."""
+    close_pools([pool for pool in list(_live) if pool.owner is not None and pool.owner() is None])
+    sweep_nursery()
 
 
 _exiting = False

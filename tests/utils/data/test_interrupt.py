@@ -1,23 +1,33 @@
 """An interrupt at every single point of the loader's own code where Python can deliver one.
 
 A signal handler runs at the entry of a Python function and after a call into C has returned.  These are the
-moments that ``sys.setprofile`` reports, so a profile function that raises at the n-th of them does what a
-Ctrl-C at that moment does, only that n can be chosen.
+moments that ``sys.setprofile`` reports, so a profile function that raises a signal at the n-th of them does
+what a Ctrl-C at that moment does, only that n can be chosen.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import pytest
 
-BODY = """
+from accelgrad.utils.data.interrupts import interrupts_held
+
+TOOLS = """
     class Interrupt(BaseException):
         pass
 
+    def interrupt(number, frame):
+        raise Interrupt
+
+    signal.signal(signal.SIGUSR1, interrupt)
     HERE = os.sep + os.path.join("utils", "data") + os.sep
-    FILES = tuple(HERE + name for name in ("pool.py", "iterator.py", "transport.py", "order.py", "memory.py"))
+    NAMES = "interrupts iterator loader memory nursery order payload pool transport".split()
+    FILES = tuple(HERE + name + ".py" for name in NAMES)
 
     class At:
-        # Raises once, at the n-th point after the first batch.
+        # Raises the signal once, at the n-th point.
         def __init__(self, n):
             self.left = n
             self.where = None
@@ -27,8 +37,25 @@ BODY = """
                 if self.left == 0:
                     self.where = f"{{frame.f_code.co_qualname}}:{{frame.f_lineno}} {{event}}"
                     sys.setprofile(None)
-                    raise Interrupt
+                    signal.raise_signal(signal.SIGUSR1)
 
+    def every(one_pass, stride, seed):
+        # The passes that were interrupted, until one has fewer points than asked for.
+        from accelgrad.utils.data.nursery import shared_nursery
+
+        with R0():
+            user = shared_nursery()  # kept for all passes: starting one takes longer than a pass
+            user.get()
+            chance, n, passes = random.Random(seed), 1, 0
+            while one_pass(n):
+                n += chance.randint(1, 2 * stride)
+                passes += 1
+            user.release()
+            gc.collect()
+        return passes
+"""
+
+AT_WORK = """
     def act(index):
         if index == 13 and {dies}:
             os._exit(3)
@@ -66,33 +93,109 @@ BODY = """
 
     from accelgrad.utils.data.nursery import shared_nursery
 
-    with R0():
-        user = shared_nursery()  # kept for all passes: starting one takes longer than a pass
-        user.get()
-        chance, n, passes = random.Random({seed}), 1, 0
-        while one_pass(n):
-            n += chance.randint(1, 2 * {stride})
-            passes += 1
-        user.release()
-        gc.collect()
-    print(n, passes)
+    passes = every(one_pass, {stride}, {seed})
+    print(passes)
+    assert passes >= {least}, passes
+"""
+
+AT_THE_ENDS = """
+    def one_pass(n):
+        at = At(n)
+        sys.setprofile(at)
+        loader = None
+        while loader is None:
+            try:
+                loader = DataLoader(
+                    Numbers(40), batch_size=2, num_workers=2, multiprocessing_context={method!r})
+            except Interrupt:
+                pass
+        it = None
+        while it is None:
+            try:
+                it = iter(loader)
+            except Interrupt:
+                pass
+        while True:
+            try:
+                it.close()
+                loader.close()
+                break
+            except Interrupt:
+                pass
+        sys.setprofile(None)
+        return at.where is not None
+
+    warnings.simplefilter("ignore", ResourceWarning)  # of sockets that the interpreter closes for us
+    passes = every(one_pass, {stride}, {seed})
+    print(passes)
     assert passes >= {least}, passes
 """
 
 
-def body(dies: bool, in_order: bool, stride: int, least: int, seed: int = 0) -> str:
+def at_work(dies: bool, in_order: bool, stride: int, least: int, seed: int = 0) -> str:
     """The script: a pass for about every ``stride``-th point, until the pass has no more of them."""
-    return BODY.format(dies=dies, in_order=in_order, stride=stride, least=least, seed=seed)
+    return (TOOLS + AT_WORK).format(dies=dies, in_order=in_order, stride=stride, least=least, seed=seed)
+
+
+def at_the_ends(method: str, stride: int, least: int, seed: int = 0) -> str:
+    """The same for the start and the end of a pass."""
+    return (TOOLS + AT_THE_ENDS).format(method=method, stride=stride, least=least, seed=seed)
 
 
 @pytest.mark.parametrize("in_order", [True, False])
 @pytest.mark.parametrize("dies", [True, False])
 def test_an_interrupt_anywhere_costs_no_batch_and_doubles_none(run, dies, in_order):
-    run(body(dies, in_order, stride=8, least=40), limit=120).ok()
+    run(at_work(dies, in_order, stride=10, least=40), limit=200).ok()
+
+
+@pytest.mark.parametrize("method, stride", [("forkserver", 20), ("fork", 20), ("spawn", 100)])
+def test_an_interrupt_while_a_pass_starts_or_ends_leaves_nothing_behind(run, method, stride):
+    run(at_the_ends(method, stride, least=3), limit=200).ok()
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("in_order", [True, False])
 @pytest.mark.parametrize("dies", [True, False])
 def test_an_interrupt_at_every_point_costs_no_batch_and_doubles_none(run, dies, in_order):
-    run(body(dies, in_order, stride=1, least=400), limit=900).ok()
+    run(at_work(dies, in_order, stride=1, least=400), limit=900).ok()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_an_interrupt_at_every_point_of_start_and_end_leaves_nothing_behind(run, method):
+    run(at_the_ends(method, stride=1, least=200), limit=900).ok()
+
+
+def test_held_interrupts_run_their_handlers_once_the_block_has_ended():
+    came = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: came.append(number))
+    try:
+        with interrupts_held(), interrupts_held():
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)
+            assert came == []
+        assert came == [signal.SIGUSR1, signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_held_interrupts_leave_every_handler_as_it_was():
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError), interrupts_held():
+        raise ZeroDivisionError
+    assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
+
+
+def test_in_another_thread_there_is_nothing_to_hold():
+    seen = []
+
+    def hold():
+        with interrupts_held():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]

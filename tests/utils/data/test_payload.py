@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import pickle
 import sys
 import threading
@@ -22,9 +21,9 @@ Pair = namedtuple("Pair", "left right")
 def through_file(value):
     payload = Payload({"plain": 1}, {"value": value})
     seen = []
-    descriptor = payload.to_file()
+    descriptor = payload.to_file().descriptor
     first, load = load_payload(descriptor, payload.size, len(payload.meta), seen.append)
-    os.close(descriptor)
+    payload.close()
     assert first == {"plain": 1} and seen == [first]
     return load()["value"]
 
@@ -54,12 +53,12 @@ def test_arrays_arrive_equal_and_writable_if_they_were(way):
 
 def test_workers_share_the_pages_and_write_to_copies():
     payload = Payload({}, {"x": np.arange(10_000)})
-    descriptor = payload.to_file()
+    descriptor = payload.to_file().descriptor
     one, two = (
         load_payload(descriptor, payload.size, len(payload.meta), lambda first: None)[1]()["x"]
         for _ in range(2)
     )
-    os.close(descriptor)
+    payload.close()
     one[0] = 99
     assert two[0] == 0 and (one[1:] == two[1:]).all()
 

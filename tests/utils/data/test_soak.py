@@ -16,7 +16,7 @@ BODY = """
     def list_of_tensors(samples):
         return [accelgrad.from_numpy(sample) for sample in samples]
 
-    class Interrupt(Exception):
+    class Interrupt(BaseException):  # as KeyboardInterrupt is
         pass
 
     def interrupt(number, frame):

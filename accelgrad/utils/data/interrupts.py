@@ -1,0 +1,76 @@
+"""Short steps that no signal handler may cut in two."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+__all__ = ["interrupts_held", "release_in_child"]
+
+_active: list[interrupts_held] = []
+
+
+class interrupts_held:
+    """Within the block, Python's signal handlers wait; at its end they run, in the order of their signals.
+
+    For steps that get something from the system (a process, a descriptor) and store it: an exception between
+    the two, such as KeyboardInterrupt, would lose it for good.  Only the main thread runs handlers, elsewhere
+    nothing needs to wait.  Blocking the signals in the system would not do: another thread, of BLAS for
+    instance, would take them, and the handler would still run here.
+
+    >>> import signal
+    >>> try:
+    ...     with interrupts_held():
+    ...         signal.raise_signal(signal.SIGINT)
+    ...         print("this line is reached")
+    ... except KeyboardInterrupt:
+    ...     print("and so is this one")
+    this line is reached
+    and so is this one
+    """
+
+    def __enter__(self) -> None:
+        self.came: list[tuple[int, FrameType | None]] = []
+        self.handlers: dict[int, Any] = {}
+        if threading.current_thread() is not threading.main_thread():
+            return
+        found = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self.handlers = {number: handler for number, handler in found.items() if callable(handler)}
+        _active.append(self)
+        try:
+            for number in self.handlers:
+                signal.signal(number, self._note)
+        except BaseException:
+            self._restore()
+            raise
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came.append((number, frame))
+
+    def _restore(self) -> BaseException | None:
+        left, cut = list(self.handlers.items()), None
+        while left:
+            try:
+                signal.signal(*left[-1])
+                left.pop()
+            except BaseException as error:  # by a handler that is back in its place already
+                cut = error
+        if self in _active:
+            _active.remove(self)
+        return cut
+
+    def __exit__(self, *exception: Any) -> None:
+        cut = self._restore()
+        for number, frame in self.came:
+            self.handlers[number](number, frame)
+        if cut is not None:
+            raise cut
+
+
+def release_in_child() -> None:
+    """In a fork of the program: the handlers are back, and what came meanwhile was the program's."""
+    while _active:
+        _active[-1].came.clear()
+        _active[-1]._restore()
