@@ -73,11 +73,11 @@ class LU(Primitive):
         beside = below = None
         if n > m:
             beside = xp.run(Solve, swapped(xp, L), grad[..., m:])
-            grad_L = grad_L - strict * xp.matmul(beside, swapped(xp, factored[..., m:]))
+            grad_L = grad_L - xp.matmul(beside, swapped(xp, factored[..., m:])) * strict
         if m > n:
             below = swapped(xp, xp.run(Solve, U, swapped(xp, grad[..., n:, :])))
-            grad_U = grad_U - upper * xp.matmul(swapped(xp, factored[..., n:, :]), below)
-        inner = strict * xp.matmul(swapped(xp, L), grad_L) + upper * xp.matmul(grad_U, swapped(xp, U))
+            grad_U = grad_U - xp.matmul(swapped(xp, factored[..., n:, :]), below) * upper
+        inner = xp.matmul(swapped(xp, L), grad_L) * strict + xp.matmul(grad_U, swapped(xp, U)) * upper
         inner = xp.run(Solve, swapped(xp, L), inner)
         result = swapped(xp, xp.run(Solve, U, swapped(xp, inner)))
         if beside is not None:

@@ -147,7 +147,7 @@ def test_page_locked_memory_is_fetched_while_the_program_goes_on(cupy: Any) -> N
     gc.collect()
     expected = np.arange(3000.0, dtype="float32").reshape(60, 50)
     for _ in range(3):
-        cupy.cuda.alloc_pinned_memory(expected.nbytes)[:] = bytes(expected.nbytes)
+        np.frombuffer(cupy.cuda.alloc_pinned_memory(expected.nbytes), np.uint8)[: expected.nbytes] = 0
     np.testing.assert_array_equal(moved.cpu().numpy(), expected)
 
 
