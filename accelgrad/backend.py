@@ -280,7 +280,7 @@ def current_cuda_device() -> int:
 
 def of_array(array: Any) -> Namespace:
     """The namespace that a raw array belongs to."""
-    if isinstance(array, np.ndarray | np.generic):
+    if type(array) is np.ndarray or isinstance(array, np.generic | np.ndarray):
         return CPU
     return namespace(Device("cuda", int(array.device.id)))
 

@@ -28,6 +28,15 @@ def empty_batch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return _allocate(shape, np.dtype(dtype))
 
 
+def batch_copy(array: np.ndarray) -> np.ndarray:
+    """A copy of ``array`` where :func:`empty_batch` would put it."""
+    if _allocate is None:
+        return array.copy()
+    out = _allocate(array.shape, array.dtype)
+    out[...] = array
+    return out
+
+
 def use_allocator(allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] | None) -> None:
     """Let :func:`empty_batch` of this process ask ``allocate`` (a worker's arena does this); None: plain
     memory."""

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from accelgrad.utils.data.allocation import empty_batch
-from accelgrad.utils.data.interop import Tensor, array_of, numpy_generator, tensor_of
+from accelgrad.utils.data.allocation import batch_copy, empty_batch
+from accelgrad.utils.data.interop import Tensor, numpy_generator, tensor_of
 
 __all__ = [
     "Dataset",
@@ -97,14 +97,19 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
     def __getbatch__(self, indices: Sequence[int]) -> Any:
         """What :func:`default_collate` would make of ``[self[i] for i in indices]``, in one step."""
-        if any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in self.tensors):
-            return NotImplemented  # sample by sample, so that the graph is kept
-        rows, length = _rows(indices), len(self.tensors[0])
+        arrays = []
+        for tensor in self.tensors:
+            if isinstance(tensor, Tensor):
+                if tensor.requires_grad:
+                    return NotImplemented  # sample by sample, so that the graph is kept
+                tensor = tensor.array
+            arrays.append(tensor)
+        rows, length = _rows(indices), len(arrays[0])
         if isinstance(rows, slice) and not 0 <= rows.start <= rows.stop <= length:
             raise IndexError(
                 f"TensorDataset has {length} samples; the batch asks for {rows.start} to {rows.stop - 1}"
             )
-        return [_take(array_of(tensor), rows) for tensor in self.tensors]
+        return [_take(array, rows) for array in arrays]
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -125,8 +130,7 @@ def _take(array: Any, rows: slice | np.ndarray) -> Any:
     if not isinstance(array, np.ndarray):
         return tensor_of(array[rows].copy() if isinstance(rows, slice) else array[rows])
     if isinstance(rows, slice):
-        out = empty_batch((rows.stop - rows.start, *array.shape[1:]), array.dtype)
-        np.copyto(out, array[rows])
+        out = batch_copy(array[rows])
     elif array.flags.c_contiguous:
         if rows.size and not (-len(array) <= rows.min() and rows.max() < len(array)):
             raise IndexError(

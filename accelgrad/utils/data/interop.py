@@ -8,16 +8,20 @@ import numpy as np
 
 from accelgrad import dtypes
 from accelgrad import random as ag_random
+from accelgrad.backend import CPU
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["Tensor", "array_of", "default_generator", "draw_seed", "new_generator", "tensor_of", "wrap"]
 
 default_generator = ag_random.default_generator
 Generator = ag_random.Generator
+NATIVE = frozenset(entry.numpy for entry in dtypes.ALL)
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
     """A Tensor over ``array``, not copied; foreign byte orders are made native, unknown dtypes refused."""
+    if array.dtype in NATIVE:
+        return wrap(array, CPU)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     dtypes.of(array.dtype)  # a TypeError that lists the dtypes there are

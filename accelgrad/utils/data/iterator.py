@@ -25,6 +25,7 @@ from accelgrad.utils.data.transport import RESULT, Decoder
 
 __all__ = ["LoaderIterator", "SimpleIterator", "WorkersIterator"]
 
+EMPTY: deque[Any] = deque()
 SILENCE = (
     60.0  # seconds without any sign of a worker before a warning shows its stack, where there is no timeout
 )
@@ -103,7 +104,8 @@ class SimpleIterator(LoaderIterator):
     def __next__(self) -> Any:
         if self.finished:
             raise StopIteration
-        timeline = self.loader._timeline
+        loader = self.loader
+        timeline = loader._timeline
         started = time.perf_counter()
         number, indices = self.delivered, self._next_indices()
         try:
@@ -114,9 +116,9 @@ class SimpleIterator(LoaderIterator):
         except Exception as error:
             error.add_note(f"raised in batch {number}: {describe(indices)}")
             raise
-        if self.loader.pin_memory:
+        if loader.pin_memory:
             batch = pin_memory(batch)
-        if self.loader.iterable:
+        if loader.iterable:
             self._check_length()
         if timeline.on:
             fetched, now = self.fetcher.fetched, time.perf_counter()
@@ -215,7 +217,7 @@ class WorkersIterator(LoaderIterator):
         out."""
         order = self.order
         while not self.exhausted and self.sent - self.delivered - len(self.beyond) < self.limit + more:
-            task, nothing = self.sent, deque[Any]()
+            task, nothing = self.sent, EMPTY.copy()
             if self.loader.iterable:
                 worker = self.worker_of.get(task, self._next_active())
                 if worker is None:

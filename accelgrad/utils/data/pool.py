@@ -98,6 +98,8 @@ class Handle:
 
     def freed(self) -> list[tuple[int, int, int]]:
         """Slots to be given back, for the next message.  :meth:`told` takes them off the list."""
+        if not self.returned:
+            return []
         leases = [self.returned[i] for i in range(len(self.returned))]  # more may come at any moment
         return [(lease.arena, lease.slot, lease.use) for lease in leases]
 
