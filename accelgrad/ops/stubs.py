@@ -148,6 +148,7 @@ def tensor_stub() -> str:
     lines += _members(Tensor)
     lines += [
         "",
+        "def viewed(base: Tensor) -> Tensor: ...",
         "def wrap(array: Any, xp: Any = ...) -> Tensor: ...",
         "def as_array(data: Any, dtype: Any, xp: Any) -> Any: ...",
         "def run_backward(tensors: Any, gradients: Any, retain_graph: Any, create_graph: _bool, inputs: Any)"
