@@ -88,6 +88,8 @@ _LAZY = (
     "utils", "viz",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
+    "OutOfMemoryError": "accelgrad.gpu", "autocast": "accelgrad.amp", "get_autocast_dtype": "accelgrad.amp",
+    "is_autocast_available": "accelgrad.amp", "is_autocast_enabled": "accelgrad.amp",
     "check": "accelgrad.checks",
     "show_config": "accelgrad.cli.doctor", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
     "load": "accelgrad.serialization", "save": "accelgrad.serialization",

@@ -82,6 +82,11 @@ from accelgrad import special as special
 from accelgrad import transforms as transforms
 from accelgrad import utils as utils
 from accelgrad import viz as viz
+from accelgrad.gpu import OutOfMemoryError as OutOfMemoryError
+from accelgrad.amp import autocast as autocast
+from accelgrad.amp import get_autocast_dtype as get_autocast_dtype
+from accelgrad.amp import is_autocast_available as is_autocast_available
+from accelgrad.amp import is_autocast_enabled as is_autocast_enabled
 from accelgrad.checks import check as check
 from accelgrad.cli.doctor import show_config as show_config
 from accelgrad.coaching import coach as coach

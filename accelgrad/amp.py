@@ -22,7 +22,7 @@ from accelgrad.graph import state
 from accelgrad.tensor import Tensor
 
 __all__ = [
-    "GradScaler", "autocast", "custom_fwd", "get_autocast_dtype", "is_autocast_available",
+    "GradScaler", "autocast", "custom_bwd", "custom_fwd", "get_autocast_dtype", "is_autocast_available",
     "is_autocast_enabled",
 ]  # fmt: skip
 
@@ -177,23 +177,65 @@ def is_autocast_available(device_type: str) -> bool:
 def custom_fwd(
     function: Callable[..., Any] | None = None, *, device_type: str = "cuda", cast_inputs: Any = None
 ) -> Any:
-    """For the ``forward`` of an autograd.Function: its tensors come in ``cast_inputs``, and autocast is off
-    inside."""
+    """For the ``forward`` of an autograd.Function: notes on ``ctx`` whether autocast is on, for
+    :func:`custom_bwd`.
+
+    With ``cast_inputs`` floating point tensors (but not float64) come in that type, and autocast is off
+    inside, wherever it was on outside.
+    """
     if function is None:
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
 
     @functools.wraps(function)
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        if cast_inputs is None or not is_autocast_enabled(device_type):
-            return function(*args, **kwargs)
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        ctx._autocast_was_on = is_autocast_enabled(device_type)
+        if cast_inputs is None or not ctx._autocast_was_on:
+            return function(ctx, *args, **kwargs)
+        ctx._autocast_was_on = False
 
         def cast(one: Any) -> Any:
             return one.to(cast_inputs) if isinstance(one, Tensor) and one.array.dtype.char in "ef" else one
 
         with autocast(device_type, enabled=False):
-            return function(*map(cast, args), **{key: cast(one) for key, one in kwargs.items()})
+            return function(ctx, *map(cast, args), **{key: cast(one) for key, one in kwargs.items()})
 
     return forward
+
+
+def custom_bwd(function: Callable[..., Any] | None = None, *, device_type: str = "cuda") -> Any:
+    """For the ``backward`` of an autograd.Function whose forward has :func:`custom_fwd`: autocast is on in it
+    if it was on in the forward.
+
+    >>> import accelgrad
+    >>> class Product(accelgrad.autograd.Function):
+    ...     @staticmethod
+    ...     @custom_fwd(device_type="cpu")
+    ...     def forward(ctx, x, w):
+    ...         ctx.save_for_backward(x, w)
+    ...         return x @ w
+    ...     @staticmethod
+    ...     @custom_bwd(device_type="cpu")
+    ...     def backward(ctx, grad):
+    ...         x, w = ctx.saved_tensors
+    ...         return grad @ w.T, x.T @ grad
+    >>> x = accelgrad.ones(2, 3, requires_grad=True)
+    >>> with autocast("cpu"):
+    ...     y = Product.apply(x, accelgrad.ones(3, 4))
+    >>> y.float().sum().backward()
+    >>> y.dtype, x.grad.dtype
+    (accelgrad.float16, accelgrad.float32)
+    """
+    if function is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(function)
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        if not hasattr(ctx, "_autocast_was_on"):
+            raise RuntimeError("custom_bwd needs custom_fwd on the forward of the same Function")
+        with autocast(device_type, enabled=ctx._autocast_was_on):
+            return function(ctx, *gradients)
+
+    return backward
 
 
 # ----------------------------------------------------------------------------------------- scaling the loss

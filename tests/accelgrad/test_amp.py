@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -203,3 +205,71 @@ def test_a_network_trains_in_mixed_precision(device: str) -> None:
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
     assert all(param.dtype is accelgrad.float32 for param in model.parameters())
+
+
+def test_the_names_at_the_top_are_those_of_amp_and_gpu() -> None:
+    assert accelgrad.autocast is autocast and accelgrad.is_autocast_enabled("cpu") is False
+    assert accelgrad.get_autocast_dtype("cpu") is accelgrad.float16
+    assert accelgrad.OutOfMemoryError is accelgrad.cuda.OutOfMemoryError
+
+
+def product(cast_inputs: Any = None) -> Any:
+    """A Function for x @ w that notes the types it meets on the way forward and back."""
+    seen: list[Any] = []
+
+    class Product(accelgrad.autograd.Function):
+        @staticmethod
+        @amp.custom_fwd(device_type="cpu", cast_inputs=cast_inputs)
+        def forward(ctx: Any, x: Any, w: Any) -> Any:
+            ctx.save_for_backward(x, w)
+            seen.append((x.dtype, amp.is_autocast_enabled("cpu")))
+            return x @ w
+
+        @staticmethod
+        @amp.custom_bwd(device_type="cpu")
+        def backward(ctx: Any, grad: Any) -> Any:
+            x, w = ctx.saved_tensors
+            result = grad @ w.T, x.T @ grad
+            seen.append((result[0].dtype, amp.is_autocast_enabled("cpu")))
+            return result
+
+    return Product, seen
+
+
+def test_a_function_goes_back_in_the_mode_of_its_way_forward() -> None:
+    Product, seen = product()
+    x = accelgrad.ones(2, 3, requires_grad=True)
+    with autocast("cpu"):
+        y = Product.apply(x, accelgrad.ones(3, 2))
+    assert not amp.is_autocast_enabled("cpu")
+    y.float().sum().backward()
+    assert seen == [(accelgrad.float32, True), (accelgrad.float16, True)]
+    assert x.grad.dtype is accelgrad.float32 and x.grad.tolist() == [[2.0] * 3] * 2
+    seen.clear()
+    Product.apply(x, accelgrad.ones(3, 2)).sum().backward()
+    assert seen == [(accelgrad.float32, False)] * 2
+
+
+def test_a_function_can_ask_for_its_types() -> None:
+    Product, seen = product(accelgrad.float32)
+    x = accelgrad.ones(2, 3, dtype=accelgrad.float16, requires_grad=True)
+    with autocast("cpu"):
+        y = Product.apply(x, accelgrad.ones(3, 2))
+    y.sum().backward()
+    assert seen == [(accelgrad.float32, False)] * 2
+    assert y.dtype is accelgrad.float32 and x.grad.dtype is accelgrad.float16
+
+
+def test_a_backward_without_its_forward_is_refused() -> None:
+    class Lonely(accelgrad.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        @amp.custom_bwd(device_type="cpu")
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * 2
+
+    with pytest.raises(RuntimeError, match="custom_bwd needs custom_fwd on the forward"):
+        Lonely.apply(accelgrad.ones(2, requires_grad=True)).sum().backward()

@@ -67,8 +67,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], bool]] = {
     "gru": (lambda: Reader(nn.GRU), (5, 4), True),
     "transformer": (Attender, (5, 4), True),
 }
-# A bias before batch norm has the gradient 0, of which rounding leaves something else on every device: a large
-# eps keeps Adam from making steps of it.
+# A bias before batch norm has the gradient 0, of which rounding leaves something else on every device: a
+# large eps keeps Adam from making steps of it.
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda params: optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.01),
     "adam": lambda params: optim.AdamW(params, lr=0.01, eps=1e-3),
