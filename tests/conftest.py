@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 import sys
@@ -12,33 +13,46 @@ import pytest
 import accelgrad
 from accelgrad import backend, dtypes, graph, kernels
 
+HERE = pathlib.Path(__file__).parent
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device",
         default="cpu",
-        choices=("cpu", "gpu", "standin"),
-        help="where the tests' tensors live: cpu, gpu (a real card), or standin (NumPy under CuPy's rules)",
+        choices=("cpu", "gpu", "standin", "cupy-on-host"),
+        help="where the tests' tensors live: cpu, gpu (a real card), standin (NumPy under CuPy's rules), or"
+        " cupy-on-host (the real CuPy on host memory, tests/gpu/run_on_host_cupy.sh)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--device") == "standin":  # from here on `import cupy` finds the stand-in
-        sys.path.insert(0, str(pathlib.Path(__file__).parent / "standin" / "module"))
+    chosen = config.getoption("--device")
+    if chosen == "standin":  # from here on `import cupy` finds the stand-in
+        sys.path.insert(0, str(HERE / "standin" / "module"))
+    elif chosen == "cupy-on-host":
+        sys.path.insert(0, str(HERE / "gpu" / "cupy_on_host"))
+        importlib.import_module("host_cuda").install()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--device") != "gpu":
+    chosen = config.getoption("--device")
+    if chosen != "gpu":
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a real card: pytest --device gpu"))
+    if chosen == "cupy-on-host":
+        limits = importlib.import_module("host_cuda").limits()
+        for item in items:
+            for pattern, reason in limits:
+                if pattern.search(item.nodeid):
+                    item.add_marker(pytest.mark.skip(reason=f"not on host memory: {reason}"))
 
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
-    """The device under test; the stand-in answers to "gpu"."""
-    chosen = request.config.getoption("--device")
-    return "gpu" if chosen == "standin" else chosen
+    """The device under test; whatever stands in for a card answers to "gpu"."""
+    return "cpu" if request.config.getoption("--device") == "cpu" else "gpu"
 
 
 @pytest.fixture(autouse=True)
