@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import marshal
+import math
 import os
 import pickle
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.utils.data.interop import Tensor, wrap
+from accelgrad.utils.data.interop import CPU, Tensor, wrap
 from accelgrad.utils.data.memory import ALIGNMENT, Arena, SlotWriter, round_up
 
 __all__ = ["Channel", "Decoder", "Encoder", "send_frame"]
@@ -106,7 +107,16 @@ class Channel:
         """Move complete frames from ``inbox`` to ``frames``, in one step that no interrupt can divide."""
         if not self.inbox or sum(len(item[0]) for item in self.inbox) < self.wanted:
             return
-        data = self.inbox[0][0] if len(self.inbox) == 1 else b"".join(item[0] for item in self.inbox)
+        if len(self.inbox) == 1:
+            data, ancillary = self.inbox[0][:2]
+            (length,) = LENGTH.unpack_from(data) if len(data) >= LENGTH.size else (-1,)
+            if LENGTH.size + length == len(data) and not ancillary:  # mostly one frame comes, and whole
+                frames, nothing = self.frames.copy(), self.inbox[1:]
+                frames.append(bytearray(memoryview(data)[LENGTH.size :]))
+                self.inbox, self.frames, self.wanted = nothing, frames, LENGTH.size
+                return
+        else:
+            data = b"".join(item[0] for item in self.inbox)
         start, wanted, new = 0, LENGTH.size, []
         while len(data) - start >= LENGTH.size:
             (length,) = LENGTH.unpack_from(data, start)
@@ -313,39 +323,30 @@ def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
 # --------------------------------------------------------------------------------------------------- decode
 
 
-class _Giver(pickle.Unpickler):
-    """Unpickles a batch's structure; the arrays are put back."""
-
-    def __init__(self, structure: bytes, leaves: list[Any], buffers: list[Any]) -> None:
-        super().__init__(io.BytesIO(structure), buffers=buffers)
-        self.persistent_load = leaves.__getitem__  # type: ignore[method-assign]
-
-
 class Decoder:
     """The parent's side: from memory, specification and structure to the batch."""
 
     def __init__(self) -> None:
-        self.plans: dict[bytes, list[tuple[np.dtype, Any, int, str]]] = {}
+        # For each specification: dtype, shape, offset, kind, and whether there are any bytes.
+        self.plans: dict[bytes, list[tuple[np.dtype, Any, int, str, bool]]] = {}
 
     def decode(self, memory: Any, specification: bytes, structure: bytes) -> Any:
         """The batch, whose arrays are views of ``memory``."""
         plan = self.plans.get(specification)
         if plan is None:
             plan = [
-                (np.dtype(text), shape, at, kind) for text, shape, at, kind in marshal.loads(specification)
+                (np.dtype(text), shape, at, kind, np.dtype(text).itemsize * math.prod(shape) > 0)
+                for text, shape, at, kind in marshal.loads(specification)
             ]
             if len(self.plans) >= 64:
                 self.plans.clear()
             self.plans[specification] = plan
         leaves: list[Any] = []
         buffers: list[Any] = []
-        for dtype, shape, offset, kind in plan:
-            if memory is None or 0 in shape or not dtype.itemsize:
-                array = np.empty(shape, dtype)
-            else:
-                array = np.ndarray(shape, dtype, memory, offset)
+        for dtype, shape, offset, kind, filled in plan:
+            array = np.ndarray(shape, dtype, memory, offset) if filled else np.empty(shape, dtype)
             if kind == "t":
-                leaves.append(wrap(array))
+                leaves.append(wrap(array, CPU))
             elif kind == "a":
                 leaves.append(array)
             elif kind == "f":
@@ -355,7 +356,9 @@ class Decoder:
                     array.flags.writeable = False
                 buffers.append(array)
                 leaves.append(array)
-        return _Giver(structure, leaves, buffers).load()
+        unpickler = pickle.Unpickler(io.BytesIO(structure), buffers=buffers)
+        unpickler.persistent_load = leaves.__getitem__  # type: ignore[method-assign]
+        return unpickler.load()
 
 
 def pickled(kind: int, value: Any) -> bytes:
