@@ -19,12 +19,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from accelgrad.kernels.recurrent import (
+    before_each_step,
+    gru_steps,
+    gru_steps_backward,
+    lstm_steps,
+    lstm_steps_backward,
+)
 from accelgrad.kernels.special import digamma, erf, erfc, erfinv, lgamma
 
 __all__ = [
     "adam_step",
     "batch_norm",
     "batch_norm_backward",
+    "before_each_step",
     "col2im",
     "digamma",
     "embedding_backward",
@@ -33,6 +41,8 @@ __all__ = [
     "erfinv",
     "gelu",
     "gelu_backward",
+    "gru_steps",
+    "gru_steps_backward",
     "im2col",
     "index_add",
     "keep_mask",
@@ -43,6 +53,8 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
+    "lstm_steps",
+    "lstm_steps_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "scatter_add",

@@ -31,22 +31,6 @@ def _steps(batch_sizes: Sequence[int], reverse: bool) -> list[tuple[int, int]]:
     return steps[::-1] if reverse else steps
 
 
-def _previous(xp: Any, y: Any, h0: Any, steps: list[tuple[int, int]]) -> Any:
-    """For every row the state before it: that of the step before, or h0 where the sample begins."""
-    n = h0.shape[0]
-    if n * len(steps) == y.shape[0]:  # equal lengths
-        forwards = steps[0][0] == 0
-        return xp.concatenate([h0, y[: y.shape[0] - n]] if forwards else [y[n:], h0], axis=0)
-    before = xp.empty(y.shape, dtype=y.dtype)
-    last = (0, 0)
-    for start, size in steps:
-        shared = min(size, last[1])
-        before[start : start + shared] = y[last[0] : last[0] + shared]
-        before[start + shared : start + size] = h0[shared:size]
-        last = (start, size)
-    return before
-
-
 def _through(
     formula: Callable[..., tuple[Any, ...]], inputs: Sequence[Any], gradients: Sequence[Any]
 ) -> tuple[Any, ...]:
@@ -136,34 +120,8 @@ class LstmLayer(Primitive):
         steps: list[tuple[int, int]],
     ) -> Any:
         xp = ctx.xp
-        width = w_hh.shape[1]
-        # sigmoid(a) = (tanh(a / 2) + 1) / 2: with the halves put into the weights, one tanh serves all four
-        # gates.
-        half = xp.full(4 * width, 0.5, dtype=x.dtype)
-        half[2 * width : 3 * width] = 1
-        rest = 1 - half
-        gates = xp.matmul(x, xp.swapaxes(w_ih, 0, 1))
-        if b_ih is not None:
-            gates += b_ih + b_hh
-        gates *= half
-        u = xp.swapaxes(w_hh * xp.expand_dims(half, 1), 0, 1)
-        y = xp.empty((x.shape[0], width), dtype=x.dtype)
-        cells = xp.empty_like(y)
-        tanhs = xp.empty_like(y)
-        h, c = h0.copy(), c0.copy()
-        for start, size in steps:
-            rows = slice(start, start + size)
-            gate = gates[rows]
-            gate += xp.matmul(h[:size], u)
-            xp.tanh(gate, out=gate)
-            gate *= half
-            gate += rest
-            new = cells[rows]
-            xp.multiply(gate[:, width : 2 * width], c[:size], out=new)
-            new += gate[:, :width] * gate[:, 2 * width : 3 * width]
-            xp.tanh(new, out=tanhs[rows])
-            xp.multiply(gate[:, 3 * width :], tanhs[rows], out=y[rows])
-            h[:size], c[:size] = y[rows], new
+        gates = xp.linear(x, w_ih, None if b_ih is None else b_ih + b_hh)
+        y, cells, tanhs, h, c = xp.lstm_steps(gates, h0, c0, w_hh, steps)  # gates become i, f, g, o
         ctx.save_for_backward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, y)
         ctx.keep(gates, cells, tanhs)
         ctx.steps = steps
@@ -181,30 +139,8 @@ class LstmLayer(Primitive):
         xp = ctx.xp
         x, h0, c0, w_ih, w_hh, b_ih, _, y = ctx.saved_tensors
         gates, cells, tanhs = ctx.kept(lambda *_: ())
-        width = w_hh.shape[1]
-        inner, forget, cell, outer = (slice(part * width, (part + 1) * width) for part in range(4))
-        before = _previous(xp, cells, c0, steps)
-        slopes = gates * (1 - gates)  # of the three sigmoids; the tanh's is 1 - g²
-        slopes[:, cell] = 1 - gates[:, cell] * gates[:, cell]
-        # What each gate's gradient is multiplied with beside dc (or dh, for the output gate).
-        slopes[:, inner] *= gates[:, cell]
-        slopes[:, forget] *= before
-        slopes[:, cell] *= gates[:, inner]
-        slopes[:, outer] *= tanhs
-        through = gates[:, outer] * (1 - tanhs * tanhs)  # dc' / dh'
-        deltas = slopes
-        dh, dc = grad_h.copy(), grad_c.copy()
-        for start, size in reversed(steps):
-            rows = slice(start, start + size)
-            dh[:size] += grad_y[rows]
-            delta = deltas[rows]
-            dc[:size] += dh[:size] * through[rows]
-            parts = xp.reshape(delta, (size, 4, width))
-            parts[:, :3] *= xp.expand_dims(dc[:size], 1)
-            delta[:, outer] *= dh[:size]
-            dc[:size] *= gates[rows, forget]
-            dh[:size] = xp.matmul(delta, w_hh)
-        return (*_layer_gradients(ctx, x, y, h0, w_ih, b_ih, deltas, deltas, dh, steps, dc),)
+        deltas, dh, dc = xp.lstm_steps_backward(grad_y, grad_h, grad_c, gates, cells, tanhs, c0, w_hh, steps)
+        return _layer_gradients(ctx, x, y, h0, w_ih, b_ih, deltas, deltas, dh, steps, dc)
 
 
 def _layer_gradients(
@@ -217,7 +153,7 @@ def _layer_gradients(
     state = 1 + len(dc) + 1  # the place of w_ih among the inputs
     grad_x = xp.matmul(dx, w_ih) if need[0] else None
     grad_w = xp.matmul(xp.swapaxes(dx, 0, 1), x) if need[state] else None
-    grad_u = xp.matmul(xp.swapaxes(du, 0, 1), _previous(xp, y, h0, steps)) if need[state + 1] else None
+    grad_u = xp.matmul(xp.swapaxes(du, 0, 1), xp.before_each_step(y, h0, steps)) if need[state + 1] else None
     grad_b = xp.sum(dx, axis=0) if need[state + 2] or (du is dx and need[state + 3]) else None
     grad_bu = None
     if need[state + 3]:
@@ -246,34 +182,8 @@ class GruLayer(Primitive):
         ctx: Any, x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, *, steps: list[tuple[int, int]]
     ) -> Any:
         xp = ctx.xp
-        width = w_hh.shape[1]
-        gates = xp.matmul(x, xp.swapaxes(w_ih, 0, 1))
-        if b_ih is not None:
-            gates += b_ih
-        u = xp.swapaxes(w_hh, 0, 1)
-        y = xp.empty((x.shape[0], width), dtype=x.dtype)
-        inner = xp.empty_like(y)  # the new part of U h + b'
-        h = h0.copy()
-        for start, size in steps:
-            rows = slice(start, start + size)
-            gh = xp.matmul(h[:size], u)
-            if b_hh is not None:
-                gh += b_hh
-            both = gates[rows, : 2 * width]  # reset and update, by sigmoid(a) = (tanh(a / 2) + 1) / 2
-            both += gh[:, : 2 * width]
-            both *= 0.5
-            xp.tanh(both, out=both)
-            both += 1
-            both *= 0.5
-            inner[rows] = gh[:, 2 * width :]
-            new = gates[rows, 2 * width :]
-            new += gates[rows, :width] * inner[rows]
-            xp.tanh(new, out=new)
-            now = y[rows]
-            xp.subtract(h[:size], new, out=now)
-            now *= gates[rows, width : 2 * width]
-            now += new
-            h[:size] = now
+        gates = xp.linear(x, w_ih, b_ih)
+        y, inner, h = xp.gru_steps(gates, h0, w_hh, b_hh, steps)  # gates become r, z, n
         ctx.save_for_backward(x, h0, w_ih, w_hh, b_ih, b_hh, y)
         ctx.keep(gates, inner)
         ctx.steps = steps
@@ -291,26 +201,7 @@ class GruLayer(Primitive):
         xp = ctx.xp
         x, h0, w_ih, w_hh, b_ih, _, y = ctx.saved_tensors
         gates, inner = ctx.kept(lambda *_: ())
-        width = w_hh.shape[1]
-        r, z, n = gates[:, :width], gates[:, width : 2 * width], gates[:, 2 * width :]
-        before = _previous(xp, y, h0, steps)
-        to_new = (1 - z) * (1 - n * n)  # dn' / dh'
-        to_update = (before - n) * z * (1 - z)
-        to_reset = to_new * inner * r * (1 - r)
-        dx = xp.empty_like(gates)
-        du = xp.empty_like(gates)
-        dh = grad_h.copy()
-        for start, size in reversed(steps):
-            rows = slice(start, start + size)
-            dh[:size] += grad_y[rows]
-            g = dh[:size]
-            xp.multiply(g, to_reset[rows], out=dx[rows, :width])
-            xp.multiply(g, to_update[rows], out=dx[rows, width : 2 * width])
-            xp.multiply(g, to_new[rows], out=dx[rows, 2 * width :])
-            du[rows, : 2 * width] = dx[rows, : 2 * width]
-            xp.multiply(dx[rows, 2 * width :], r[rows], out=du[rows, 2 * width :])
-            g *= z[rows]
-            g += xp.matmul(du[rows], w_hh)
+        dx, du, dh = xp.gru_steps_backward(grad_y, grad_h, gates, inner, y, h0, w_hh, steps)
         return _layer_gradients(ctx, x, y, h0, w_ih, b_ih, dx, du, dh, steps)
 
 
@@ -334,9 +225,7 @@ class RnnLayer(Primitive):
         relu: bool,
     ) -> Any:
         xp = ctx.xp
-        y = xp.matmul(x, xp.swapaxes(w_ih, 0, 1))
-        if b_ih is not None:
-            y += b_ih + b_hh
+        y = xp.linear(x, w_ih, None if b_ih is None else b_ih + b_hh)
         u = xp.swapaxes(w_hh, 0, 1)
         h = h0.copy()
         for start, size in steps:

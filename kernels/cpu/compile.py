@@ -131,9 +131,9 @@ def compiled_at(function: Callable[..., Any], signature: Any, fastmath: set[str]
     large, like the matrix product, had better be compiled once and called where it lies.  Its code is never
     freed.
     """
-    settings = {"error_model": "numpy", "fastmath": fastmath}
+    settings: dict[str, Any] = {"error_model": "numpy", "fastmath": fastmath}
     folder = cache_folder()
-    compiled = None
+    compiled: Any = None
     if folder is not None:
         with _caching(folder), contextlib.suppress(RuntimeError):
             compiled = numba.cfunc(signature, cache=True, **settings)(function)

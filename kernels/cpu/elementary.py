@@ -1,4 +1,4 @@
-"""Elementary functions that LLVM can vectorise: exp, erfc and a maximum that passes NaN on.
+"""Elementary functions that LLVM can vectorise: exp, tanh, erfc and a maximum that passes NaN on.
 
 Numba calls the C library for ``math.exp``, one number at a time; inside a loop these polynomials run on
 whole vectors. Each has a float32 and a float64 form, chosen by the type of its argument, and is inlined
@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 
 from accelgrad.kernels import special
 
-__all__ = ["erfc_both", "exp", "maximum", "minimum"]
+__all__ = ["erfc_both", "exp", "maximum", "minimum", "tanh"]
 
 _INTEGER = {types.float32: types.int32, types.float64: types.int64}
 _FLOAT = {integer: number for number, integer in _INTEGER.items()}
@@ -85,7 +85,7 @@ _SCALE32 = np.float32(_LOG2_E)
 _FACTORIALS = [1 / math.factorial(k) for k in range(15)]
 _E2, _E3, _E4, _E5, _E6, _E7 = (np.float32(value) for value in _FACTORIALS[2:8])
 _D2, _D3, _D4, _D5, _D6, _D7, _D8, _D9, _D10, _D11, _D12, _D13 = _FACTORIALS[2:14]
-_ONE = np.float32(1)
+_ONE, _TWO = np.float32(1), np.float32(2)
 _BOTTOM32, _TOP32 = np.float32(-105), np.float32(89)
 
 
@@ -145,6 +145,43 @@ def _exp(x):
     return None
 
 
+# Near 0 Lambert's continued fraction (1768), x / (1 + x² / (3 + x² / (5 + ...))), cut off where the rest is
+# below the last place, and written as one fraction; farther out 1 - 2 / (e^2x + 1), which cancels near 0.
+_NEAR32, _NEAR64 = np.float32(0.625), 0.625
+_945, _420, _105, _15 = (np.float32(value) for value in (945, 420, 105, 15))
+
+
+@jit(CONTRACT, forceinline=True)
+def tanh32(x):
+    z = x * x
+    near = x * ((_945 + z * (_105 + z)) / (_945 + z * (_420 + z * _15)))
+    far = _ONE - _TWO / (exp32(_TWO * x) + _ONE)
+    return near if abs(x) < _NEAR32 else far
+
+
+@jit(CONTRACT, forceinline=True)
+def tanh64(x):
+    z = x * x
+    above = 2027025.0 + z * (270270.0 + z * (6930.0 + z * 36.0))
+    below = 2027025.0 + z * (945945.0 + z * (51975.0 + z * (630.0 + z)))
+    far = 1.0 - 2.0 / (exp64(2.0 * x) + 1.0)
+    return x * (above / below) if abs(x) < _NEAR64 else far
+
+
+def tanh(x: float) -> float:
+    """tanh(x): to a few units in the last place."""
+    return math.tanh(x)
+
+
+@overload(tanh, jit_options={"forceinline": True})
+def _tanh(x):
+    if x == types.float32:
+        return lambda x: tanh32(x)
+    if x == types.float64:
+        return lambda x: tanh64(x)
+    return None
+
+
 # The rational approximations of accelgrad.kernels.special (Cody 1969), in both dtypes.
 def _narrow(coefficients: tuple[float, ...]) -> tuple[Any, ...]:
     return tuple(np.float32(value) for value in coefficients)
@@ -155,7 +192,7 @@ _P64, _Q64, _CP64, _CQ64 = special._ERF_P, special._ERF_Q, special._ERFC_P, spec
 _TP64, _TQ64 = special._TAIL_P, special._TAIL_Q
 _P32, _Q32, _CP32, _CQ32 = _narrow(_P64), _narrow(_Q64), _narrow(_CP64), _narrow(_CQ64)
 _SMALL32, _END32 = np.float32(_SMALL), np.float32(11)
-_SIXTEEN, _SIXTEENTH, _TWO = np.float32(16), np.float32(1 / 16), np.float32(2)
+_SIXTEEN, _SIXTEENTH = np.float32(16), np.float32(1 / 16)
 _ROOT_PI = 1 / math.sqrt(math.pi)
 
 

@@ -37,11 +37,12 @@ from numba import carray, types
 
 from accelgrad.kernels import kernel
 
-__all__ = ["linear", "matmul", "multiplier", "multiply", "outruns_blas", "room"]
+__all__ = ["ADD", "SAME_B", "linear", "matmul", "multiplier", "multiply", "outruns_blas", "room"]
 
 DEPTH = 256  # of a block: one panel of B, 256 x 32 float32, fills two thirds of a 48 KiB level-1 cache
 HEIGHT = 192  # of a block of A: 192 KiB in the level-2 cache
 BREADTH = 2048  # of a block of B: 2 MiB in the level-3 cache
+ADD, SAME_B = 1, 2
 # What one thread packs into: a tile for the edges of C, a block of A, a block of B, for float64 and any tile.
 TILE_BYTES = 4096
 A_BYTES = (HEIGHT * DEPTH * 8 // 64 + 1) * 64
@@ -106,8 +107,8 @@ def add_tile(tile, c, c_row, height, breadth, onto, zero):
 
 
 @jit(CONTRACT)
-def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, workspace, zero):
-    """c[i, j] = sum over p of a[i, p] b[p, j], or += if ``add``, for one pair of matrices.
+def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, workspace, zero):
+    """c[i, j] = sum over p of a[i, p] b[p, j], or += with ADD in ``mode``, for one pair of matrices.
 
     for columns in blocks of BREADTH:  for p in blocks of DEPTH:  pack that block of b
         for rows in blocks of HEIGHT:  pack that block of a
@@ -119,12 +120,13 @@ def product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, work
     breadth_most = min(n + columns - 1, BREADTH) // columns * columns
     tile = workspace
     packed_a = tile + TILE_BYTES
-    packed_b = packed_a + A_BYTES
+    kept = breadth_most * k <= BREADTH * DEPTH and n <= BREADTH  # all of b fits into the workspace
     for j0 in range(0, n, breadth_most):
         breadth = min(breadth_most, n - j0)
         for p0 in range(0, k, depth_most):
-            depth, onto = min(depth_most, k - p0), p0 + add
-            for j in range(0, breadth, columns):
+            depth, onto = min(depth_most, k - p0), p0 + (mode & ADD)
+            packed_b = packed_a + A_BYTES + (breadth_most * p0 * size if kept else 0)
+            for j in range(0, 0 if kept and mode & SAME_B else breadth, columns):
                 source = b + (p0 * b_row + (j0 + j) * b_column) * size
                 count = min(columns, breadth - j)
                 pack_b(packed_b + j * depth * size, source, count, depth, b_column, b_row, zero)
@@ -187,14 +189,17 @@ def times_vector(a, a_row, a_column, x, x_step, y, y_step, m, k, zero):
     return copy[0]
 
 
-def multiply(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, workspace, zero):
-    """c = a @ b, or c += a @ b if ``add``: addresses and strides, c_row being the step between rows of c."""
-    if n == 1 and not add:
+def multiply(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, workspace, zero):
+    """c = a @ b, or c += a @ b with ADD in ``mode``: addresses and strides, c_row the step between rows of c.
+
+    SAME_B says that b is the same as in the last call with this workspace, so that it need not be packed.
+    """
+    if n == 1 and not mode:
         times_vector(a, a_row, a_column, b, b_row, c, c_row, m, k, zero)
-    elif m == 1 and not add:
+    elif m == 1 and not mode:
         times_vector(b, b_column, b_row, a, a_column, c, 1, n, k, zero)
     else:
-        product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, add, workspace, zero)
+        product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, workspace, zero)
     return 0
 
 

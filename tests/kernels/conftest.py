@@ -49,6 +49,7 @@ CPU_FILES = (
     "matmul",
     "norm",
     "optimizer",
+    "recurrent",
     "reduce",
     "softmax",
     "window",
