@@ -109,8 +109,8 @@ class Channel:
             return
         if len(self.inbox) == 1:
             data, ancillary = self.inbox[0][:2]
-            (length,) = LENGTH.unpack_from(data) if len(data) >= LENGTH.size else (-1,)
-            if LENGTH.size + length == len(data) and not ancillary:  # mostly one frame comes, and whole
+            whole = len(data) >= LENGTH.size and LENGTH.size + LENGTH.unpack_from(data)[0] == len(data)
+            if whole and not ancillary:  # mostly one frame comes, and nothing else
                 frames, nothing = self.frames.copy(), self.inbox[1:]
                 frames.append(bytearray(memoryview(data)[LENGTH.size :]))
                 self.inbox, self.frames, self.wanted = nothing, frames, LENGTH.size
