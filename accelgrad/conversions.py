@@ -128,10 +128,19 @@ class Conversions:
         return bool(self.array.item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._one())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._one())
+
+    def _one(self) -> Any:
+        """The only value, for Python's conversions."""
+        if self.array.size != 1:
+            raise ValueError(
+                "only one element tensors can be converted to Python scalars; this one has"
+                f" {self.array.size}: .tolist() gives them all"
+            )
+        return self.array.item()
 
     def __index__(self) -> int:
         if self.array.dtype.kind == "f" or self.array.size != 1:
@@ -232,6 +241,9 @@ def as_array(data: Any, dtype: Any, xp: Namespace) -> Any:
             return xp.from_host(np.array(data, dtype=dtype or own))
         return xp.module.array(data, dtype=dtype or own)
     array = np.asarray(_plain(data))
+    if array.dtype.kind == "O":
+        odd = next((one for one in array.flat if not isinstance(one, int | float)), None)
+        raise RuntimeError(f"Could not infer dtype of {type(odd).__name__}; a tensor holds numbers")
     if dtype is None:
         if array.dtype.kind == "f" and not isinstance(data, np.generic):
             dtype = dtypes.get_default_dtype().numpy
@@ -251,6 +263,8 @@ def _plain(data: Any, depth: int = 0) -> Any:
     if data is None:
         raise RuntimeError("Could not infer dtype of NoneType")
     if isinstance(data, Sequence) and not isinstance(data, range):
+        if data and isinstance(data[0], str | bytes):
+            raise ValueError(f"too many dimensions '{type(data[0]).__name__}'; a tensor holds numbers")
         parts = [_plain(part, depth + 1) for part in data]
         lengths = [np.shape(part) for part in parts]
         for place, length in enumerate(lengths):

@@ -347,17 +347,19 @@ class Tensor(Conversions):
                 )
             if value.shape != self.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: {tuple(value.shape)} for a tensor of"
-                    f" {tuple(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size"
+                    f" '{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if value.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: {value.dtype} for {self.dtype}"
+                    f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor with dtype"
+                    f" '{self.dtype.name}': convert it with .to(x.dtype)"
                 )
             if value.xp is not self.xp:
                 raise RuntimeError(
-                    f"assigned grad has data located on a different device: {value.device} for a tensor on"
-                    f" {self.device}"
+                    f"attempting to assign a gradient with device type '{value.device.type}' to a tensor with"
+                    f" device type '{self.device.type}'. Please ensure that the gradient and the tensor are"
+                    " on the same device"
                 )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")

@@ -78,7 +78,7 @@ def grad(
     keep = create_graph if retain_graph is None else retain_graph
     found = silently_walk(roots, keep, create_graph, edges, accumulate=False)
     results: list[Tensor | None] = []
-    for one, edge in zip(wanted, edges, strict=True):
+    for place, (one, edge) in enumerate(zip(wanted, edges, strict=True)):
         gradient = found.get(edge)
         if gradient is None:
             if materialize_grads:
@@ -86,9 +86,8 @@ def grad(
                 continue
             if not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set"
-                    " allow_unused=True"
-                    " if this is the desired behavior."
+                    f"The differentiated Tensor at index {place} appears to not have been used in the graph."
+                    " Set allow_unused=True if this is the desired behavior."
                 )
             results.append(None)
         else:

@@ -44,7 +44,10 @@ def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int
         raise TypeError(
             f'{name}() missing 1 required positional arguments: "size"; a 0-d tensor is {name}(())'
         )
-    shape = sizes(given)
+    try:
+        shape = sizes(given)
+    except TypeError as error:
+        raise TypeError(f"{name}(): {error}") from None
     if shape and min(shape) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     return shape

@@ -71,8 +71,18 @@ def sizes(given: Sequence[Any]) -> tuple[int, ...]:
             pass
     for extent in given:
         if type(extent) is not int:
-            return tuple([operator.index(extent) for extent in given])
+            return tuple([_extent(extent) for extent in given])
     return tuple(given)
+
+
+def _extent(value: Any) -> int:
+    """A whole number of any type; TypeError for others."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"argument 'size' must be tuple of ints, not {type(value).__name__} ({value!r})"
+        ) from None
 
 
 def element(value: Any, kind: dtypes.dtype) -> Any:

@@ -58,7 +58,10 @@ def _kl(x, y, reduction="mean", log_target=False):
         sample(arg(3, 4, high=0), arg(3, 4, low=0.1, high=1), reduction="none"),
         sample(arg(3, 4, high=0), arg(3, 4, high=0), reduction="batchmean", log_target=True),
     ],
-    errors=[REDUCTION_ERROR],
+    errors=[
+        REDUCTION_ERROR,
+        (sample(arg(3), arg(3, dtype="int64")), RuntimeError, "kl_div: Integral inputs not supported"),
+    ],
     **PAIR,
 )
 def kl_div(
@@ -82,6 +85,11 @@ def kl_div(
     tensor(0.1438)
     """
     batch = reduction == "batchmean"
+    if input.array.dtype.kind != "f" or target.array.dtype.kind != "f":
+        raise RuntimeError(
+            "kl_div: Integral inputs not supported. The input holds logarithms of probabilities, the target"
+            " probabilities: convert with .float()"
+        )
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."

@@ -364,6 +364,11 @@ PROBABILITY: dict[str, Any] = {"low": 0.05, "high": 0.95}
             RuntimeError,
             "all elements of input should be between 0 and 1",
         ),
+        (
+            sample(arg(3, low=0.1, high=0.9), arg(3, low=0, high=2, dtype="int64")),
+            RuntimeError,
+            "Found dtype Long but expected Float",
+        ),
     ],
     **PAIR,
 )
@@ -394,6 +399,11 @@ def binary_cross_entropy(
             f" Please ensure they have the same size{_remedy(input, target)}."
         )
     x = input.array
+    if target.array.dtype != x.dtype:
+        raise RuntimeError(
+            f"Found dtype {title(target.array)} but expected {title(x)}: the targets are probabilities of the"
+            " input's type, target.to(input.dtype)"
+        )
     if not input.xp.asynchronous and x.size and not (x.min() >= 0 and x.max() <= 1):
         raise RuntimeError(
             "all elements of input should be between 0 and 1: binary_cross_entropy takes probabilities; for"
@@ -454,7 +464,12 @@ def _bce_logits(x, y, weight=None, reduction="mean", pos_weight=None):
             sample(arg(3, 1), arg(3)),
             ValueError,
             r"Target size \(accelgrad.Size\(\[3\]\)\) must be the same as input",
-        )
+        ),
+        (
+            sample(arg(3), arg(3, low=0, high=2, dtype="int64")),
+            RuntimeError,
+            "result type Float can't be cast to the desired output type Long",
+        ),
     ],
     **PAIR,
 )
@@ -483,6 +498,11 @@ def binary_cross_entropy_with_logits(
         raise ValueError(
             f"Target size ({target.shape}) must be the same as input size"
             f" ({input.shape}){_remedy(input, target)}"
+        )
+    if target.array.dtype.kind != "f":
+        raise RuntimeError(
+            f"result type {title(input.array)} can't be cast to the desired output type"
+            f" {title(target.array)}: the targets are probabilities, target.to(input.dtype)"
         )
     if pos_weight is not None:
         losses = PositiveBceWithLogits.apply(input, target, pos_weight)

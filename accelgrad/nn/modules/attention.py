@@ -104,6 +104,10 @@ class MultiheadAttention(Module):
                 "query, key and value must all be 2D (unbatched) or 3D (batched), got"
                 f" {query.ndim}D, {key.ndim}D and {value.ndim}D"
             )
+        if query.array.shape[-1] != self.embed_dim:
+            raise AssertionError(
+                f"was expecting embedding dimension of {self.embed_dim}, but got {query.array.shape[-1]}"
+            )
         batched: Any = query.ndim == 3
         one, two, three = self._batch_in_front(query, key, value, batched)  # (n, l or s, ...)
         q, k, v = self._projected(one, two, three)
