@@ -1,20 +1,23 @@
 """On a card: training steps against PyTorch, our matrix product against cuBLAS, bandwidth, and the cost of
 a launch.
 
-    python benchmarks/gpu.py [--quick] [--only steps matmul bandwidth launch] [--device cuda|cpu] [--json
-    FILE]
+    python benchmarks/gpu.py [--quick] [--only steps matmul bandwidth launch] [--models small large]
+        [--device cuda|cpu] [--json FILE]
 
 Contenders take turns in every round, after warming up; the device is synchronised around each timing;
 medians and the spread of the ratios are printed and written with the card, the driver and the versions.
-``--device cpu`` times the training steps alone, to see without a card that everything runs.  Without
-PyTorch only accelgrad is timed.
+A case that fails is noted and the others go on; figures of an earlier run in the FILE are kept where this
+one does not replace them.  ``--device cpu`` times the training steps alone, to see without a card that
+everything runs.  Without PyTorch only accelgrad is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import functools
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -25,7 +28,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -229,22 +233,43 @@ def steps(device: str, options: argparse.Namespace) -> dict[str, Any]:
             torch.backends.cudnn.allow_tf32 = False
     results: dict[str, Any] = {}
     for name, make in MODELS.items():
-        if name in LARGE and (device == "cpu" or options.quick):
+        size = "large" if name in LARGE else "small"
+        if size not in options.models or (size == "large" and (device == "cpu" or options.quick)):
             continue
-        found = paired(
-            {label: make(library, device) for label, library in libraries.items()},
-            *(device, options.rounds, options.seconds),
-        )
-        results[name] = found
-        ratio = found.get("accelgrad / torch")
-        line = "  ".join(f"{label} {value:10.0f} us" for label, value in found["us"].items())
-        print(
-            f"{name:20} {line}"
-            + (f"  ratio {ratio[1]:.2f} ({ratio[0]:.2f} ... {ratio[2]:.2f})" if ratio else "")
-        )
-        sys.stdout.flush()
+        with noting(results, name):
+            contenders = {label: make(library, device) for label, library in libraries.items()}
+            found = results[name] = paired(contenders, device, options.rounds, options.seconds)
+            ratio = found.get("accelgrad / torch")
+            line = "  ".join(f"{label} {value:10.0f} us" for label, value in found["us"].items())
+            print(
+                f"{name:20} {line}"
+                + (f"  ratio {ratio[1]:.2f} ({ratio[0]:.2f} ... {ratio[2]:.2f})" if ratio else ""),
+                flush=True,
+            )
+        contenders = {}
+        gc.collect()
         importlib.import_module("accelgrad.cuda").empty_cache()
     return results
+
+
+@contextlib.contextmanager
+def noting(results: dict[str, Any], name: str) -> Iterator[None]:
+    """A block whose error becomes the result of this name, so that the other cases go on."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc(limit=-4)
+        results[name] = {"error": f"{type(error).__name__}: {str(error)[:500]}"}
+        print(f"{name}: failed", flush=True)
+
+
+def ran(name: str, step: Step) -> Step:
+    """``step``, after one call has shown that our kernel takes it."""
+    if step() is NotImplemented:
+        missing = importlib.import_module("accelgrad.kernels").missing
+        reasons = "; ".join(f"{one}: {why[:200]}" for (_, one), why in missing.items())
+        raise RuntimeError(f"our kernel declined {name}; {reasons or 'none is missing'}")
+    return step
 
 
 # ---------------------------------------------------------------------------- products, bandwidth, launches
@@ -255,19 +280,25 @@ def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
     cupy = importlib.import_module("cupy")
     ours = importlib.import_module("accelgrad.kernels.cuda.matmul").matmul
     results: dict[str, Any] = {}
-    for n in (512, 1024) if options.quick else (512, 1024, 2048, 4096, 8192):
-        a, b = (cupy.asarray(np.random.default_rng(i).standard_normal((n, n), np.float32)) for i in (0, 1))
-        error = float(cupy.abs(ours(a, b) - a @ b).max())
-        contenders = {
-            "ours": functools.partial(ours, a, b),
-            "cuBLAS": functools.partial(cupy.matmul, a, b),
-        }
-        found = paired(contenders, device, options.rounds, options.seconds)
-        rates = {name: 2 * n**3 / us / 1e6 for name, us in found["us"].items()}
-        results[str(n)] = {"tflops": rates, "share": rates["ours"] / rates["cuBLAS"], "largest error": error}
-        print(
-            f"matmul {n:5}  ours {rates['ours']:7.2f}  cuBLAS {rates['cuBLAS']:7.2f} TFLOP/s  off {error:.1e}"
-        )
+    for n in (64, 128) if options.quick else (512, 1024, 2048, 4096, 8192):
+        with noting(results, str(n)):
+            a, b = (
+                cupy.asarray(np.random.default_rng(i).standard_normal((n, n), np.float32)) for i in (0, 1)
+            )
+            contenders = {
+                "ours": ran(f"matmul {n}", functools.partial(ours, a, b)),
+                "cuBLAS": functools.partial(cupy.matmul, a, b),
+            }
+            error = float(cupy.abs(ours(a, b) - a @ b).max())
+            found = paired(contenders, device, options.rounds, options.seconds)
+            rates = {name: 2 * n**3 / us / 1e6 for name, us in found["us"].items()}
+            share = rates["ours"] / rates["cuBLAS"]
+            results[str(n)] = {"tflops": rates, "share": share, "largest error": error}
+            print(
+                f"matmul {n:5}  ours {rates['ours']:7.2f}  cuBLAS {rates['cuBLAS']:7.2f} TFLOP/s  share"
+                f" {share:.2f}  off {error:.1e}",
+                flush=True,
+            )
     return results
 
 
@@ -277,7 +308,7 @@ def bandwidth(device: str, options: argparse.Namespace) -> dict[str, Any]:
     reduce = importlib.import_module("accelgrad.kernels.cuda.reduce")
     softmax = importlib.import_module("accelgrad.kernels.cuda.softmax")
     norm = importlib.import_module("accelgrad.kernels.cuda.norm")
-    rows, width = (1024, 1024) if options.quick else (65536, 1024)  # 256 MB
+    rows, width = (64, 64) if options.quick else (65536, 1024)  # 256 MB
     x = cupy.asarray(np.random.default_rng(0).standard_normal((rows, width), np.float32))
     y = cupy.empty_like(x)
     size = x.nbytes
@@ -289,13 +320,21 @@ def bandwidth(device: str, options: argparse.Namespace) -> dict[str, Any]:
         "CuPy: sum of rows": (lambda: x.sum(axis=1), size),
         "ours: sum of columns": (lambda: reduce.sum_(x, 0), size),
         "CuPy: sum of columns": (lambda: x.sum(axis=0), size),
+        "ours: max of rows": (lambda: reduce.max_(x, 1), size),
+        "ours: variance of rows": (lambda: reduce.var(x, 1), size),
+        "CuPy: variance of rows": (lambda: x.var(axis=1), size),
         "ours: argmax of rows": (lambda: reduce.argmax(x, 1), size),
         "CuPy: argmax of rows": (lambda: x.argmax(axis=1), size),
         "ours: softmax": (lambda: softmax.softmax(x), 2 * size),
         "ours: layer norm": (lambda: norm.layer_norm(x, None, None, 1e-5), 2 * size),
     }
-    found = paired({name: step for name, (step, _) in cases.items()}, device, options.rounds, options.seconds)
     results: dict[str, Any] = {}
+    for name in list(cases):
+        with noting(results, name):
+            ran(name, cases[name][0])
+        if name in results:
+            del cases[name]
+    found = paired({name: step for name, (step, _) in cases.items()}, device, options.rounds, options.seconds)
     for name, us in found["us"].items():
         rate = cases[name][1] / us / 1e3
         results[name] = {"GB/s": rate}
@@ -338,17 +377,19 @@ def launch(device: str, options: argparse.Namespace) -> dict[str, Any]:
         "Numba's dispatcher": lambda: dispatched[4, 256](a, b, c, 1024),
     }
     results: dict[str, Any] = {}
+    count_of_calls = 200 if options.quick else 2000
     for name, step in routes.items():
-        for _ in range(20):
-            step()
-        synchronise(device)
-        begun = time.perf_counter()
-        for _ in range(200 if options.quick else 2000):
-            step()
-        host = (time.perf_counter() - begun) / (200 if options.quick else 2000) * 1e6
-        synchronise(device)
-        results[name] = {"host us": host, "captured in a graph": captured(cupy, step)}
-        print(f"{name:34} {host:7.2f} us  graph: {results[name]['captured in a graph']}")
+        with noting(results, name):
+            for _ in range(20):
+                step()
+            synchronise(device)
+            begun = time.perf_counter()
+            for _ in range(count_of_calls):
+                step()
+            host = (time.perf_counter() - begun) / count_of_calls * 1e6
+            synchronise(device)
+            results[name] = {"host us": host, "captured in a graph": captured(cupy, step)}
+            print(f"{name:34} {host:7.2f} us  graph: {results[name]['captured in a graph']}", flush=True)
     return results
 
 
@@ -410,6 +451,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--only", nargs="*", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--models", nargs="*", choices=("small", "large"), default=["small", "large"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each contender in each round")
     parser.add_argument("--quick", action="store_true", help="small and short, to see that it runs")
@@ -422,17 +464,26 @@ def main(arguments: list[str] | None = None) -> int:
         if not status.ok:
             print(f"no card to measure: {status.message}")
             return 2
-    document: dict[str, Any] = {"machine": machine(options.device), "command": arguments or sys.argv[1:]}
+    path = pathlib.Path(options.json) if options.json else None
+    document: dict[str, Any] = {}
+    if path is not None and path.exists():
+        document = json.loads(path.read_text(encoding="utf-8"))
+    document["machine"] = machine(options.device)
+    document.setdefault("commands", []).append(" ".join(arguments or sys.argv[1:]))
+    failed = 0
     for name in SECTIONS:
         if name not in options.only or (options.device == "cpu" and name != "steps"):
             continue
-        print(f"--- {name}")
-        document[name] = SECTIONS[name](options.device, options)
-        if options.json:  # after every section: a later one may fail
-            path = pathlib.Path(options.json)
+        print(f"--- {name}", flush=True)
+        found: dict[str, Any] = {}
+        with noting(found, name):
+            found = SECTIONS[name](options.device, options)
+        failed += sum("error" in one for one in found.values())
+        document.setdefault(name, {}).update(found)
+        if path is not None:  # after every section: a later one may take too long
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

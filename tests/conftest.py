@@ -36,17 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    chosen = config.getoption("--device")
-    if chosen != "gpu":
+    if config.getoption("--device") != "gpu":
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a real card: pytest --device gpu"))
-    if chosen == "cupy-on-host":
-        limits = importlib.import_module("host_cuda").limits()
-        for item in items:
-            for pattern, reason in limits:
-                if pattern.search(item.nodeid):
-                    item.add_marker(pytest.mark.skip(reason=f"not on host memory: {reason}"))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,14 @@
 python tests/gpu/kernel_report.py [75 80 90 100]
 
 Needs numba-cuda with its compiler wheels, but neither a card nor a driver.  Exit status 1 where a kernel
-cannot be compiled, or keeps local variables in (slow) memory.
+cannot be compiled, keeps local variables in (slow) memory, or expects other arguments than it is given.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import struct
 import sys
 import types
 from typing import Any
@@ -43,6 +44,8 @@ def without_a_driver() -> None:
 def measure(program: Any, char: str, arch: int) -> dict[str, int]:
     """What the linker says of one kernel."""
     cubin, _, log = program.cubin(char, arch)
+    if parameters(cubin) != expected_parameters(program, char):
+        raise TypeError(f"takes {parameters(cubin)}, is given {expected_parameters(program, char)}")
 
     def number(pattern: str) -> int:
         return max((int(one) for one in re.findall(pattern, log)), default=0)
@@ -54,6 +57,38 @@ def measure(program: Any, char: str, arch: int) -> dict[str, int]:
         "shared": number(r"(\d+) bytes smem"),
         "bytes": len(cubin),
     }
+
+
+def parameters(cubin: bytes) -> list[int]:
+    """The sizes in bytes of a kernel's parameters, as its machine code expects them.
+
+    They stand in the ELF section .nv.info.<kernel>: entries of a format byte, an attribute byte and a
+    16-bit size; 0x17 is a parameter, whose ordinal is a 16-bit number at 4 and whose size are the upper 14
+    bits of the word at 8.
+    """
+    (table,) = struct.unpack_from("<Q", cubin, 0x28)
+    step, count, of_names = struct.unpack_from("<HHH", cubin, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQ", cubin, table + i * step) for i in range(count)]
+    found: dict[int, int] = {}
+    for name, _, _, _, start, length in sections:
+        if not cubin.startswith(b".nv.info.", sections[of_names][4] + name):
+            continue
+        place = start
+        while place < start + length:
+            form, attribute, size = struct.unpack_from("<BBH", cubin, place)
+            place += 4
+            if form == 4:  # the others carry their value in the place of the size
+                if attribute == 0x17:
+                    ordinal, word = struct.unpack_from("<4xH2xI", cubin, place)
+                    found[ordinal] = word >> 18
+                place += size
+    return [found[ordinal] for ordinal in sorted(found)]
+
+
+def expected_parameters(program: Any, char: str) -> list[int]:
+    """The sizes of what launch.Program hands over: see the letters of its signature."""
+    sizes = {"P": 8, "L": 8, "B": 8, "i": 4, "q": 8, "d": 8, "t": 4 if char == "f" else 8}
+    return [sizes[letter] for letter in program.signature]
 
 
 def double_operations(program: Any) -> int:

@@ -1,42 +1,96 @@
 #!/usr/bin/env bash
-# Everything that only a real card shows, in one go: install, the suite, the demo, the report, the benchmarks.
+# Everything that only a real card shows, in parts that do not depend on each other.
 #
-#   tests/gpu/run_on_gpu.sh [OUT]        (CUDA 13 by default; CUDA=12 for a driver of that generation)
+#   tests/gpu/run_on_gpu.sh [OUT [PART...]]
 #
-# Needs Python 3.11 or newer, an NVIDIA driver and the network; makes its own virtual environment.  With PYTHON set and
-# INSTALL=no it uses that interpreter as it is.  A step that fails does not stop the others; the exit status counts them.
+# Parts, in this order if none is named: card values gradients kernels demo launch bandwidth matmul small large. Each ends within
+# LIMIT seconds (540), so that a part fits where a command may take ten minutes; a part that fails does not stop the others, and
+# the exit status counts those that did. OUT (gpu-results) gets run.log, and gpu.json with the figures of all parts so far.
+#
+# By default this makes a virtual environment in OUT, which needs the network: Python 3.11 or newer and an NVIDIA driver; CUDA=12
+# for a driver of that generation. INSTALL=no takes the interpreter PYTHON as it is: CuPy, Numba, numba-cuda and pytest, and
+# PyTorch for the comparison. A further part, report, compiles every kernel and lists its registers; it needs no card.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=${1:-gpu-results}
+shift $(($# > 0 ? 1 : 0))
 mkdir -p "$out"
-generation=${CUDA:-13}
+out=$(cd "$out" && pwd)
+work=${TMPDIR:-/tmp}/accelgrad-gpu
 python=${PYTHON:-python3}
+cores=$(nproc)
+limit=${LIMIT:-540}
 failed=0
 
-step() {
-  local name=$1
+# What numba-cuda needs of a toolkit that is installed on the machine, and not as wheels.
+if [ -z "${CUDA_HOME:-}" ] && [ -d /usr/local/cuda ]; then export CUDA_HOME=/usr/local/cuda; fi
+export NUMBA_CACHE_DIR="$work/numba" CUPY_CACHE_DIR="$work/cupy" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLBACKEND=Agg
+
+part() {
+  local name=$1 begun=$SECONDS status=0
   shift
-  printf '\n=== %s (%s s)\n' "$name" "$SECONDS"
-  if ! "$@" > "$out/$name.log" 2>&1; then
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n' "$name"
-  fi
-  tail -n 8 "$out/$name.log"
+  printf '\n=== %s\n' "$name" | tee -a "$out/run.log"
+  timeout -k 10 "$limit" "$@" > "$work/part.log" 2>&1 || status=$?
+  cat "$work/part.log" >> "$out/run.log"
+  tail -n 25 "$work/part.log"
+  if [ "$status" -ne 0 ]; then failed=$((failed + 1)); fi
+  printf '%s %s: status %s, %s s\n' '---' "$name" "$status" $((SECONDS - begun)) | tee -a "$out/run.log"
 }
 
+tests() { # more processes than cores only wait; each holds a context of the card
+  "$python" -m pytest -q --device "${DEVICE:-gpu}" -n $((cores > 8 ? 8 : cores)) -p no:cacheprovider -p no:benchmark "$@"
+}
+
+status() {
+  nvidia-smi || true
+  "$python" - << 'EOF'
+import importlib.metadata
+from accelgrad import cuda, kernels
+print(cuda.status())
+print(cuda.get_device_properties())
+for name in ("numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "torch"):
+    try:
+        print(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        print(name, "is not installed")
+import accelgrad
+with kernels.use("numba"):  # one kernel of ours from source to result, and what is missing if it fails
+    x = accelgrad.arange(100000.0, device="gpu").reshape(100, 1000)
+    print("softmax by our kernel:", float(accelgrad.softmax(x / 1000, -1).sum().item()), "of 100")
+print("kernels that could not be loaded:", {key: text for key, text in kernels.missing.items() if key[0] == "cuda"})
+EOF
+}
+
+figures() {
+  "$python" benchmarks/gpu.py --json "$out/gpu.json" ${BENCHMARK_OPTIONS:-} "$@"
+}
+
+install() {
+  "$python" -m venv "$out/venv" && "$out/venv/bin/python" -m pip install -q -e ".[cuda${CUDA:-13},test]" &&
+    "$out/venv/bin/python" -m pip install -q torch
+}
+
+mkdir -p "$work"
+export -f tests status figures install
+export python cores out
 if [ "${INSTALL:-yes}" = yes ]; then
-  step venv "$python" -m venv "$out/venv"
+  if [ ! -x "$out/venv/bin/pytest" ]; then part install bash -c install; fi
   python="$out/venv/bin/python"
-  step install "$python" -m pip install -q -e ".[cuda$generation,test]"
-  step torch "$python" -m pip install -q torch
 fi
 
-step card nvidia-smi
-step status "$python" -c "from accelgrad import cuda; print(cuda.status()); print(cuda.get_device_properties())"
-step suite "$python" -m pytest -q --device gpu -p no:cacheprovider tests/ops tests/standin tests/accelgrad tests/gpu
-ACCELGRAD_KERNELS=numba step suite-kernels "$python" -m pytest -q --device gpu -p no:cacheprovider tests/ops tests/gpu
-step report "$python" tests/gpu/kernel_report.py
-step demo "$python" -m accelgrad demo --device gpu --out "$out/demo"
-step benchmarks "$python" benchmarks/gpu.py --json "$out/gpu.json"
-printf '\n%s step(s) failed; logs and figures in %s\n' "$failed" "$out"
+for name in ${*:-card values gradients kernels demo launch bandwidth matmul small large}; do
+  case $name in
+    card) part card bash -c status ;;
+    values) part values bash -c 'tests tests/ops/test_grid.py tests/standin tests/accelgrad tests/gpu/test_gpu_status.py -k "not test_gradient"' ;;
+    gradients) part gradients bash -c 'tests tests/ops/test_grid.py -k test_gradient' ;;
+    kernels) ACCELGRAD_KERNELS=numba part kernels bash -c 'tests tests/ops tests/standin' ;;
+    demo) part demo "$python" -m accelgrad demo --device gpu --out "$work/demo" ;;
+    launch | bandwidth | matmul) part "$name" bash -c "figures --only $name" ;;
+    small) part small bash -c 'figures --only steps --models small' ;;
+    large) part large bash -c 'figures --only steps --models large' ;;
+    report) part report "$python" tests/gpu/kernel_report.py ;;
+    *) printf 'no part is called %s\n' "$name" && failed=$((failed + 1)) ;;
+  esac
+done
+printf '\n%s part(s) failed; log and figures in %s\n' "$failed" "$out"
 exit "$failed"

@@ -20,11 +20,15 @@ import kernel_report
 wanted = {{"matmul_nn", "sum_rows", "layer_norm_rows_backward", "adam_all"}}
 found = [one for one in kernel_report.programs() if one.name in wanted]
 assert len(found) == len(wanted), [one.name for one in found]
+program_code = found[0].cubin("f", 90)[0]
+assert kernel_report.parameters(program_code) == kernel_report.expected_parameters(found[0], "f")
 for program in found:
     assert kernel_report.double_operations(program) == 0, program.name
     for arch in (80, 90):
         row = kernel_report.measure(program, "f", arch)
         assert 0 < row["registers"] <= 128 and row["stack"] == row["spills"] == 0, (program.name, arch, row)
+found[0].signature = found[0].signature.replace("i", "q", 1)  # a call that hands over too much is noticed
+assert kernel_report.parameters(program_code) != kernel_report.expected_parameters(found[0], "f")
 print("compiled", len(found))
 """
 

@@ -104,13 +104,6 @@ CTYPES: dict[str, Any] = {
 }
 
 
-def limits() -> list[tuple[re.Pattern[str], str]]:
-    """What cannot be tested this way: patterns of tests' names, and why (limits.txt)."""
-    lines = (HERE / "limits.txt").read_text().splitlines()
-    pairs = [line.split(" : ", 1) for line in lines if line.strip() and not line.startswith("#")]
-    return [(re.compile(pattern.strip()), reason.strip()) for pattern, reason in pairs]
-
-
 # --------------------------------------------------------------------------------------------- building
 
 
