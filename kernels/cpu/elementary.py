@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 
 from accelgrad.kernels import special
 
-__all__ = ["erfc_both", "exp", "maximum", "minimum", "tanh"]
+__all__ = ["choose", "erfc_both", "exp", "maximum", "minimum", "tanh"]
 
 _INTEGER = {types.float32: types.int32, types.float64: types.int64}
 _FLOAT = {integer: number for number, integer in _INTEGER.items()}
@@ -66,6 +66,18 @@ def maximum(typing: Any, a: Any, b: Any) -> Any:
 def minimum(typing: Any, a: Any, b: Any) -> Any:
     """The smaller of two numbers, NaN if either is NaN."""
     return _instruction("minimum", a, 2) if a == b else None
+
+
+@intrinsic
+def choose(typing: Any, condition: Any, a: Any, b: Any) -> Any:
+    """``a if condition else b`` without a branch: where LLVM would rather jump, and so not use vectors."""
+    if condition != types.boolean or a != b:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return a(condition, a, b), generate
 
 
 @intrinsic

@@ -17,6 +17,7 @@ import pathlib
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -34,15 +35,17 @@ SIMULATED = bool(getattr(numba.config, "ENABLE_CUDASIM", 0))
 
 def import_numba_cuda() -> Any:
     """``numba.cuda``: the one place that imports it."""
-    if not SIMULATED and not hasattr(np, "row_stack"):
-        # NumPy 2.5 dropped a name that numba-cuda 0.30 still looks up while it is imported.
-        old_name = "row_stack"
-        setattr(np, old_name, np.vstack)
-        try:
-            importlib.import_module("numba.cuda.np.arrayobj")
-        finally:
-            delattr(np, old_name)
-    return importlib.import_module("numba.cuda")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numba-cuda 0.30 uses what NumPy 2.5 calls deprecated
+        if not SIMULATED and not hasattr(np, "row_stack"):
+            # NumPy 2.5 dropped a name that numba-cuda 0.30 still looks up while it is imported.
+            old_name = "row_stack"
+            setattr(np, old_name, np.vstack)
+            try:
+                importlib.import_module("numba.cuda.np.arrayobj")
+            finally:
+                delattr(np, old_name)
+        return importlib.import_module("numba.cuda")
 
 
 cuda: Any = import_numba_cuda()
@@ -97,15 +100,17 @@ class Program:
 
     def cubin(self, char: str, arch: int) -> tuple[bytes, str, str]:
         """The machine code, the name of its entry and the linker's words on registers and stack."""
-        code, _ = cuda.compile(
-            self.make(NUMBA_TYPES[char]),
-            self.types(char),
-            cc=(arch // 10, arch % 10),
-            output="ltoir",
-            abi="numba",
-            device=False,
-            **self.options,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code, _ = cuda.compile(
+                self.make(NUMBA_TYPES[char]),
+                self.types(char),
+                cc=(arch // 10, arch % 10),
+                output="ltoir",
+                abi="numba",
+                device=False,
+                **self.options,
+            )
         cubin, log = link(code, arch)
         entry = re.findall(rb"\.text\.([A-Za-z_][\w$]*)\0", cubin)[0].decode()
         return cubin, entry, log

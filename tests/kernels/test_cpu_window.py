@@ -61,6 +61,22 @@ def test_max_pooling_passes_nan_on_and_finds_a_place_among_minus_infinities(dtyp
     assert indices.min() >= 0 and indices.max() < 11 * 9
 
 
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("size", [(2, 2), (7, 9), (8, 34), (15, 14)])
+def test_windows_of_two_by_two_find_the_first_maximum_whatever_the_values(
+    size, ceil_mode, dtype, xp, formula, took
+):
+    rng = np.random.default_rng(0)
+    values = np.array([0.0, -0.0, 1.0, 1.0, -2.0, np.inf, -np.inf, np.nan], dtype)
+    for choice in (values[:5], values[:7], values):
+        x = rng.choice(choice, (2, 3, *size))
+        y, indices = xp.max_pool2d(x, 2, None, 0, 1, ceil_mode)
+        other, places = formula.max_pool2d(x, 2, None, 0, 1, ceil_mode)
+        np.testing.assert_array_equal(y, other)
+        np.testing.assert_array_equal(indices, places)
+    assert took == ["max_pool2d"] * 3
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 5, 5), (2, 0, 5, 5), (1, 1, 1, 1)])
 def test_pooling_of_no_windows_is_the_formulas(shape, xp, formula, took):
     x = np.zeros(shape, np.float32)
