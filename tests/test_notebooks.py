@@ -1,7 +1,9 @@
-"""Every notebook runs from top to bottom: no network, no warning, figures drawn, exercises checked."""
+"""Every notebook runs from top to bottom: no network, no warning, figures drawn, exercises checked, and a
+coach at every cell who names the mistakes that are planted there (tags ``coach:...``) and no others."""
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -43,7 +45,21 @@ _warnings.simplefilter("error")
 _tools = "(IPython|ipykernel|jupyter|zmq|traitlets|matplotlib_inline|debugpy).*"
 _warnings.filterwarnings("ignore", module=_tools)
 get_ipython().run_line_magic("matplotlib", "inline")
+
+import accelgrad as _accelgrad
+_advice = {}
+def _watch(info):
+    global _coach
+    _coach = _accelgrad.coach(quiet=True)
+    _coach.__enter__()
+def _conclude(result):
+    _coach.__exit__(None, None, None)
+    _advice[result.execution_count] = _coach.codes
+_watch(None)
+get_ipython().events.register("pre_run_cell", _watch)
+get_ipython().events.register("post_run_cell", _conclude)
 """
+REPORT = "import json as _json; print(_json.dumps(_advice))"
 
 
 def read(path: pathlib.Path):
@@ -88,9 +104,10 @@ def test_it_is_stored_clean_and_teaches(path):
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_offline_and_draws(path, tmp_path):
+def test_it_runs_offline_draws_and_trains_as_the_coach_would(path, tmp_path):
     notebook = read(path)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(GUARD))
+    notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
     client = nbclient.NotebookClient(
         notebook, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}, allow_errors=False
     )
@@ -99,6 +116,7 @@ def test_it_runs_offline_and_draws(path, tmp_path):
     client.km.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     client.execute(env=environment)
+    advice = json.loads(text_of(notebook.cells.pop()))
     figures = 0
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -111,4 +129,7 @@ def test_it_runs_offline_and_draws(path, tmp_path):
             assert "✓" in text_of(cell), f"the solution is not accepted:\n{cell.source}\n{text_of(cell)}"
         if "exercise" in tags(cell):
             assert "✓" not in text_of(cell), f"the empty exercise is accepted:\n{cell.source}"
+        planted = [tag.removeprefix("coach:") for tag in tags(cell) if tag.startswith("coach:")]
+        found = advice.get(str(cell.get("execution_count")), [])
+        assert sorted(found) == sorted(planted), f"what the coach says to this cell:\n{cell.source}"
     assert figures >= FIGURES[path.name[:2]], f"{figures} figures"
