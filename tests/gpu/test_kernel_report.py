@@ -58,7 +58,7 @@ assert not hasattr(np, "row_stack") and np.vstack(([1.0], [2.0])).shape == (2, 1
 print("imported", launch.cuda.__name__)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-W", "error", "-c", program],
         env={key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"},
         cwd=pathlib.Path(__file__).parent.parent.parent,
         capture_output=True,
