@@ -56,8 +56,7 @@ class Conversions:
             if self.is_cuda:
                 raise TypeError(
                     f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the"
-                    " tensor to"
-                    " host memory first."
+                    " tensor to host memory first."
                 )
             if self.requires_grad:
                 raise RuntimeError(
@@ -122,8 +121,7 @@ class Conversions:
                 raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
             raise RuntimeError(
                 "Boolean value of Tensor with more than one value is ambiguous; use .any(), .all(), or & and"
-                " | instead"
-                " of `and` and `or`"
+                " | instead of `and` and `or`"
             )
         return bool(self.array.item())
 
@@ -181,15 +179,13 @@ class Conversions:
             raise TypeError("unsupported format string passed to Tensor.__format__")
         return str(self)
 
-    # ------------------------------------------------------------------------------------------------ copies
-    # and files
+    # --------------------------------------------------------------------------------------- copies and files
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at"
-                " the moment;"
-                " use tensor.detach().clone()"
+                " the moment; use tensor.detach().clone()"
             )
         if id(self) in memo:
             return memo[id(self)]
@@ -272,8 +268,7 @@ def _plain(data: Any, depth: int = 0) -> Any:
                 raise ValueError(
                     f"expected sequence of length {lengths[0][0] if lengths[0] else 0} at dim {depth + 1}"
                     f" (got {length[0] if length else 0}): element 0 has shape {lengths[0]}, element {place}"
-                    " has"
-                    f" {length}; pad them to one length first (nn.utils.rnn.pad_sequence)"
+                    f" has {length}; pad them to one length first (nn.utils.rnn.pad_sequence)"
                 )
         return np.asarray(parts) if parts and not lengths[0] else (np.stack(parts) if parts else parts)
     return data

@@ -1,10 +1,8 @@
 """The element types under PyTorch's names, and the rules by which two of them meet.
 
 Every :class:`dtype` stands for one NumPy dtype.  The promotion rules are PyTorch's, not NumPy's: types fall
-into
-three categories (bool < integer < floating point); tensors with dimensions decide first, then 0-dimensional
-tensors,
-then Python numbers, and the later ones count only where their category is higher.
+into three categories (bool < integer < floating point); tensors with dimensions decide first, then
+0-dimensional tensors, then Python numbers, and the later ones count only where their category is higher.
 Source: PyTorch documentation, "Tensor Attributes", section on ``torch.dtype``.
 """
 
@@ -93,8 +91,7 @@ def of(numpy_dtype: Any) -> dtype:
         hint = "; pass numbers, or encode the strings first" if np.dtype(numpy_dtype).kind in "OUS" else ""
         raise TypeError(
             f"can't convert np.ndarray of type numpy.{np.dtype(numpy_dtype).name}. The only supported types"
-            " are:"
-            f" {', '.join(entry.name for entry in reversed(ALL))}{hint}"
+            f" are: {', '.join(entry.name for entry in reversed(ALL))}{hint}"
         )
     return found
 

@@ -168,8 +168,7 @@ def _without_graph(tensor: Tensor) -> Finding:
         "this tensor",
         "nothing that this tensor was computed from requires a gradient",
         "set requires_grad=True on what shall be learned, before computing; values taken out by .item(),"
-        " .numpy() or"
-        " tensor(...) begin anew",
+        " .numpy() or tensor(...) begin anew",
     )
 
 
@@ -216,8 +215,7 @@ def _of_leaf(tensor: Tensor) -> Explanation:
                     "this tensor",
                     f"its .grad is {'not finite' if trouble == 'nan' else trouble}",
                     "compute the loss again and call explain(loss, inputs=[tensor]) before backward() to see"
-                    " where it"
-                    " comes from",
+                    " where it comes from",
                 )
             )
     return Explanation(findings, summary, None)
@@ -292,8 +290,7 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
                 f"{listed(names)} {_has(names, 'was', 'were')} not used in computing this tensor: .grad stays"
                 " None",
                 "use it in forward(), or take it out of the model; inside, .numpy(), .item() and tensor(...)"
-                " lose the"
-                " graph",
+                " lose the graph",
             )
         )
     return found

@@ -268,8 +268,7 @@ def _forward_origin(record: Record) -> Finding:
                     "nan-parameter",
                     name,
                     f"{name} itself holds values that are not finite ({count_bad(value)}): an earlier step"
-                    " broke"
-                    " it",
+                    " broke it",
                     "start again from a good state with a smaller learning rate, or clip the gradients",
                     node=node,
                 )

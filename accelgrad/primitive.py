@@ -438,8 +438,7 @@ def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | 
     return xp.reshape(gradient, shape) if extra else gradient
 
 
-# ------------------------------------------------------------------------------------------------ views and
-# changes in place
+# --------------------------------------------------------------------------------- views and changes in place
 
 
 def _share(primitive: type[Primitive], source: Any, result: Tensor, options: dict[str, Any]) -> None:

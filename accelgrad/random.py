@@ -1,8 +1,7 @@
 """Random numbers: a Generator, the default one, and the calls that seed and save it.
 
 Numbers are drawn on the host by NumPy's Philox (Salmon et al. 2011, "Parallel random numbers: as easy as 1,
-2, 3"), so
-that the CPU and a card see the same values for the same seed.
+2, 3"), so that the CPU and a card see the same values for the same seed.
 """
 
 from __future__ import annotations

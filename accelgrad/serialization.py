@@ -201,9 +201,8 @@ def _read(file: IO[bytes], name: str, map_location: Any) -> Any:
         return _read_safetensors(file, name, map_location)
     if start[:1] == b"\x80":
         raise RuntimeError(
-            f"load: {name} is a bare pickle (or a PyTorch file from before version 1.6), which could run"
-            f" code on loading."
-            " Save it again with a current PyTorch, or as .safetensors"
+            f"load: {name} is a bare pickle (or a PyTorch file from before version 1.6), which could run code"
+            " on loading. Save it again with a current PyTorch, or as .safetensors"
         )
     if not start:
         raise RuntimeError(f"load: {name} is empty")
@@ -298,8 +297,7 @@ def _safetensors() -> Any:
     except ImportError as error:
         raise RuntimeError(
             "the .safetensors format needs the package safetensors: pip install 'accelgrad[io]'; any other"
-            " ending takes"
-            " the format of accelgrad itself"
+            " ending takes the format of accelgrad itself"
         ) from error
     return safetensors.numpy
 
@@ -397,8 +395,7 @@ class _TorchReader(pickle.Unpickler):
             return dtypes.as_dtype(name)
         raise pickle.UnpicklingError(
             f"the file asks for {module}.{name}, which is code and not data; refused. Save a state_dict,"
-            f" whose entries are"
-            " tensors"
+            " whose entries are tensors"
         )
 
     def persistent_load(self, pid: Any) -> _Storage:

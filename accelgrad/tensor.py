@@ -155,8 +155,7 @@ class Tensor(Conversions):
         """A tensor of this class around a raw array."""
         return _fill(object.__new__(cls), array, xp)
 
-    # ------------------------------------------------------------------------------------------------ what it
-    # is
+    # --------------------------------------------------------------------------------------------- what it is
 
     @property
     def shape(self) -> Size:
@@ -521,8 +520,7 @@ def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
     return tensor
 
 
-# ------------------------------------------------------------------------------------------------ the walk
-# back, on tensors
+# ---------------------------------------------------------------------------------- the walk back, on tensors
 
 
 def run_backward(

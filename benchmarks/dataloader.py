@@ -313,8 +313,7 @@ def footprints(workload: str, contenders: list[str], repeats: int) -> dict[str, 
     return found
 
 
-# ------------------------------------------------------------------------------------------------------- in
-# memory
+# -------------------------------------------------------------------------------------------------- in memory
 
 
 def in_memory(rounds: int) -> dict[str, Any]:

@@ -43,8 +43,7 @@ class FunctionCtx(graph.Node):
             if tensor is not None and not isinstance(tensor, Tensor):
                 raise TypeError(
                     "save_for_backward can only save variables, but argument is of type"
-                    f" {type(tensor).__name__};"
-                    " keep other things as attributes of ctx"
+                    f" {type(tensor).__name__}; keep other things as attributes of ctx"
                 )
         self._to_save = tensors
 
@@ -74,10 +73,8 @@ class FunctionCtx(graph.Node):
             if counter[0] != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace"
-                    " operation:"
-                    f" [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at version {counter[0]};"
-                    " expected"
-                    f" version {version} instead. It was saved by {self.name()}."
+                    f" operation: [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at version"
+                    f" {counter[0]}; expected version {version} instead. It was saved by {self.name()}."
                 )
             if slot is not None:  # an output: kept without its edge, which would be a reference cycle
                 alias = wrap(tensor.array, tensor.xp)
@@ -149,8 +146,7 @@ class Function:
     ``apply``.
 
     ``backward`` returns one gradient for each argument of ``forward`` (None where there is none).  PyTorch's
-    other form,
-    ``forward(*args)`` with ``setup_context(ctx, inputs, output)``, works too.
+    other form, ``forward(*args)`` with ``setup_context(ctx, inputs, output)``, works too.
 
     >>> import accelgrad
     >>> class Cube(Function):

@@ -45,8 +45,7 @@ def grad(
     """The gradients of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``.
 
     Nothing is accumulated in ``.grad``.  RuntimeError for an input that was not used, unless ``allow_unused``
-    (then None)
-    or ``materialize_grads`` (then zeros).
+    (then None) or ``materialize_grads`` (then zeros).
 
     >>> import accelgrad
     >>> x = accelgrad.tensor(3.0, requires_grad=True)
@@ -140,8 +139,7 @@ def vjp(
         if len(outputs) != 1 or outputs[0].numel() != 1:
             raise RuntimeError(
                 "The vector v can only be None if the user-provided function returns a single Tensor with a"
-                " single"
-                " element."
+                " single element."
             )
         v = (wrap(outputs[0].xp.ones_like(outputs[0].array), outputs[0].xp),)
     products = _gradients(outputs, many, _tuple(v), create_graph)

@@ -29,8 +29,7 @@ def gradcheck(
     """Compare the Jacobians of ``func`` by backward and by (f(x + eps) - f(x - eps)) / 2 eps, entry by entry.
 
     Only inputs with ``requires_grad=True`` are varied; they should be float64.  GradcheckError (or False,
-    without
-    ``raise_exception``) names the output, the input and both Jacobians where they differ.
+    without ``raise_exception``) names the output, the input and both Jacobians where they differ.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([1.0, 2.0], dtype=accelgrad.float64, requires_grad=True)

@@ -189,10 +189,8 @@ def _starts() -> dict[str, float]:
 
     step = (
         "import accelgrad as t; from accelgrad import nn, optim; m = nn.Sequential(nn.Linear(784, 256),"
-        " nn.ReLU(),"
-        " nn.Linear(256, 10)); o = optim.Adam(m.parameters()); x = t.randn(64, 784); y = t.randint(0, 10,"
-        " (64,));"
-        " l = nn.functional.cross_entropy(m(x), y); l.backward(); o.step()"
+        " nn.ReLU(), nn.Linear(256, 10)); o = optim.Adam(m.parameters()); x = t.randn(64, 784); y ="
+        " t.randint(0, 10, (64,)); l = nn.functional.cross_entropy(m(x), y); l.backward(); o.step()"
     )
     found = {}
 

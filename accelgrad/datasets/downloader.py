@@ -114,8 +114,8 @@ def _checked(path: Path, file: RemoteFile) -> Path:
     problem = mismatch(path, file)
     if problem is not None:
         raise RuntimeError(
-            f"{path} is damaged or another file: {problem}. It was left as it is;"
-            " move it away or delete it, and the next call fetches it again"
+            f"{path} is damaged or another file: {problem}. It was left as it is; move it away or delete it,"
+            " and the next call fetches it again"
         )
     return path
 
@@ -298,7 +298,7 @@ def _bar(name: str, total: int | None, initial: int, progress: bool) -> Any:
     if not progress:
         return _NoBar()
     try:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
     except ImportError:
         return _NoBar()
     return tqdm(total=total, initial=initial, desc=name, unit="B", unit_scale=True, unit_divisor=1024)

@@ -193,7 +193,7 @@ def _write_records(path: Path, rows: Iterable[tuple[NDArray[np.uint8], int, byte
 def _with_bar(files: Iterable[tuple[str, bytes]], name: str) -> Iterable[tuple[str, bytes]]:
     """The same files, counted by a progress bar where tqdm is there."""
     try:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
     except ImportError:
         return files
     return tqdm(files, desc=f"reading {name}", unit=" images")

@@ -71,8 +71,8 @@ class PythonManual:
 
     A sample is ``(text, label)``: a str without line breaks, and the index of one of six ``classes``.  Text
     of very different lengths, so it needs padding: the exercise ground of ``collate_fn``.  The manual grows
-    with Python's version, and so do the counts (3.11: 1,131 paragraphs, 2,100 sentences).
-    Every fifth text of a class is in the test part.
+    with Python's version, and so do the counts (3.11: 1,131 paragraphs, 2,100 sentences). Every fifth text of
+    a class is in the test part.
 
     Args:
         unit: ``"paragraph"`` or ``"sentence"``.

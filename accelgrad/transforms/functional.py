@@ -180,8 +180,8 @@ def normalize(tensor: Any, mean: Sequence[float], std: Sequence[float], inplace:
         raise TypeError(f"Input tensor should be a float tensor. Got {tensor.dtype}; apply ToTensor first")
     if tensor.ndim < 3:
         raise ValueError(
-            f"Expected tensor to be a tensor image of size (..., C, H, W)."
-            f" Got tensor.size() = {tuple(tensor.shape)}"
+            "Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() ="
+            f" {tuple(tensor.shape)}"
         )
     xp, kind = tensor.xp, tensor.array.dtype
     shift, scale = (np.asarray(value, dtype=kind) for value in (mean, std))

@@ -381,8 +381,8 @@ class RandomErasing(_WithProbability):
             values = np.reshape(np.asarray(self.value, dtype=float), (-1, 1, 1))
             if values.shape[0] not in (1, channels):
                 raise ValueError(
-                    "If value is a sequence, it should have either a single value or"
-                    f" {channels} (number of input channels), got {self.value!r}"
+                    f"If value is a sequence, it should have either a single value or {channels} (number of"
+                    f" input channels), got {self.value!r}"
                 )
         return wrap(img.xp.from_host(values.astype(img.array.dtype)), img.xp)
 

@@ -47,8 +47,7 @@ def training_curves(history: Mapping[str, Sequence[float]], title: str = "") -> 
     """Loss and accuracy by epoch.
 
     ``history`` has the lists ``loss`` and, if known, ``test_loss``, ``accuracy`` and ``test_accuracy``
-    (fractions), one
-    value per epoch.  Returns a matplotlib Figure.
+    (fractions), one value per epoch.  Returns a matplotlib Figure.
 
     >>> training_curves({"loss": [1.0, 0.5], "accuracy": [0.6, 0.9]}).get_size_inches().tolist()
     [8.0, 3.2]

@@ -193,10 +193,9 @@ def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
             raise TypeError(_unlike(batch, entry, path))
         if len(sample) != size:
             raise RuntimeError(
-                "each element in list of batch should be of equal size:"
-                f" {sample_name(0)}{path} has {size} elements and {sample_name(entry)}{path} has"
-                f" {len(sample)};"
-                " lists of tokens of different lengths can be padded with collate_fn=pad_collate"
+                f"each element in list of batch should be of equal size: {sample_name(0)}{path} has {size}"
+                f" elements and {sample_name(entry)}{path} has {len(sample)}; lists of tokens of different"
+                " lengths can be padded with collate_fn=pad_collate"
             )
     return list(map(list, zip(*batch, strict=True)))
 
@@ -368,8 +367,7 @@ class PadCollate:
             if isinstance(where, bool) or not isinstance(where, int) or where < 0:
                 raise ValueError(
                     f"pad_collate: dims are dimensions of a sample, counted from 0, got {dims!r}; write"
-                    " dims=0, dims=(0, 1),"
-                    " or a dict from field to such"
+                    " dims=0, dims=(0, 1), or a dict from field to such"
                 )
         if not batch_first and any(where != 0 for where in self._all_dims()):
             raise ValueError(
@@ -397,8 +395,7 @@ class PadCollate:
     def __repr__(self) -> str:
         return (
             f"pad_collate(padding_value={self.padding_value!r}, batch_first={self.batch_first},"
-            f" dims={self.dims!r},"
-            f" lengths={self.lengths})"
+            f" dims={self.dims!r}, lengths={self.lengths})"
         )
 
     def _collate(self, batch: Sequence[Any], path: str, field: Any) -> Any:
@@ -430,9 +427,8 @@ class PadCollate:
             entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
             raise RuntimeError(
                 f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions and"
-                f" {sample_name(entry)}{path} has"
-                f" {arrays[entry].ndim}; padding dims {dims} needs at least {max(dims) + 1}, the same in"
-                " every sample"
+                f" {sample_name(entry)}{path} has {arrays[entry].ndim}; padding dims {dims} needs at least"
+                f" {max(dims) + 1}, the same in every sample"
             )
         shapes = itertools.chain.from_iterable([array.shape for array in arrays])
         extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(len(arrays), first.ndim)
@@ -441,10 +437,8 @@ class PadCollate:
                 entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])
                 raise RuntimeError(
                     f"pad_collate pads dimension {dims} only, but {sample_name(0)}{path} has shape"
-                    f" {first.shape} and"
-                    f" {sample_name(entry)}{path} has shape {arrays[entry].shape}; name every dimension that"
-                    " may differ:"
-                    f" pad_collate(dims={tuple(sorted({*dims, axis}))})"
+                    f" {first.shape} and {sample_name(entry)}{path} has shape {arrays[entry].shape}; name"
+                    f" every dimension that may differ: pad_collate(dims={tuple(sorted({*dims, axis}))})"
                 )
         value = self.padding_value
         if isinstance(value, Mapping):

@@ -100,8 +100,7 @@ class MapFetcher:
         if len(samples) < len(indices):  # a StopIteration looks to extend() like the end of the samples
             raise RuntimeError(
                 f"dataset[{indices[len(samples)]!r}] raised StopIteration, which would end the epoch"
-                " silently; a map-style"
-                " dataset raises IndexError, and a stream is an IterableDataset"
+                " silently; a map-style dataset raises IndexError, and a stream is an IterableDataset"
             )
 
 

@@ -26,9 +26,7 @@ from accelgrad.utils.data.transport import RESULT, Decoder
 __all__ = ["LoaderIterator", "SimpleIterator", "WorkersIterator"]
 
 EMPTY: deque[Any] = deque()
-SILENCE = (
-    60.0  # seconds without any sign of a worker before a warning shows its stack, where there is no timeout
-)
+SILENCE = 60.0  # seconds without a sign of a worker before a warning shows its stack, if there is no timeout
 
 
 class LoaderIterator:
@@ -438,8 +436,7 @@ class WorkersIterator(LoaderIterator):
             self.loader.warned_budget = True
             warnings.warn(
                 f"DataLoader: {self.pool.warnings[0]}. This is correct but slower; a smaller batch, fewer"
-                " workers, a smaller"
-                " prefetch_factor or a larger ACCELGRAD_SHM_LIMIT avoids it",
+                " workers, a smaller prefetch_factor or a larger ACCELGRAD_SHM_LIMIT avoids it",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -156,16 +156,14 @@ class DataLoader:
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(
                 "num_workers option should be a non-negative integer; use num_workers=0 to disable"
-                " multiprocessing,"
-                f" got {num_workers!r}"
+                f" multiprocessing, got {num_workers!r}"
             )
         if timeout < 0:
             raise ValueError(f"timeout option should be non-negative, got {timeout!r}")
         if num_workers == 0 and prefetch_factor is not None:
             raise ValueError(
                 "prefetch_factor option could only be specified in multiprocessing: let num_workers > 0 to"
-                " enable it,"
-                " otherwise set prefetch_factor to None"
+                " enable it, otherwise set prefetch_factor to None"
             )
         if prefetch_factor is not None and prefetch_factor < 1:
             raise ValueError(f"prefetch_factor option should be a positive integer, got {prefetch_factor!r}")
@@ -206,8 +204,7 @@ class DataLoader:
             if shuffle:
                 raise ValueError(
                     "DataLoader with IterableDataset: expected unspecified shuffle option, but got"
-                    f" shuffle={shuffle}; shuffle"
-                    " within the stream, for instance through a buffer"
+                    f" shuffle={shuffle}; shuffle within the stream, for instance through a buffer"
                 )
             for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
                 if value is not None:
@@ -258,11 +255,6 @@ class DataLoader:
         self.start_method = _start_method(context, self.num_workers)
         self._context = context
 
-    #
-    #
-    #
-    #
-    #
     # ----------------------------------------------------------------------------------------------- passes
 
     def __iter__(self) -> LoaderIterator:
@@ -287,8 +279,7 @@ class DataLoader:
         self.declared_length = length
         return length
 
-    # ------------------------------------------------------------------------------------------------ state
-    # and end
+    # ------------------------------------------------------------------------------------------ state and end
 
     def state_dict(self) -> dict[str, Any]:
         """Where the latest pass stands; after :meth:`load_state_dict` the next pass gives the remaining
@@ -318,8 +309,7 @@ class DataLoader:
         if state_dict.get("version") != 1 or state_dict.get("iterable") is not self.iterable:
             raise ValueError(
                 "load_state_dict expects what state_dict() of a DataLoader over the same kind of dataset"
-                " returned,"
-                f" got keys {sorted(map(str, state_dict))[:6]}"
+                f" returned, got keys {sorted(map(str, state_dict))[:6]}"
             )
         if state_dict["finished"]:
             self._resume, self._passes = None, state_dict["number"]
@@ -328,8 +318,7 @@ class DataLoader:
         if (self.iterable and workers != self.num_workers) or (workers == 0) != (self.num_workers == 0):
             raise ValueError(
                 f"load_state_dict: the state was taken with num_workers={workers}, this loader has"
-                f" {self.num_workers};"
-                " streams belong to workers, and so do random numbers"
+                f" {self.num_workers}; streams belong to workers, and so do random numbers"
             )
         self._resume = state_dict
 
@@ -383,8 +372,7 @@ def _start_method(context: Any, workers: int) -> str:
     if not isinstance(method, str):
         raise TypeError(
             "multiprocessing_context option should be a valid context object or a string specifying the"
-            " start method, but"
-            f" got multiprocessing_context={context!r}"
+            f" start method, but got multiprocessing_context={context!r}"
         )
     known = METHODS if hasattr(os, "fork") else ("spawn",)
     if method not in known:

@@ -32,9 +32,7 @@ __all__ = [
 
 ALIGNMENT = 64
 PAGE = mmap.PAGESIZE
-INLINE = (
-    8192  # bytes: a smaller batch travels in its message; measured: a slot costs as much as copying 8 KiB
-)
+INLINE = 8192  # bytes: a smaller batch travels in its message; a slot costs as much as copying 8 KiB
 IDLE_BATCHES = 16  # an extra arena that nobody used for so many batches is given back
 
 
@@ -275,9 +273,8 @@ class SlotWriter:
         self.slot = -1
         self.memory: Any = None
         self.used = 0
-        self.handed: dict[
-            int, tuple[int, np.ndarray]
-        ] = {}  # id(array) -> (offset, the array, so that the id stays its)
+        # id(array) -> its offset, and the array, so that the id stays its
+        self.handed: dict[int, tuple[int, np.ndarray]] = {}
 
     def begin(self) -> None:
         """Start a batch: what the last one took is the parent's now."""
@@ -393,8 +390,8 @@ class SlotWriter:
     def _affordable(self, slot_size: int) -> bool:
         if self.limit is not None and self._total() + slot_size > self.limit:
             self.over_budget = (
-                f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes,"
-                f" of which {self._total()} are in use"
+                f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes, of which {self._total()}"
+                " are in use"
             )
             return False
         free = available_memory()

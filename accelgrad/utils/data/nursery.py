@@ -45,8 +45,7 @@ ONE_THREAD = dict.fromkeys(
 HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
-# --------------------------------------------------------------------------------------------------- in the
-# nursery
+# --------------------------------------------------------------------------------------------- in the nursery
 
 
 def serve(control: socket.socket, inherited: Any = None) -> None:
@@ -167,8 +166,7 @@ def main(descriptor: int) -> None:
     serve(socket.socket(fileno=descriptor))
 
 
-# --------------------------------------------------------------------------------------------------- in the
-# program
+# --------------------------------------------------------------------------------------------- in the program
 
 
 class Nursery:
@@ -240,10 +238,8 @@ def fork_nursery(inherited: Any) -> Nursery:
     if used:
         warnings.warn(
             f"DataLoader: multiprocessing_context='fork' after {' and '.join(used)} has run in this process"
-            " is dangerous:"
-            " a forked worker is terminated at its first parallel kernel, and cannot use the card at all;"
-            " the default,"
-            " forkserver, is safe",
+            " is dangerous: a forked worker is terminated at its first parallel kernel, and cannot use the"
+            " card at all; the default, forkserver, is safe",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -156,9 +156,8 @@ class Pool:
         self.method = method
         self.iterable: bool = supply.first["iterable"]
         self.epoch = -1
-        self.gone: dict[
-            int, Lost | None
-        ] = {}  # streams that ended with their worker; what is still to be said of it
+        # Streams that ended with their worker, and what is still to be said of it.
+        self.gone: dict[int, Lost | None] = {}
         self.done: dict[int, Any] = {}  # task -> result, of the present epoch
         self.orphans: dict[int, tuple[int, Any]] = {}  # task of a dead worker -> its number, indices
         self.buried: list[Handle] = []  # dead workers whose sockets are not closed yet

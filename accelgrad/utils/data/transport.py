@@ -217,14 +217,12 @@ class Taker(pickle.Pickler):
             if type(array) is not np.ndarray:
                 raise TypeError(
                     f"a worker returned a tensor on {obj.device}: workers have no share in the card; return"
-                    " it on the CPU"
-                    " and move the batch in the main process"
+                    " it on the CPU and move the batch in the main process"
                 )
             if obj.requires_grad and not obj.is_leaf:
                 raise RuntimeError(
                     "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does"
-                    " not support"
-                    " crossing process boundaries; detach() it in the dataset"
+                    " not support crossing process boundaries; detach() it in the dataset"
                 )
             letter = "t"
         else:

@@ -461,8 +461,7 @@ def test_a_closed_iterator_says_so_and_a_finished_one_stays_finished():
     assert len(list(iterator)) == 1 and list(iterator) == []
 
 
-# ------------------------------------------------------------------------------------------- whole batches,
-# timeline
+# ------------------------------------------------------------------------------------ whole batches, timeline
 
 
 class Whole(Squares):
