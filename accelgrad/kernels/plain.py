@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from accelgrad.kernels.convolution import convolution, convolution_input, convolution_weight
 from accelgrad.kernels.recurrent import (
     before_each_step,
     gru_steps,
@@ -34,6 +35,9 @@ __all__ = [
     "batch_norm_backward",
     "before_each_step",
     "col2im",
+    "convolution",
+    "convolution_input",
+    "convolution_weight",
     "digamma",
     "embedding_backward",
     "erf",

@@ -12,26 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.kernels.windows import Geometry
 from accelgrad.ops.checks import one_type, tuple_of
 from accelgrad.ops.pad import pad
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.windows import Geometry, fold_columns, product, unfold_columns
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
 __all__ = ["Convolution", "InputOfConvolution", "WeightOfConvolution", "conv1d", "conv2d", "conv3d"]
-
-COLUMNS = 1 << 20
-"""Columns are made for a few samples at a time, of about so many elements in all (4 MB of float32), so that
-a convolution needs little memory beside its result; measured to be as fast as all samples at once.  Where a
-call costs more than the memory (on a card) it is 64 times as many.
-"""
-
-
-def _batches(xp: Any, n: int, columns_each: int) -> list[slice]:
-    """The samples in groups whose columns are few enough."""
-    most = max((COLUMNS << 6 if xp.asynchronous else COLUMNS) // max(columns_each, 1), 1)
-    return [slice(start, min(start + most, n)) for start in range(0, n, most)]
 
 
 class Convolution(Primitive):
@@ -39,20 +27,9 @@ class Convolution(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any = None, *, geometry: Geometry) -> Any:
-        xp = ctx.xp
-        kernel, groups = weight.shape[2:], geometry.groups
-        space = geometry.places(x.shape[2:], kernel)
-        n, o, places = x.shape[0], weight.shape[0], product(space)
-        flat = xp.reshape(weight, (groups, o // groups, product(weight.shape[1:])))
-        y = xp.empty((n, groups, o // groups, places), dtype=x.dtype)
-        for some in _batches(xp, n, groups * flat.shape[2] * places):
-            y[some] = xp.matmul(flat, _columns(xp, x[some], kernel, geometry))
-        y = xp.reshape(y, (n, o, *space))
-        if bias is not None:
-            y += xp.reshape(bias, (o,) + (1,) * len(kernel))
         ctx.save_for_backward(x, weight)
         ctx.geometry = geometry
-        return y
+        return ctx.xp.convolution(x, weight, bias, geometry)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -74,21 +51,9 @@ class InputOfConvolution(Primitive):
 
     @staticmethod
     def forward(ctx: Any, grad: Any, weight: Any, *, space: tuple[int, ...], geometry: Geometry) -> Any:
-        xp = ctx.xp
-        kernel, groups = weight.shape[2:], geometry.groups
-        n, o, places = grad.shape[0], weight.shape[0], product(grad.shape[2:])
         ctx.save_for_backward(grad, weight)
         ctx.geometry = geometry
-        flat = xp.swapaxes(xp.reshape(weight, (groups, o // groups, product(weight.shape[1:]))), 1, 2)
-        g = xp.reshape(grad, (n, groups, o // groups, places))
-        rows = groups * flat.shape[1]  # of the columns: c * taps
-        x = xp.empty((n, weight.shape[1] * groups, *space), dtype=grad.dtype)
-        for some in _batches(xp, n, rows * places):
-            columns = xp.matmul(flat, g[some])
-            shape = (columns.shape[0], *x.shape[1:])
-            columns = xp.reshape(columns, (shape[0], rows, places))
-            x[some] = fold_columns(xp, columns, shape, kernel, geometry)
-        return x
+        return ctx.xp.convolution_input(grad, weight, space, geometry)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -107,25 +72,9 @@ class WeightOfConvolution(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, grad: Any, *, kernel: tuple[int, ...], geometry: Geometry) -> Any:
-        xp, groups = ctx.xp, geometry.groups
-        n, c, o, places = x.shape[0], x.shape[1], grad.shape[1], product(grad.shape[2:])
         ctx.save_for_backward(x, grad)
         ctx.geometry = geometry
-        g = xp.reshape(grad, (n, groups, o // groups, places))
-        width = c // groups * product(kernel)
-        weight = xp.zeros((groups, o // groups, width), dtype=grad.dtype)
-        for some in _batches(xp, n, groups * width * places):
-            columns = _columns(xp, x[some], kernel, geometry)
-            count, outputs = columns.shape[0], o // groups
-            if count == 1:
-                weight += xp.matmul(g[some][0], xp.swapaxes(columns[0], 1, 2))
-            elif outputs * width <= (outputs + width) * places:
-                weight += xp.sum(xp.matmul(g[some], xp.swapaxes(columns, 2, 3)), axis=0)
-            else:  # many weights, few places: one product over all of them, first brought side by side
-                left = xp.reshape(xp.transpose(g[some], (1, 2, 0, 3)), (groups, outputs, count * places))
-                right = xp.reshape(xp.transpose(columns, (1, 0, 3, 2)), (groups, count * places, width))
-                weight += xp.matmul(left, right)
-        return xp.reshape(weight, (o, c // groups, *kernel))
+        return ctx.xp.convolution_weight(x, grad, kernel, geometry)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -136,13 +85,6 @@ class WeightOfConvolution(Primitive):
             xp.run(InputOfConvolution, g, grad, space=x.shape[2:], geometry=ctx.geometry) if need_x else None,
             xp.run(Convolution, x, grad, geometry=ctx.geometry) if need_g else None,
         )
-
-
-def _columns(xp: Any, x: Any, kernel: tuple[int, ...], geometry: Geometry) -> Any:
-    """The windows of x by groups of channels: (n, groups, c / groups * taps, places)"""
-    columns = unfold_columns(xp, x, kernel, geometry)
-    n, rows, places = columns.shape
-    return xp.reshape(columns, (n, geometry.groups, rows // geometry.groups, places))
 
 
 # ---------------------------------------------------------------------------------------------- what comes in

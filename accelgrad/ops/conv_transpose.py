@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.kernels.windows import Geometry
 from accelgrad.ops.checks import tuple_of
 from accelgrad.ops.conv import InputOfConvolution, check, positive
 from accelgrad.ops.pad import pad
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.windows import Geometry
 from accelgrad.tensor import Tensor
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.kernels.windows import Geometry, fold_columns, product, unfold_columns
 from accelgrad.ops.checks import tuple_of
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.windows import Geometry, fold_columns, product, unfold_columns
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 

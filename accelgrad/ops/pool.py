@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from accelgrad.kernels.plain import windows
+from accelgrad.kernels.windows import product
 from accelgrad.ops.checks import tuple_of
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.windows import product
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
 

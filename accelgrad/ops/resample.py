@@ -1,25 +1,23 @@
-"""Images of another size: interpolate, upsample, pixel_shuffle, grid_sample, affine_grid."""
+"""Images of another size: interpolate, upsample, pixel_shuffle, channel_shuffle."""
 
 from __future__ import annotations
 
+import functools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from accelgrad.kernels.windows import product
 from accelgrad.ops.avg_pool import adaptive_average
 from accelgrad.ops.checks import floating
-from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.windows import product
+from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.tensor import Tensor
 
 __all__ = [
-    "affine_grid",
     "channel_shuffle",
-    "grid_sample",
     "interpolate",
     "pixel_shuffle",
     "pixel_unshuffle",
@@ -103,6 +101,40 @@ def _cubic(count: int, extent: int, scale: float | None, align_corners: bool) ->
     return places, (far[0], near[0], near[1], far[1])
 
 
+def _smooth(
+    count: int, extent: int, scale: float | None, align_corners: bool, cubic: bool
+) -> tuple[Any, Any]:
+    """Weights that reach over all old pixels that a new one covers: where images shrink, none is left out.
+
+    The triangle, or Keys' cubic with a = -0.5, as wide as a new pixel.
+    """
+    if align_corners:
+        step = (extent - 1) / (count - 1) if count > 1 else 0.0
+    else:
+        step = 1 / scale if scale else extent / count
+    width = max(step, 1.0)
+    reach = (2.0 if cubic else 1.0) * width
+    centres = step * (np.arange(count) + 0.5)
+    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
+    last = np.minimum((centres + reach + 0.5).astype(np.int64), extent)
+    places, weights = [], []
+    for tap in range(int((last - first).max())):
+        d = np.abs((first + tap - centres + 0.5) / width)
+        if cubic:
+            a = -0.5
+            weight = np.where(
+                d < 1,
+                ((a + 2) * d - (a + 3)) * d * d + 1,
+                np.where(d < 2, (((d - 5) * d + 8) * d - 4) * a, 0),
+            )
+        else:
+            weight = np.maximum(1 - d, 0)
+        weights.append(np.where(first + tap < last, weight, 0.0))
+        places.append(np.minimum(first + tap, extent - 1))
+    total = np.sum(weights, axis=0)
+    return places, tuple(weight / np.where(total == 0, 1, total) for weight in weights)
+
+
 LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
@@ -144,6 +176,9 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any) -> tuple[list[int], list
         sample(arg(1, 1, 3, 4, 2), scale_factor=2.0, mode="trilinear"),
         sample(arg(1, 2, 4, 5), size=(6, 9), mode="bicubic"),
         sample(arg(1, 2, 4, 5), size=(3, 8), mode="bicubic", align_corners=True),
+        sample(arg(1, 2, 7, 6), size=(3, 8), mode="bilinear", antialias=True),
+        sample(arg(1, 2, 7, 6), size=(3, 8), mode="bilinear", align_corners=True, antialias=True),
+        sample(arg(1, 2, 7, 6), scale_factor=(0.4, 1.5), mode="bicubic", antialias=True),
         sample(arg(1, 2, 5, 5), size=(3, 7), mode="nearest-exact"),
         sample(arg(1, 2, 5, 6), size=(2, 4), mode="area"),
     ],
@@ -182,8 +217,9 @@ def interpolate(
 
     ``mode``: "nearest", "nearest-exact", "linear" (3-D input), "bilinear" (4-D), "trilinear" (5-D),
     "bicubic" (4-D), "area" (averages).  With ``align_corners`` the centres of the corner pixels meet,
-    otherwise their outer edges. Every axis is resampled by itself.  ValueError or NotImplementedError for
-    options that do not fit.
+    otherwise their outer edges. Every axis is resampled by itself.  ``antialias`` ("bilinear", "bicubic")
+    lets every old pixel count where images shrink.  ValueError or NotImplementedError for options that do not
+    fit.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -209,8 +245,10 @@ def interpolate(
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D)"
         )
-    if antialias:
-        raise NotImplementedError("interpolate: antialias=True is not available; blur the image first")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
+        )
     counts, scales = _sizes(input, size, scale_factor)
     if recompute_scale_factor:
         scales = [None] * len(scales)
@@ -227,12 +265,14 @@ def interpolate(
         floating(input.array, mode)
     for axis, (count, scale) in enumerate(zip(counts, scales, strict=True), start=2):
         extent = input.array.shape[axis]
-        if count == extent and mode not in ("bicubic", "nearest-exact"):
+        if count == extent and mode not in ("bicubic", "nearest-exact") and not antialias:
             continue  # whatever scale was given: as PyTorch has it
         if mode.startswith("nearest"):
             places, weights = (_nearest(count, extent, scale, mode == "nearest-exact"),), (None,)
         else:
-            rule = _cubic if mode == "bicubic" else _linear
+            rule: Any = _cubic if mode == "bicubic" else _linear
+            if antialias:
+                rule = functools.partial(_smooth, cubic=mode == "bicubic")
             places, weights = rule(count, extent, scale, bool(align_corners))
         input = Mix.apply(
             input,
@@ -243,6 +283,40 @@ def interpolate(
             ),
         )
     return input
+
+
+@op(primitive=Mix, samples=[sample(arg(1, 2, 3), size=5), sample(arg(1, 2, 3, 3), scale_factor=2)], **F_OP)
+def upsample_nearest(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Tensor:
+    """:func:`interpolate` by the nearest pixel, under an older name.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.upsample_nearest(accelgrad.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
+    return OPS["nn.functional.interpolate"].call(input, size, scale_factor, mode="nearest")
+
+
+@op(primitive=Mix, samples=[sample(arg(1, 2, 3, 3), scale_factor=2)], **F_OP)
+def upsample_bilinear(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+) -> Tensor:
+    """:func:`interpolate` of images, bilinear with ``align_corners=True``, under an older name.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.upsample_bilinear(accelgrad.tensor([[[[1.0, 2.0]]]]), size=(1, 3))
+    tensor([[[[1.0000, 1.5000, 2.0000]]]])
+    """
+    return OPS["nn.functional.interpolate"].call(
+        input, size, scale_factor, mode="bilinear", align_corners=True
+    )
 
 
 @op(primitive=Mix, samples=[sample(arg(1, 2, 3, 3), scale_factor=2)], **F_OP)
@@ -369,157 +443,3 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
             f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
         )
     return input.reshape(n, groups, c // groups, *space).transpose(1, 2).reshape(n, c, *space)
-
-
-@op(
-    samples=[
-        sample(arg(2, 2, 3), [2, 1, 3, 4]),
-        sample(arg(1, 2, 3), (1, 2, 2, 2), align_corners=True),
-    ],
-    **F_OP,
-)
-def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
-    """Where the pixels of an image ``size`` (n, c, h, w) come from under the maps theta (n, 2, 3): (n, h,
-    w, 2) of (x, y).
-
-    Coordinates run from -1 to 1: between the centres of the corner pixels with ``align_corners``, else
-    their outer edges.
-
-    >>> import accelgrad
-    >>> from accelgrad.nn import functional as F
-    >>> identity = accelgrad.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    >>> F.affine_grid(identity, (1, 1, 1, 2), align_corners=True)
-    tensor([[[[-1.,  0.],
-              [ 1.,  0.]]]])
-    """
-    n, _, h, w = size
-    if tuple(theta.shape) != (n, 2, 3):
-        raise ValueError(
-            f"Expected a batch of 2D affine matrices of shape Nx2x3 for size {list(size)}. Got {theta.shape}."
-        )
-    xp = theta.xp
-
-    def line(count: int) -> np.ndarray:
-        if align_corners:
-            return np.linspace(-1, 1, count) if count > 1 else np.zeros(1)
-        return (2 * np.arange(count) + 1) / count - 1
-
-    base = np.stack([*np.meshgrid(line(w), line(h)), np.ones((h, w))], axis=-1)  # (h, w, 3)
-    points = wrap(xp.from_host(base.reshape(h * w, 3).astype(theta.dtype.name)), xp)
-    return (points @ theta.transpose(1, 2)).reshape(n, h, w, 2)
-
-
-@op(
-    samples=[
-        sample(arg(2, 3, 4, 5), arg(2, 3, 2, 2, low=-1.2, high=1.2), align_corners=False),
-        sample(arg(1, 2, 4, 4), arg(1, 3, 3, 2), padding_mode="border", align_corners=True),
-        sample(arg(1, 2, 4, 4), arg(1, 3, 3, 2, requires_grad=False), mode="nearest", align_corners=False),
-        sample(
-            arg(1, 2, 4, 5),
-            arg(1, 3, 3, 2, low=-1.5, high=1.5),
-            padding_mode="reflection",
-            align_corners=False,
-        ),
-    ],
-    errors=[
-        (
-            sample(arg(1, 1, 2, 2), arg(1, 2, 2, 2), mode="cubic"),
-            ValueError,
-            "expected mode to be 'bilinear'",
-        ),
-        (
-            sample(arg(2, 1, 2, 2), arg(1, 2, 2, 2)),
-            RuntimeError,
-            "expected grid and input to have same batch size",
-        ),
-    ],
-    **F_OP,
-)
-def grid_sample(
-    input: Tensor,
-    grid: Tensor,
-    mode: str = "bilinear",
-    padding_mode: str = "zeros",
-    align_corners: bool | None = None,
-) -> Tensor:
-    """The image input (n, c, h, w) at the points grid (n, oh, ow, 2) of (x, y) from -1 to 1: (n, c, oh, ow).
-
-    ``mode`` "bilinear" or "nearest"; outside the image ``padding_mode`` "zeros", "border" or "reflection".
-    Jaderberg et al. 2015, equation 5.
-
-    >>> import accelgrad
-    >>> from accelgrad.nn import functional as F
-    >>> F.grid_sample(accelgrad.tensor([[[[1.0, 3.0]]]]), accelgrad.zeros(1, 1, 1, 2), align_corners=False)
-    tensor([[[[2.]]]])
-    """
-    if mode not in ("bilinear", "nearest"):
-        raise ValueError(
-            f"nn.functional.grid_sample(): expected mode to be 'bilinear' or 'nearest', but got: '{mode}'"
-        )
-    if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection',"
-            " but got:"
-            f" '{padding_mode}'"
-        )
-    if input.ndim != 4 or grid.ndim != 4 or grid.array.shape[3] != 2:
-        raise RuntimeError(
-            "grid_sampler(): expected a 4D input (n, c, h, w) and a grid (n, oh, ow, 2), but got input with"
-            " sizes"
-            f" {list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
-    if input.array.shape[0] != grid.array.shape[0]:
-        raise RuntimeError(
-            "grid_sampler(): expected grid and input to have same batch size, but got input with sizes"
-            f" {list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
-    if align_corners is None:
-        warnings.warn(
-            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0."
-            " Please specify"
-            " align_corners=True if the old behavior is desired.",
-            stacklevel=3,
-        )
-    n, c, h, w = input.array.shape
-    oh, ow = grid.array.shape[1:3]
-    xp = input.xp
-    flat: Any = input.reshape(n, c, h * w)
-
-    def pixel(values: Any, extent: int) -> Any:
-        """From -1 ... 1 to pixel numbers, brought into the image where the padding mode says so."""
-        place = (values + 1) * ((extent - 1) / 2) if align_corners else ((values + 1) * extent - 1) / 2
-        if padding_mode == "reflection":
-            low, high = (0.0, extent - 1.0) if align_corners else (-0.5, extent - 0.5)
-            span = high - low
-            if span == 0:
-                return place * 0
-            raw = place.array - low
-            turns = xp.floor(xp.abs(raw) / span)
-            sign = xp.where(raw < 0, -1.0, 1.0)
-            odd = xp.where(turns % 2 == 1, -1.0, 1.0)
-            # |raw| - turns span walks forwards on even turns and backwards on odd ones.
-            start = xp.where(turns % 2 == 1, (turns + 1) * span, -turns * span)
-            place = (place - low) * _constant(xp, sign * odd, place) + _constant(xp, start, place) + low
-        return place if padding_mode == "zeros" else place.clamp(0, extent - 1)
-
-    def look(rows: Any, columns: Any) -> Any:
-        """The pixels at whole places (n, oh, ow), 0 outside."""
-        inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-        index = xp.clip(rows, 0, h - 1).astype(np.int64) * w + xp.clip(columns, 0, w - 1).astype(np.int64)
-        index = xp.broadcast_to(xp.reshape(index, (n, 1, oh * ow)), (n, c, oh * ow))
-        seen = flat.gather(2, wrap(index, xp)).reshape(n, c, oh, ow)
-        return seen * _constant(xp, xp.expand_dims(inside, 1), seen)
-
-    columns, rows = pixel(grid[..., 0], w), pixel(grid[..., 1], h)
-    if mode == "nearest":
-        return look(xp.rint(rows.array), xp.rint(columns.array))
-    top, left = xp.floor(rows.array), xp.floor(columns.array)
-    down = (rows - _constant(xp, top, rows)).unsqueeze(1)  # how far below the upper row: (n, 1, oh, ow)
-    right = (columns - _constant(xp, left, columns)).unsqueeze(1)
-    upper = look(top, left) * (1 - right) + look(top, left + 1) * right
-    lower = look(top + 1, left) * (1 - right) + look(top + 1, left + 1) * right
-    return upper * (1 - down) + lower * down
-
-
-def _constant(xp: Any, array: Any, like: Tensor) -> Tensor:
-    return wrap(array.astype(like.array.dtype), xp)

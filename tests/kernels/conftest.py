@@ -45,6 +45,7 @@ def formula() -> Formulas:
 CPU_FILES = (
     "activation",
     "argument",
+    "conv",
     "embedding",
     "matmul",
     "norm",

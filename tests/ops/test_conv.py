@@ -7,8 +7,8 @@ import pytest
 
 import accelgrad as ag
 from accelgrad.autograd import grad
+from accelgrad.kernels import convolution
 from accelgrad.nn import functional as F
-from accelgrad.ops import conv
 
 
 def draw(rng, dims):
@@ -67,8 +67,8 @@ def test_the_batch_may_be_taken_in_any_portions(monkeypatch):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((5, 4, 6, 6)), rng.standard_normal((4, 2, 3, 3))
     results = []
-    for limit in (conv.COLUMNS, 3000, 1):  # all at once, two by two, one by one
-        monkeypatch.setattr(conv, "COLUMNS", limit)
+    for limit in (convolution.COLUMNS, 3000, 1):  # all at once, two by two, one by one
+        monkeypatch.setattr(convolution, "COLUMNS", limit)
         image, weight = ag.tensor(x, requires_grad=True), ag.tensor(w, requires_grad=True)
         y = F.conv2d(image, weight, padding=1, groups=2)
         (y**2).sum().backward()
