@@ -17,4 +17,5 @@ from accelgrad.nn.module import Module as Module
 from accelgrad.nn.modules import *  # noqa: F403
 from accelgrad.nn.parameter import Buffer as Buffer
 from accelgrad.nn.parameter import Parameter as Parameter
+from accelgrad.nn.parameter import UninitializedBuffer as UninitializedBuffer
 from accelgrad.nn.parameter import UninitializedParameter as UninitializedParameter

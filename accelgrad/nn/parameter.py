@@ -9,7 +9,7 @@ from accelgrad import backend, dtypes
 from accelgrad.dtypes import dtype as DType
 from accelgrad.tensor import Tensor, wrap
 
-__all__ = ["Buffer", "Parameter", "UninitializedParameter", "empty"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "empty"]
 
 
 class Parameter(Tensor):
@@ -63,22 +63,17 @@ class Buffer(Tensor):
         return self
 
 
-class UninitializedParameter(Parameter):
-    """A parameter whose shape is not known before the first input has been seen; ``materialize`` gives it
-    one.
-    """
+class _Uninitialized:
+    """What parameters and buffers without a shape share."""
 
     __slots__ = ()
-
-    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: DType | None = None) -> Any:
-        data = empty((0,), device=device, dtype=dtype)
-        return super().__new__(cls, data, requires_grad)
+    becomes: type
 
     def materialize(self, shape: Any, device: Any = None, dtype: DType | None = None) -> None:
-        """Become an ordinary parameter of ``shape``, its values not yet set."""
-        data = empty(shape, device=device or self.device, dtype=dtype or self.dtype)
-        self.data = data
-        self.__class__ = Parameter  # type: ignore[assignment]
+        """Become an ordinary parameter or buffer of ``shape``, its values not yet set."""
+        me: Any = self
+        me.data = empty(shape, device=device or me.device, dtype=dtype or me.dtype)
+        me.__class__ = self.becomes
 
     @property
     def shape(self) -> Any:
@@ -90,14 +85,40 @@ class UninitializedParameter(Parameter):
             " `forward` once to give it a shape."
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         if id(self) not in memo:
-            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+            me: Any = self
+            made: Any = type(self)
+            memo[id(self)] = made(me.requires_grad, me.device, me.dtype)
             memo[id(self)].__dict__.update(copy.deepcopy(self.__dict__, memo))
         return memo[id(self)]
 
     def __repr__(self) -> str:
-        return "<UninitializedParameter>"
+        return f"<{type(self).__name__}>"
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A parameter whose shape is not known before the first input has been seen; ``materialize`` gives it
+    one.
+    """
+
+    __slots__ = ()
+    becomes = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: DType | None = None) -> Any:
+        data = empty((0,), device=device, dtype=dtype)
+        return super().__new__(cls, data, requires_grad)
+
+
+class UninitializedBuffer(_Uninitialized, Tensor):
+    """A buffer whose shape is not known before the first input has been seen."""
+
+    __slots__ = ()
+    becomes = Tensor
+
+    def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: DType | None = None) -> Any:
+        self = _sharing(cls, empty((0,), device=device, dtype=dtype))
+        return self.requires_grad_() if requires_grad else self
 
 
 def _sharing(cls: type, data: Tensor) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.nn.parameter import Parameter, UninitializedParameter
+from accelgrad.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["collect", "restore"]
@@ -123,7 +123,7 @@ def load_own(
                 f" {type(values[key])}"
             )
             continue
-        if isinstance(held, UninitializedParameter):
+        if isinstance(held, UninitializedParameter | UninitializedBuffer):
             held.materialize(tuple(value.shape))
         elif value.array.shape == (1,) and held.array.ndim == 0:
             value = wrap(value.array[0:1].reshape(()), value.xp)

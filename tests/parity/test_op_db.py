@@ -55,7 +55,6 @@ REFUSED: dict[str, tuple[str, str]] = {
         "got 1D of shape",
         "PyTorch reads a channel count that a vector does not have",
     ),
-    "nn.functional.grid_sample": ("expected", "bicubic interpolation and volumes are not offered"),
 }
 """Operators that refuse some samples on purpose -> words of the error, and why."""
 

@@ -6,6 +6,7 @@ from accelgrad.nn.modules.container import *  # noqa: F403
 from accelgrad.nn.modules.conv import *  # noqa: F403
 from accelgrad.nn.modules.distance import *  # noqa: F403
 from accelgrad.nn.modules.dropout import *  # noqa: F403
+from accelgrad.nn.modules.lazy_norm import *  # noqa: F403
 from accelgrad.nn.modules.linear import *  # noqa: F403
 from accelgrad.nn.modules.loss import *  # noqa: F403
 from accelgrad.nn.modules.norm import *  # noqa: F403

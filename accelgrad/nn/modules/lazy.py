@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accelgrad.nn.module import Module
-from accelgrad.nn.parameter import UninitializedParameter
+from accelgrad.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 __all__ = ["LazyModule"]
 
@@ -24,8 +24,11 @@ class LazyModule(Module):
         self._first_call = self.register_forward_pre_hook(_initialize, with_kwargs=True)
 
     def has_uninitialized_params(self) -> bool:
-        """Whether a parameter has no shape yet."""
-        return any(isinstance(one, UninitializedParameter) for one in self._parameters.values())
+        """Whether a parameter or a buffer has no shape yet."""
+        return any(
+            isinstance(one, UninitializedParameter | UninitializedBuffer)
+            for one in (*self._parameters.values(), *self._buffers.values())
+        )
 
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
         """Give the parameters their shape; written by each lazy layer."""

@@ -10,9 +10,9 @@ from accelgrad.nn.module import Module
 from accelgrad.tensor import Tensor
 
 __all__ = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d",
-    "MaxPool1d",
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
+    "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
     "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
 ]  # fmt: skip
 
@@ -327,3 +327,64 @@ class AdaptiveMaxPool3d(_AdaptivePool):
     def forward(self, input: Tensor) -> Any:
         """(n, c, d, h, w) to (n, c, *output_size)."""
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+
+
+class _FractionalMaxPool(Module):
+    """The largest value of windows whose steps are drawn at random; ``output_size`` or ``output_ratio``."""
+
+    count: int
+
+    def __init__(
+        self,
+        kernel_size: Extents,
+        output_size: Extents | None = None,
+        output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if (output_size is None) == (output_ratio is None):
+            words = "requires specifying either an output size, or a pooling ratio"
+            if output_size is not None:
+                words = "only one of output_size and output_ratio may be specified"
+            raise ValueError(f"{type(self).__name__} {words}" if output_size is None else words)
+        self.kernel_size = self._each(kernel_size)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else self._each(output_size)
+        self.output_ratio = None if output_ratio is None else self._each(output_ratio)
+        if self.output_ratio is not None and not all(0 < one < 1 for one in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def _each(self, value: Any) -> tuple[Any, ...]:
+        return tuple(value) if isinstance(value, Sequence) else (value,) * self.count
+
+    def _run(self, function: Any, input: Tensor) -> Any:
+        return function(
+            input,
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            self._random_samples,
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The largest value of windows in an image, whose steps are drawn at random.  Graham 2014."""
+
+    count = 2
+
+    def forward(self, input: Tensor) -> Any:
+        """(n, c, h, w) to (n, c, *output_size)."""
+        return self._run(F.fractional_max_pool2d, input)
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The largest value of windows in a volume, whose steps are drawn at random.  Graham 2014."""
+
+    count = 3
+
+    def forward(self, input: Tensor) -> Any:
+        """(n, c, d, h, w) to (n, c, *output_size)."""
+        return self._run(F.fractional_max_pool3d, input)
