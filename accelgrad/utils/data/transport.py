@@ -321,6 +321,15 @@ def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
 # --------------------------------------------------------------------------------------------------- decode
 
 
+class _Giver(pickle.Unpickler):
+    """Unpickles a batch's structure; the arrays are put back."""
+
+    leaves: list[Any]
+
+    def persistent_load(self, number: int) -> Any:
+        return self.leaves[number]
+
+
 class Decoder:
     """The parent's side: from memory, specification and structure to the batch."""
 
@@ -354,9 +363,9 @@ class Decoder:
                     array.flags.writeable = False
                 buffers.append(array)
                 leaves.append(array)
-        unpickler = pickle.Unpickler(io.BytesIO(structure), buffers=buffers)
-        unpickler.persistent_load = leaves.__getitem__  # type: ignore[method-assign]
-        return unpickler.load()
+        giver = _Giver(io.BytesIO(structure), buffers=buffers)
+        giver.leaves = leaves
+        return giver.load()
 
 
 def pickled(kind: int, value: Any) -> bytes:
