@@ -230,10 +230,20 @@ def _reduction(ufunc: Any) -> Any:
     return reduce
 
 
+def _swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    return x.swapaxes(axis1, axis2)
+
+
+def _reshape(x: Any, shape: Any) -> Any:
+    return x.reshape(shape)
+
+
 class NumpyNamespace(Namespace):
-    """NumPy."""
+    """NumPy; where its functions take longer to find the array's own method than that takes, the method."""
 
     _direct = {
+        "swapaxes": _swapaxes,
+        "reshape": _reshape,
         "sum": _reduction(np.add),
         "prod": _reduction(np.multiply),
         "max": _reduction(np.maximum),

@@ -10,7 +10,6 @@ import ctypes
 import functools
 import gc
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -247,6 +246,8 @@ def driver_version() -> int:
 
 def cupy_wheels() -> list[str]:
     """The distributions that bring a module ``cupy``."""
+    import importlib.metadata  # a quarter of the time that ``import accelgrad`` takes, so not above
+
     names = {
         str(one.metadata["Name"]).lower()
         for one in importlib.metadata.distributions()

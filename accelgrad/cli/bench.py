@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
                 other = f"{entry['torch_us']:9.0f} us"
             print(f"{name:24} {entry['accelgrad_us']:9.0f} us {other:>12} {shown:>24}", flush=True)
     if options.start:
-        results["start"] = _starts()
+        results["start"] = _starts(libraries)
         for what, value in results["start"].items():
             print(f"{what:40} {value:8.2f} s")
     if options.json:
@@ -182,7 +182,7 @@ def machine(libraries: list[str]) -> dict[str, Any]:
     }
 
 
-def _starts() -> dict[str, float]:
+def _starts(libraries: list[str]) -> dict[str, float]:
     """Seconds of new processes: import alone, and the first trained step with a cold and a warm compile
     cache."""
     import tempfile
@@ -194,18 +194,24 @@ def _starts() -> dict[str, float]:
     )
     found = {}
 
-    def timed(code: str, cache: str) -> float:
+    def timed(code: str, name: str) -> float:
+        # Python's own bytecode is kept, as it is where a package was installed.
+        kept = {"PYTHONPYCACHEPREFIX": f"{folder}/bytecode", "PYTHONDONTWRITEBYTECODE": ""}
+        environment = {**os.environ, **kept, "NUMBA_CACHE_DIR": f"{folder}/{name}"}
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "NUMBA_CACHE_DIR": cache})
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         return time.perf_counter() - begun
 
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = "machine code"
+        for library in libraries:  # not timed: now there is bytecode
+            timed(step.replace("accelgrad", library), "machine code of another time")
         empty = statistics.median(timed("import numpy", cache) for _ in range(5))
         found["import numpy (for comparison)"] = empty
         found["import accelgrad"] = statistics.median(timed("import accelgrad", cache) for _ in range(5))
         found["first trained step, cold cache"] = timed(step, cache)
         found["first trained step, warm cache"] = statistics.median(timed(step, cache) for _ in range(3))
-        if importlib.util.find_spec("torch"):
+        if "torch" in libraries:
             found["first trained step, PyTorch"] = statistics.median(
                 timed(step.replace("accelgrad", "torch"), cache) for _ in range(3)
             )

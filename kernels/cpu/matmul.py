@@ -194,20 +194,26 @@ def multiply(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, wo
 
     SAME_B says that b is the same as in the last call with this workspace, so that it need not be packed.
     """
-    if n == 1 and not mode:
+    product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, workspace, zero)
+    return 0
+
+
+def multiply_vector(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, workspace, zero):
+    """c = a @ b where b has one column or a one row."""
+    if n == 1:
         times_vector(a, a_row, a_column, b, b_row, c, c_row, m, k, zero)
-    elif m == 1 and not mode:
-        times_vector(b, b_column, b_row, a, a_column, c, 1, n, k, zero)
     else:
-        product(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, mode, workspace, zero)
+        times_vector(b, b_column, b_row, a, a_column, c, 1, n, k, zero)
     return 0
 
 
 @functools.cache
-def multiplier(character: str) -> int:
-    """The address of :func:`multiply` for float32 ("f") or float64 ("d"): see ``vector.call``."""
+def multiplier(character: str, vector: bool = False) -> int:
+    """The address of :func:`multiply` (or of the other one) for float32 ("f") or float64 ("d"): see
+    ``vector.call``."""
     number = types.float32 if character == "f" else types.float64
-    return compiled_at(multiply, types.int64(*[types.int64] * 13, number), CONTRACT)
+    signature = types.int64(*[types.int64] * 13, number)
+    return compiled_at(multiply_vector if vector else multiply, signature, CONTRACT)
 
 
 @jit()
@@ -353,7 +359,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     objects = id(left), id(right), id(c)
     count = max(len(places), 1)
     wide = m * n * k * count >= PARALLEL
-    code = multiplier(a.dtype.char)
+    code = multiplier(a.dtype.char, m == 1 or n == 1)
     parallel(share, units * count, *objects, places, units, grain, by_rows, code, zero, wide=wide)
     if a.ndim == 1:
         c = c[..., 0, :]

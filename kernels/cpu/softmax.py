@@ -139,13 +139,13 @@ def cross_entropy_backward_rows(start, stop, grad, x, target, lse, out, bad):
 def plain_float(*arrays: Any) -> bool:
     """Whether all are contiguous, writeable arrays of one of the two dtypes, native, with at least one
     element."""
-    dtype = getattr(arrays[0], "dtype", None)
-    return (
-        dtype is not None
-        and dtype.char in "fd"
-        and dtype.isnative
-        and all(type(x) is np.ndarray and x.dtype == dtype and x.flags.carray and x.size for x in arrays)
-    )
+    kind = getattr(arrays[0], "dtype", None)
+    if kind is None or kind.char not in "fd" or not kind.isnative:
+        return False
+    for x in arrays:
+        if type(x) is not np.ndarray or x.dtype != kind or not x.flags.carray or not x.size:
+            return False
+    return True
 
 
 def accepts(*arrays: Any, axis: int = -1) -> bool:

@@ -64,8 +64,7 @@ def parallel(function: Callable[..., Any], count: int, *args: Any, wide: bool = 
     With one thread, one piece, or another launch under way it is one call in this thread.  The pieces must
     not write to the same places.  An exception is raised here, after all pieces have come to an end.
     """
-    threads = get_num_threads() if wide else 1
-    pieces = parts(count, threads, grain) if threads > 1 else ()
+    pieces = parts(count, get_num_threads(), grain) if wide else ()
     if len(pieces) < 2 or not _launch.acquire(blocking=False):
         function(0, count, *args)
         return
