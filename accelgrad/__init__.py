@@ -8,6 +8,7 @@ tensor([2., 4., 6.])
 """
 
 import importlib as _importlib
+from math import e, inf, nan, pi
 from typing import Any as _Any
 
 from accelgrad import kernels as kernels
@@ -52,6 +53,7 @@ from accelgrad.graph import (
 from accelgrad.kernels import get_num_threads
 from accelgrad.kernels.memory import keep_freed_memory as _keep_freed_memory
 from accelgrad.ops.registry import OPS as _OPS
+from accelgrad.ops.shown import shown as _shown
 from accelgrad.ops.typed import TYPED as _TYPED
 from accelgrad.printing import get_printoptions, printoptions, set_printoptions
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
@@ -63,13 +65,16 @@ _keep_freed_memory()
 
 __all__ = [
     "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device",
-    "double", "dtype", "enable_grad", "finfo", "float", "float16", "float32", "float64",
+    "double", "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo",
-    "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
-    "is_inference_mode_enabled", "kernels", "long", "manual_seed", "no_grad", "ops", "printoptions",
+    "inf", "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
+    "is_inference_mode_enabled", "kernels", "long", "manual_seed", "nan", "newaxis", "no_grad", "ops",
+    "pi", "printoptions",
     "promote_types", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled",
     "set_num_threads", "set_printoptions", "short", "uint8",
 ]  # fmt: skip
+
+newaxis = None
 
 # The operations that have no namespace of their own; accelgrad/__init__.pyi lists them for editors.
 for _entry in _OPS.values():
@@ -77,6 +82,9 @@ for _entry in _OPS.values():
         for _name in (_entry.name, *_entry.aliases):
             globals()[_name] = _entry.call
             __all__.append(_name)
+
+globals().update(_shown())
+__all__ += _shown()
 
 globals().update(_TYPED)  # FloatTensor, LongTensor and their kin
 __all__ += _TYPED

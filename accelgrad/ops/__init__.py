@@ -11,7 +11,7 @@ FAMILIES = (
     "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "ctc", "pair_loss",
     "divergence", "distance", "margin_loss", "conv", "conv_transpose", "fold", "pool", "avg_pool",
     "volume_pool", "fractional", "resample", "grid", "norm", "embedding", "dropout", "attention",
-    "recurrent", "sequence", "sampling", "redraw", "typed", "reading",
+    "recurrent", "sequence", "tapers", "sundry", "sampling", "redraw", "typed", "reading",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -482,6 +482,16 @@ def t(input: Tensor) -> Tensor:
     return T.apply(input)
 
 
+def _H(self: Tensor) -> Tensor:
+    """The adjoint of a matrix: for real numbers ``T``."""
+    if self.array.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.array.ndim}-D tensor. For"
+            " batches of matrices, consider using tensor.mH"
+        )
+    return t(self)
+
+
 def _mT(self: Tensor) -> Tensor:
     """The last two dimensions exchanged: every matrix of a batch transposed."""
     if self.array.ndim < 2:
@@ -498,6 +508,7 @@ def _mH(self: Tensor) -> Tensor:
 
 _properties = {
     "T": property(T.apply, doc="All dimensions reversed."),
+    "H": property(_H),
     "mT": property(_mT),
     "mH": property(_mH),
 }

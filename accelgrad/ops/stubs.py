@@ -17,6 +17,7 @@ from typing import Any
 
 import accelgrad
 from accelgrad.ops.registry import OPS
+from accelgrad.ops.shown import FUNCTIONAL, IN_PLACE
 from accelgrad.tensor import Tensor
 
 __all__ = ["stubs"]
@@ -186,7 +187,18 @@ def package_stub() -> str:
         "from accelgrad import autograd as autograd",
         "",
     ]
-    return HEADER + "\n".join(lines) + "\n" + "\n".join(_functions("")) + "\n"
+    return HEADER + "\n".join(lines) + "\n" + "\n".join([*_functions(""), *_shown()]) + "\n"
+
+
+def _shown() -> Iterator[str]:
+    """What the package shows besides: operations of ``nn.functional``, methods that change in place."""
+    for name in FUNCTIONAL:
+        parameters, result = _parameters(OPS[f"nn.functional.{name}"].call, method=False)
+        yield f"def {name}({parameters}) -> {result}: ..."
+    for name in IN_PLACE:
+        yield f"def {name}_(input: Tensor, *args: Any, **options: Any) -> Tensor: ..."
+    yield "def detach(input: Tensor) -> Tensor: ..."
+    yield "def detach_(input: Tensor) -> Tensor: ..."
 
 
 def functional_stub() -> str:

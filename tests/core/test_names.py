@@ -1,0 +1,42 @@
+"""What PyTorch shows at the top of its package: functions of layers, in-place forms, constants."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import accelgrad
+from accelgrad import Tensor
+from accelgrad.nn import functional as F
+from accelgrad.ops.shown import FUNCTIONAL, IN_PLACE
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_functions_of_layers_are_those_of_nn_functional(name):
+    assert getattr(accelgrad, name) is getattr(F, name)
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_forms_are_functions_too(name):
+    assert getattr(accelgrad, f"{name}_") is getattr(Tensor, f"{name}_")
+    torch = pytest.importorskip("torch")
+    assert callable(getattr(torch, f"{name}_"))
+
+
+def test_a_function_changes_its_argument():
+    x = accelgrad.tensor([1.0, 4.0])
+    assert accelgrad.sqrt_(x) is x and x.tolist() == [1.0, 2.0]
+    assert not accelgrad.detach(x.requires_grad_()).requires_grad
+
+
+def test_constants_are_numbers():
+    assert (accelgrad.pi, accelgrad.e, accelgrad.inf) == (math.pi, math.e, math.inf)
+    assert math.isnan(accelgrad.nan) and accelgrad.newaxis is None
+    assert accelgrad.ones(2)[:, accelgrad.newaxis].shape == (2, 1)
+
+
+def test_the_package_of_data_is_found_without_an_import():
+    assert accelgrad.utils.data.DataLoader.__name__ == "DataLoader"
+    with pytest.raises(AttributeError, match=r"module 'accelgrad\.utils' has no attribute 'date'"):
+        accelgrad.utils.date  # noqa: B018
