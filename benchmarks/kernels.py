@@ -30,6 +30,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from accelgrad import backend, kernels
+from accelgrad.kernels.windows import Geometry
 
 try:
     import torch
@@ -72,6 +73,15 @@ def products(quick: bool) -> Iterator[Case]:
                 lambda a=ta, b=tb: a @ b,
                 2.0 * n**3,
             )
+    x, weight, bias = random(8, 64, 128), random(512, 128), random(512)
+    tx, tw, tb = tensor(x), tensor(weight), tensor(bias)
+    yield Case(
+        "matmul",
+        "linear, 8 x 64 x 128 to 512",
+        lambda xp: xp.linear(x, weight, bias),
+        (lambda: torch.nn.functional.linear(tx, tw, tb)) if torch else None,
+        2.0 * x.size * len(weight),
+    )
     shapes = {
         "64 x 784 by (256 x 784) transposed": (random(64, 784), random(256, 784).T),
         "64 products of 32 x 144 x 196": (random(32, 144), random(64, 144, 196)),
@@ -208,6 +218,69 @@ def images(quick: bool) -> Iterator[Case]:
             yield Case("images", f"{name} {size}", call, rival if torch else None)
 
 
+def convolutions(quick: bool) -> Iterator[Case]:
+    geometry = Geometry((1, 1), (1, 1), (1, 1))
+    shapes = [(64, 16, 14, 32)] if quick else [(64, 1, 28, 16), (64, 16, 14, 32), (32, 64, 32, 64)]
+    for n, c, side, o in shapes:
+        x, weight, grad = random(n, c, side, side), random(o, c, 3, 3), random(n, o, side, side)
+        t, tw, tg = tensor(x), tensor(weight), tensor(grad)
+        rivals: list[Call | None] = [None, None, None]
+        if torch:
+            rivals = [
+                lambda t=t, w=tw: torch.nn.functional.conv2d(t, w, padding=1),
+                lambda s=x.shape, w=tw, g=tg: torch.nn.grad.conv2d_input(s, w, g, padding=1),
+                lambda t=t, s=weight.shape, g=tg: torch.nn.grad.conv2d_weight(t, s, g, padding=1),
+            ]
+        calls = [
+            ("convolution", lambda xp, x=x, w=weight: xp.convolution(x, w, None, geometry)),
+            (
+                "convolution_input",
+                lambda xp, g=grad, w=weight, s=(side, side): xp.convolution_input(g, w, s, geometry),
+            ),
+            (
+                "convolution_weight",
+                lambda xp, x=x, g=grad: xp.convolution_weight(x, g, (3, 3), geometry),
+            ),
+        ]
+        for (name, call), rival in zip(calls, rivals, strict=True):
+            work = 2.0 * x.size * o * 9
+            yield Case("convolutions", f"{name} {n} x {c} x {side} x {side} to {o}", call, rival, work)
+
+
+def recurrent(quick: bool) -> Iterator[Case]:
+    length, n, width = 64, 32, 128
+    times = [(start * n, n) for start in range(length)]
+    h, rows = random(n, width), length * n
+    for name, gates in (("lstm", 4), ("gru", 3)):
+        x, weight, grad = (
+            random(rows, gates * width),
+            0.05 * random(gates * width, width),
+            random(rows, width),
+        )
+        backward: list[Any] = []
+        if name == "lstm":
+            values = x.copy()
+            y, cells, tanhs, *_ = backend.CPU.lstm_steps(values, h, h, weight, times)
+            forward = [h, h, weight, times]
+            backward = [grad, h, h, values, cells, tanhs, h, weight, times]
+        else:
+            values = x.copy()
+            y, inner, _ = backend.CPU.gru_steps(values, h, weight, None, times)
+            forward = [h, weight, None, times]
+            backward = [grad, h, values, inner, y, h, weight, times]
+        size = f"{length} steps of {n} x {width}"
+        yield Case(
+            "recurrent",
+            f"{name}_steps {size}",
+            lambda xp, name=name, x=x, rest=forward: getattr(xp, f"{name}_steps")(x.copy(), *rest),
+        )
+        yield Case(
+            "recurrent",
+            f"{name}_steps_backward {size}",
+            lambda xp, name=name, rest=backward: getattr(xp, f"{name}_steps_backward")(*rest),
+        )
+
+
 def steps(quick: bool) -> Iterator[Case]:
     models = {
         "MLP 64-32-10": [(32, 64), (32,), (10, 32), (10,)],
@@ -309,7 +382,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-GROUPS = {"matmul": products, "reduce": reductions, "fused": fused, "images": images, "steps": steps}
+GROUPS = {
+    "matmul": products,
+    "reduce": reductions,
+    "fused": fused,
+    "images": images,
+    "convolutions": convolutions,
+    "recurrent": recurrent,
+    "steps": steps,
+}
 
 
 def main() -> None:
