@@ -9,11 +9,12 @@ from accelgrad.optim.adam import Adam, AdamW
 from accelgrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
 from accelgrad.optim.classic import ASGD, Rprop
 from accelgrad.optim.lbfgs import LBFGS
+from accelgrad.optim.muon import Muon
 from accelgrad.optim.optimizer import Optimizer
 from accelgrad.optim.sgd import SGD
 
 __all__ = [
-    "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "NAdam", "Optimizer", "RAdam",
+    "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "Optimizer", "RAdam",
     "RMSprop", "Rprop", "SGD",
     "lr_scheduler", "swa_utils",
 ]  # fmt: skip

@@ -146,7 +146,12 @@ class Optimizer:
                 " change between runs. Please use a list instead."
             )
         params = list(params)
-        if params and all(isinstance(one, tuple) for one in params):
+        named = sum(isinstance(one, tuple) for one in params)
+        if named and named < len(params):
+            raise ValueError(
+                "all optimizer params should be with/without names. Some param names are missing"
+            )
+        if named:
             param_group["param_names"] = [name for name, _ in params]
             params = [tensor for _, tensor in params]
         param_group["params"] = params
@@ -173,6 +178,13 @@ class Optimizer:
                 " cause an error",
                 stacklevel=3,
             )
+        for group in self.param_groups:
+            if ("param_names" in group) != ("param_names" in param_group):
+                kind = "with names" if "param_names" in param_group else "without names"
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. cannot add param group"
+                    f" {kind} to the optimizer"
+                )
         known = {id(one) for group in self.param_groups for one in group["params"]}
         if any(id(one) in known for one in params):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -408,12 +420,16 @@ def check_positive(**settings: Any) -> None:
     momentum=momentum)``.
     """
     for name, value in settings.items():
+        if isinstance(value, Tensor) and value.array.size != 1:
+            raise ValueError(f"Tensor {name} must be 1-element")
         if not number(value) >= 0:
             raise ValueError(f"Invalid {_WORDS.get(name, f'{name} value')}: {value}")
 
 
 def check_betas(betas: tuple[float, float]) -> None:
-    """ValueError for the first decay rate outside [0, 1)."""
+    """ValueError for the first decay rate outside [0, 1), and where only one of them is a tensor."""
+    if len({isinstance(beta, Tensor) for beta in betas}) > 1:
+        raise ValueError("betas must be either both floats or both Tensors")
     for place, beta in enumerate(betas):
         if not 0 <= number(beta) < 1:
             raise ValueError(f"Invalid beta parameter at index {place}: {beta}")

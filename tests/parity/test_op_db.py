@@ -46,7 +46,6 @@ DIFFERENT: dict[str, str] = {
     "linalg.lstsq": "PyTorch's drivers leave out residuals and rank that its manual promises",
     "linalg.norm.subgradients_at_zero": "PyTorch's second derivative is nan where the first one is 0",
     "linalg.pinv.singular": "the database multiplies two factors first",
-    "square-bool": "PyTorch's result type differs between its own functions",
 }
 """``name``, ``name.variant`` or ``name-dtype`` -> why it is not compared."""
 
@@ -365,4 +364,4 @@ def test_gradients(info: Any) -> None:
 def test_most_of_the_database_is_covered() -> None:
     names = {info.name for info in op_db if not info.name.startswith(("_", "torch."))}
     known = {name for name in names if ours(name) is not None}
-    assert len(known) >= 0.6 * len(names), f"{len(known)} of {len(names)}; missing: {sorted(names - known)}"
+    assert len(known) >= 0.75 * len(names), f"{len(known)} of {len(names)}; missing: {sorted(names - known)}"
