@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from accelgrad.ops.linalg import LinAlgError as LinAlgError
 from accelgrad.ops.registry import OPS
 
@@ -29,7 +31,7 @@ _COMPLEX = {
 }
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     """A word about what cannot be here."""
     if name in _COMPLEX:
         raise AttributeError(

@@ -272,3 +272,55 @@ def test_fused_weights_are_pytorchs() -> None:
 
         for mine, other in zip(take(accelgrad), take(torch), strict=True):
             np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
+@pytest.mark.parametrize("trivial", [True, False])
+def test_an_orthogonal_weight_is_pytorchs_and_stays_orthogonal(kind: str, shape: Any, trivial: bool) -> None:
+    def build(library: Any) -> Any:
+        module = library.Linear(shape[1], shape[0]).double()
+        return library.utils.parametrizations.orthogonal(
+            module, orthogonal_map=kind, use_trivialization=trivial
+        )
+
+    ours, theirs = build(nn), build(torch.nn)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    if not (trivial or kind == "householder"):
+        for one, library in ((ours, accelgrad), (theirs, torch)):
+            with pytest.raises(NotImplementedError, match="It is not possible to assign to the matrix exp"):
+                one.weight = library.zeros(*shape, dtype=library.float64)
+    carry(ours, theirs)
+    x = np.random.default_rng(0).standard_normal((2, shape[1]))
+    for one, library in ((ours, accelgrad), (theirs, torch)):
+        optimizer = library.optim.SGD(one.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            one(library.tensor(x)).square().sum().backward()
+            optimizer.step()
+    weight = ours.weight.detach().numpy()
+    np.testing.assert_allclose(weight, theirs.weight.detach().numpy(), atol=1e-9)
+    gram = weight.T @ weight if shape[0] >= shape[1] else weight @ weight.T
+    np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-9)
+
+
+def test_an_orthogonal_weight_starts_from_the_given_one_made_orthogonal() -> None:
+    layer = nn.Linear(3, 3)
+    start = accelgrad.linalg.qr(accelgrad.randn(3, 3)).Q
+    with accelgrad.no_grad():
+        layer.weight.copy_(start)
+    for kind in ("matrix_exp", "cayley", "householder"):
+        parametrizations.orthogonal(layer, orthogonal_map=kind)
+        assert accelgrad.allclose(layer.weight, start, atol=1e-5)
+        parametrize.remove_parametrizations(layer, "weight")
+    parametrizations.orthogonal(layer, use_trivialization=False, orthogonal_map="householder")
+    assert accelgrad.allclose(layer.weight, start, atol=1e-5)
+    with pytest.raises(ValueError, match="Got a tensor of shape"):
+        layer.weight = accelgrad.ones(2, 2)
+
+
+def test_what_cannot_be_orthogonal_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected a matrix or batch of matrices"):
+        parametrizations.orthogonal(nn.Linear(2, 2), "bias")
+    with pytest.raises(ValueError, match="orthogonal_map has to be one of"):
+        parametrizations.orthogonal(nn.Linear(2, 2), orthogonal_map="euler")

@@ -1,17 +1,19 @@
-"""Parametrizations of weights: weight_norm, spectral_norm."""
+"""Parametrizations of weights: weight_norm, spectral_norm, orthogonal."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from accelgrad import linalg
 from accelgrad.graph import no_grad
 from accelgrad.nn import functional as F
 from accelgrad.nn.module import Module
 from accelgrad.nn.modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from accelgrad.nn.utils.parametrize import register_parametrization
+from accelgrad.ops.registry import OPS
 from accelgrad.tensor import Tensor
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
@@ -159,3 +161,117 @@ def spectral_norm(
     return register_parametrization(
         module, name, _SpectralNorm(weight, n_power_iterations, chosen, eps)
     )  # fmt: skip
+
+
+MAPS = ("matrix_exp", "cayley", "householder")
+
+
+class _Orthogonal(Module):
+    """Q from any matrix X: by the exponential or Cayley's map of X - X', or as a product of reflections.
+
+    With a ``base`` B the result is B Q: learning then starts at X = 0 (up to signs), wherever B is.  Lezcano
+    Casado 2019, "Trivializations for gradient-based optimization on manifolds".
+    """
+
+    base: Tensor | None
+
+    def __init__(self, weight: Tensor, orthogonal_map: str, *, use_trivialization: bool = True) -> None:
+        super().__init__()
+        self.extents, self.orthogonal_map = tuple(weight.shape), orthogonal_map
+        self.use_trivialization = use_trivialization
+        if use_trivialization:
+            self.register_buffer("base", None)
+
+    def forward(self, X: Tensor) -> Tensor:
+        wide = X.array.shape[-2] < X.array.shape[-1]
+        X = X.mT if wide else X
+        n, k = X.array.shape[-2:]
+        if self.orthogonal_map == "householder":
+            A = X.tril(-1)
+            tau = 2 / (1 + (A * A).sum(-2))
+            signs = X.detach().diagonal(0, -2, -1).trunc().unsqueeze(-2)
+            Q = linalg.householder_product(A, tau) * signs
+        else:
+            lower = X.tril()
+            if n != k:
+                nothing = X.detach().new_zeros((*X.array.shape[:-1], n - k))
+                lower = OPS["cat"].call([lower, nothing], -1)
+            A = lower - lower.mT
+            if self.orthogonal_map == "matrix_exp":
+                Q = linalg.matrix_exp(A)
+            else:
+                one = OPS["eye"].call(n, dtype=X.dtype, device=X.device)
+                Q = linalg.solve(one - A / 2, one + A / 2)
+            Q = Q[..., :k]
+        if self.use_trivialization and self.base is not None:
+            Q = self.base @ Q
+        return Q.mT if wide else Q
+
+    @no_grad()
+    def right_inverse(self, Q: Tensor) -> Tensor:
+        if tuple(Q.shape) != self.extents:
+            raise ValueError(
+                f"Expected a matrix or batch of matrices of shape {self.extents}. Got a tensor of shape"
+                f" {tuple(Q.shape)}."
+            )
+        wide = Q.array.shape[-2] < Q.array.shape[-1]
+        tall = Q.mT if wide else Q
+        n, k = tall.array.shape[-2:]
+        if not self.use_trivialization:
+            if self.orthogonal_map != "householder":
+                raise NotImplementedError(
+                    "It is not possible to assign to the matrix exponential or the Cayley parametrizations"
+                    " when use_trivialization=False."
+                )
+            A, tau = OPS["geqrf"].call(tall)
+            signs = A.diagonal(0, -2, -1).sign()
+            # Where LAPACK skipped a reflection, forward makes one of tau = 2: it changes the sign.
+            signs = OPS["where"].call(tau == 0, -signs, signs)
+            A = A.clone()
+            A.diagonal(0, -2, -1).copy_(signs)
+            return A.mT if wide else A
+        if n != k:
+            tall = OPS["cat"].call([tall, tall.new_empty((*tall.array.shape[:-1], n - k)).normal_()], -1)
+        one = OPS["eye"].call(n, dtype=Q.dtype, device=Q.device)
+        rounding = 10 * n * float(Q.xp.module.finfo(Q.array.dtype).eps)
+        if n != k or not OPS["allclose"].call(tall.mT @ tall, one.expand(tall.shape), atol=rounding):
+            factors = linalg.qr(tall)
+            signs = factors.R.diagonal(0, -2, -1).sign().unsqueeze(-2)
+            tall = factors.Q * signs
+        self.base = tall.clone()
+        start = Q.new_zeros(Q.shape)  # with -1 on the diagonal: reflections that make the identity
+        start.diagonal(0, -2, -1).fill_(-1.0)
+        return start
+
+
+def orthogonal(
+    module: Module,
+    name: str = "weight",
+    orthogonal_map: str | None = None,
+    *,
+    use_trivialization: bool = True,
+) -> Module:
+    """Keep a weight (..., m, n) orthogonal: its columns (its rows where m < n) stay orthonormal while it
+    learns.
+
+    ``orthogonal_map``: "matrix_exp" (by default for square matrices), "cayley" or "householder" (by default
+    for others).  The first value is the weight, made orthogonal.  ``use_trivialization`` keeps a matrix to
+    start from, without which only "householder" can be assigned to.  ValueError for vectors and other maps.
+
+    >>> import accelgrad
+    >>> from accelgrad import nn
+    >>> layer = orthogonal(nn.Linear(3, 5))
+    >>> accelgrad.allclose(layer.weight.T @ layer.weight, accelgrad.eye(3), atol=1e-5)
+    True
+    """
+    weight = tensor_of(module, name)
+    if weight.ndim < 2:
+        raise ValueError(f"Expected a matrix or batch of matrices. Got a tensor of {weight.ndim} dimensions.")
+    if orthogonal_map is None:
+        orthogonal_map = "matrix_exp" if weight.shape[-2] == weight.shape[-1] else "householder"
+    if orthogonal_map not in MAPS:
+        raise ValueError(
+            f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}'
+        )
+    made = _Orthogonal(weight, orthogonal_map, use_trivialization=use_trivialization)
+    return register_parametrization(module, name, made, unsafe=True)
