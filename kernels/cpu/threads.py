@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -19,20 +20,31 @@ from accelgrad.kernels import get_num_threads
 
 __all__ = ["parallel"]
 
+Piece = tuple[int, int]
+
 _launch = threading.Lock()  # one launch at a time; who finds it taken works alone
 _inbox: list[SimpleQueue[Any]] = []  # one for each helper thread
 
 
+def _take(pieces: deque[Piece]) -> Piece | None:
+    """The next piece that nobody has taken yet; None where there is none."""
+    try:
+        return pieces.popleft()
+    except IndexError:
+        return None
+
+
 def _work(inbox: SimpleQueue[Any]) -> None:
     while True:
-        function, start, stop, args, outbox = inbox.get()
-        try:
-            function(start, stop, *args)
-        except BaseException as error:
-            outbox.put(error)
-        else:
-            outbox.put(None)
-        del function, args, outbox  # an idle thread must not keep arrays alive
+        function, pieces, args, outbox = inbox.get()
+        while (piece := _take(pieces)) is not None:
+            try:
+                function(*piece, *args)
+            except BaseException as error:
+                outbox.put(error)
+            else:
+                outbox.put(None)
+        del function, pieces, args, outbox  # an idle thread must not keep arrays alive
 
 
 def _forget() -> None:
@@ -62,26 +74,34 @@ def parallel(function: Callable[..., Any], count: int, *args: Any, wide: bool = 
     """``function(start, stop, *args)`` over pieces of ``range(count)``, at the same time if ``wide``.
 
     With one thread, one piece, or another launch under way it is one call in this thread.  The pieces must
-    not write to the same places.  An exception is raised here, after all pieces have come to an end.
+    not write to the same places.  An exception is raised here, after the pieces that were begun have ended.
     """
-    pieces = parts(count, get_num_threads(), grain) if wide else ()
-    if len(pieces) < 2 or not _launch.acquire(blocking=False):
+    cut = parts(count, get_num_threads(), grain) if wide else ()
+    if len(cut) < 2 or not _launch.acquire(blocking=False):
         function(0, count, *args)
         return
+    failure: BaseException | None = None
+    # Whoever is free takes the next piece: where the cores are busy, a helper may wake up too late for any,
+    # and nobody waits for it.
+    mine: Piece | None = cut[0]
+    pieces, waiting = deque(cut[1:]), len(cut) - 1
     try:
-        while len(_inbox) < len(pieces) - 1:
+        while len(_inbox) < len(cut) - 1:
             _inbox.append(SimpleQueue())
             threading.Thread(target=_work, args=(_inbox[-1],), name="accelgrad kernel", daemon=True).start()
         # A box of its own for every launch: after Ctrl-C a late piece reports to nobody.
         outbox: SimpleQueue[BaseException | None] = SimpleQueue()
-        for inbox, (start, stop) in zip(_inbox, pieces[1:], strict=False):
-            inbox.put((function, start, stop, args, outbox))
-        failure: BaseException | None = None
-        try:
-            function(*pieces[0], *args)
-        except BaseException as error:
-            failure = error
-        for _ in pieces[1:]:
+        for inbox in _inbox[: len(cut) - 1]:
+            inbox.put((function, pieces, args, outbox))
+        while mine is not None:
+            if failure is None:  # else it is only taken away from the others
+                try:
+                    function(*mine, *args)
+                except BaseException as error:
+                    failure = error
+            mine = _take(pieces)
+            waiting -= mine is not None
+        for _ in range(waiting):
             failure = outbox.get() or failure
     finally:
         _launch.release()

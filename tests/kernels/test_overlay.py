@@ -237,7 +237,7 @@ def test_an_error_in_a_piece_is_raised_after_all_pieces_are_done():
 
 
 def test_pieces_cover_the_range_once():
-    from accelgrad.kernels.cpu.threads import parallel, parts
+    from accelgrad.kernels.cpu.threads import parts
 
     for count in (0, 1, 2, 31, 32, 33, 1025):
         for threads in (1, 2, 3, 8):
@@ -245,10 +245,55 @@ def test_pieces_cover_the_range_once():
                 pieces = parts(count, threads, grain)
                 assert [i for start, stop in pieces for i in range(start, stop)] == list(range(count))
                 assert len(pieces) <= threads
-    names: set[str] = set()
+
+
+def test_the_pieces_run_at_the_same_time():
+    from accelgrad.kernels.cpu.threads import parallel
+
+    names: list[str] = []
     kernels.set_num_threads(3)
-    parallel(lambda start, stop: names.add(threading.current_thread().name), 3)
-    assert "MainThread" in names and "accelgrad kernel" in names
+    meeting = threading.Barrier(3, timeout=120)  # passes only three threads together
+
+    def piece(start: int, stop: int) -> None:
+        meeting.wait()
+        names.append(threading.current_thread().name)
+
+    parallel(piece, 3)
+    assert sorted(names) == ["MainThread", "accelgrad kernel", "accelgrad kernel"]
+
+
+def test_nobody_waits_for_a_thread_that_does_not_wake_up(monkeypatch):
+    import queue
+
+    from accelgrad.kernels.cpu import threads
+
+    monkeypatch.setattr(threads, "_inbox", [queue.SimpleQueue(), queue.SimpleQueue()])  # which nobody reads
+    kernels.set_num_threads(3)
+    done: list[int] = []
+    threads.parallel(lambda start, stop: done.extend(range(start, stop)), 10)
+    assert done == list(range(10))
+
+
+def test_after_an_error_in_this_thread_no_piece_is_begun():
+    import queue
+
+    from accelgrad.kernels.cpu import threads
+
+    done: list[int] = []
+
+    def fails_at_once(start: int, stop: int) -> None:
+        done.append(start)
+        raise RuntimeError("the first piece")
+
+    inbox: queue.SimpleQueue = queue.SimpleQueue()
+    before, threads._inbox[:] = list(threads._inbox), [inbox]
+    try:
+        kernels.set_num_threads(2)
+        with pytest.raises(RuntimeError, match="the first piece"):
+            threads.parallel(fails_at_once, 10)
+    finally:
+        threads._inbox[:] = before
+    assert done == [0] and not inbox.get()[1]
 
 
 def test_arrays_are_read_by_their_identity_as_python_describes_them():
