@@ -15,10 +15,11 @@ import numpy as np
 from accelgrad.utils.data import portable
 from accelgrad.utils.data.faults import unpack_exception
 from accelgrad.utils.data.fetch import IterableFetcher, Stream, describe, make_fetcher
+from accelgrad.utils.data.handle import Batch, Ended, Failed, Lost
 from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.order import Order
 from accelgrad.utils.data.pin import pin_memory
-from accelgrad.utils.data.pool import Batch, Ended, Failed, Lost, Pool
+from accelgrad.utils.data.pool import Pool
 from accelgrad.utils.data.seeding import Generators
 from accelgrad.utils.data.timeline import BatchRecord
 from accelgrad.utils.data.transport import RESULT, Decoder

@@ -16,7 +16,6 @@ import atexit
 import marshal
 import os
 import socket
-import subprocess
 import sys
 import time
 import weakref
@@ -26,11 +25,11 @@ from typing import Any
 
 from accelgrad.utils.data import portable, transport
 from accelgrad.utils.data.faults import exit_reason
+from accelgrad.utils.data.handle import Batch, Ended, Failed, Handle, Lost, Stale, shut_down
 from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.memory import MappedArena, anonymous_file, shm_limit
 from accelgrad.utils.data.nursery import (
     ONE_THREAD,
-    STATUS,
     Nursery,
     fork_nursery,
     interpreter_arguments,
@@ -39,78 +38,13 @@ from accelgrad.utils.data.nursery import (
 )
 from accelgrad.utils.data.payload import Payload
 from accelgrad.utils.data.portable import GREETING, READABLE, WRITABLE, call_worker, make_poller
-from accelgrad.utils.data.transport import RESULT, Channel
+from accelgrad.utils.data.transport import RESULT
 from accelgrad.utils.data.worker import STACK_SIGNAL
 
-__all__ = ["Batch", "Ended", "Failed", "Lost", "Pool", "Supply", "close_pools", "sweep"]
+__all__ = ["Pool", "Supply", "close_pools", "sweep"]
 
 GRACE = 0.25  # seconds in which a worker may finish what it does when the loader is closed
 LAST_WAIT = 0.5  # seconds for the kernel to end the killed ones
-
-
-class Batch:
-    """A result that lies in shared memory or in its message, not yet taken apart."""
-
-    __slots__ = ("arena", "frame", "handle", "head", "memory", "received")
-
-    def __init__(self, handle: Handle, frame: bytearray, head: tuple[Any, ...]) -> None:
-        self.handle = handle
-        self.frame = frame
-        self.head = head
-        self.memory: list[Any] = []
-        self.arena = handle.arenas.get(head[3])
-        self.received = time.perf_counter()
-
-
-class Failed:
-    """A result that is an exception."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-
-class Ended:
-    """A worker's share of an iterable dataset is exhausted."""
-
-
-class Lost:
-    """A result that will not come: its worker died."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-
-
-class Handle:
-    """One worker, seen from the program."""
-
-    def __init__(self, number: int, sock: socket.socket, lifeline: socket.socket, direct: bool) -> None:
-        self.number = number
-        self.direct = direct
-        self.channel = Channel(sock, lifeline if direct else sock)  # see portable.py
-        self.lifeline = lifeline
-        self.descriptors = (sock.fileno(), lifeline.fileno())
-        self.pid: int | None = None
-        self.arenas: dict[int, MappedArena] = {}
-        self.returned: deque[Any] = deque()  # leases that ended; filled by weak references, in any thread
-        self.outstanding: dict[int, Any] = {}  # task -> indices, in the order of sending
-        self.dead: str | None = None
-        self.process: Any = None  # where there is no nursery
-
-    def freed(self) -> list[tuple[int, int, int]]:
-        """Slots to be given back, for the next message.  :meth:`told` takes them off the list."""
-        if not self.returned:
-            return []
-        leases = [self.returned[i] for i in range(len(self.returned))]  # more may come at any moment
-        return [(lease.arena, lease.slot, lease.use) for lease in leases]
-
-    def told(self, count: int) -> None:
-        """The message with the first ``count`` freed slots is on its way."""
-        for _ in range(count):
-            self.returned.popleft()
-
-    def name(self) -> str:
-        """``worker 1 (pid 4711)``"""
-        return f"worker {self.number} (pid {self.pid if self.pid is not None else 'not known yet'})"
 
 
 class Supply:
@@ -401,7 +335,7 @@ class Pool:
             epoch, task = head[1], head[2]
             if epoch != self.epoch or task not in handle.outstanding:
                 if epoch != self.epoch and head[4] >= 0:
-                    handle.returned.append(_Stale(*head[3:6]))
+                    handle.returned.append(Stale(*head[3:6]))
                 return
             result: Any = Batch(handle, frame, head)
             if extra_size := head[12]:
@@ -445,9 +379,9 @@ class Pool:
         if self.handles[handle.number] is not handle:
             self._let_go(handle)
             return
-        status = _read_status(handle)
+        status = handle.exit_status()
         if status is None:
-            _shutdown(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket does not: end it
+            shut_down(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket does not: end it
         reason = exit_reason(status)
         number, done, gone, orphans = handle.number, dict(self.done), dict(self.gone), dict(self.orphans)
         waiting = sorted(task for task in handle.outstanding if task not in done)
@@ -472,11 +406,7 @@ class Pool:
             if self.by_descriptor.get(descriptor) is handle:
                 self._unwatch(descriptor)
                 self.by_descriptor.pop(descriptor, None)
-        handle.lifeline.close()
-        handle.channel.close()
-        if handle.process is not None:
-            handle.process.kill()
-            handle.process.wait()
+        handle.close()
 
     # ---------------------------------------------------------------------------------------------- looking
 
@@ -533,37 +463,6 @@ class Pool:
         close_pools([self])
 
 
-class _Stale:
-    """A slot to be given back that never became a lease."""
-
-    __slots__ = ("arena", "slot", "use")
-
-    def __init__(self, arena: int, slot: int, use: int) -> None:
-        self.arena, self.slot, self.use = arena, slot, use
-
-
-def _read_status(handle: Handle) -> int | None:
-    """The exit status that the nursery wrote or the process has; None if there is none in a moment."""
-    if handle.process is not None:
-        try:
-            return handle.process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            return None
-    handle.lifeline.settimeout(0.2)
-    try:
-        data = handle.lifeline.recv(STATUS.size)
-    except OSError:
-        return None
-    return STATUS.unpack(data)[0] if len(data) == STATUS.size else None
-
-
-def _shutdown(sock: socket.socket, how: int) -> None:
-    try:
-        sock.shutdown(how)
-    except OSError:
-        pass
-
-
 def close_pools(pools: Iterable[Pool]) -> None:
     """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their
     ends."""
@@ -578,17 +477,13 @@ def _close(pools: list[Pool], grace: float) -> None:
     others = [[*pool.by_descriptor.values(), *pool.buried] for pool in pools]
     handles += {id(handle): handle for more in others for handle in more if handle not in handles}.values()
     for handle in handles:
-        _shutdown(handle.channel.sock, socket.SHUT_RDWR)
+        shut_down(handle.channel.sock, socket.SHUT_RDWR)
     waiting = _wait_for_ends(handles, grace)
     for handle in waiting:
-        _shutdown(handle.lifeline, socket.SHUT_WR)  # this is data for the kernel's O_ASYNC: SIGKILL
+        shut_down(handle.lifeline, socket.SHUT_WR)  # this is data for the kernel's O_ASYNC: SIGKILL
     _wait_for_ends(waiting, LAST_WAIT)
     for handle in handles:
-        if handle.process is not None:
-            handle.process.kill()
-            handle.process.wait()
-        handle.channel.close()
-        handle.lifeline.close()
+        handle.close()
     for pool in pools:
         if pool.nursery is not None:
             pool.nursery.close()
@@ -622,15 +517,7 @@ def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
         for descriptor, _ in poller.poll(rest * 1000):
             left.pop(descriptor, None)
             poller.unregister(descriptor)
-    return [*left.values(), *(handle for handle in direct if not _has_ended(handle, deadline))]
-
-
-def _has_ended(handle: Handle, deadline: float) -> bool:
-    try:
-        handle.process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+    return [*left.values(), *(handle for handle in direct if not handle.ends_before(deadline))]
 
 
 _live: set[Pool] = set()  # those whose workers have not been ended
