@@ -64,6 +64,11 @@ ORDER: dict[str, Any] = {
         indices, weight, *rest, **options
     ),
     "normal.in_place": lambda x, *args, **options: x.normal_(*args, **options),
+    "cauchy": lambda x, *args, **options: x.clone().cauchy_(*args, **options),
+    "exponential": lambda x, *args, **options: x.clone().exponential_(*args, **options),
+    "geometric": lambda x, *args, **options: x.clone().geometric_(*args, **options),
+    "log_normal": lambda x, *args, **options: x.clone().log_normal_(*args, **options),
+    "uniform": lambda x, *args, **options: x.clone().uniform_(*args, **options),
     "einsum": lambda tensors, equation: accelgrad.einsum(equation, *tensors),
     "polygamma": lambda x, n: accelgrad.polygamma(n, x),
     "svd_lowrank": lambda a, b, **options: accelgrad.svd_lowrank(a @ b.mT, **options),

@@ -1,6 +1,7 @@
 """The layers, in families."""
 
 from accelgrad.nn.modules.activation import *  # noqa: F403
+from accelgrad.nn.modules.adaptive import *  # noqa: F403
 from accelgrad.nn.modules.attention import *  # noqa: F403
 from accelgrad.nn.modules.container import *  # noqa: F403
 from accelgrad.nn.modules.conv import *  # noqa: F403
