@@ -110,8 +110,8 @@ def blackman_window(
     """``0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N)``, N as in :func:`hann_window`.
 
     >>> import accelgrad
-    >>> accelgrad.blackman_window(5, periodic=False).abs()
-    tensor([0.0000, 0.3400, 1.0000, 0.3400, 0.0000])
+    >>> accelgrad.blackman_window(5, periodic=False)[1:4]
+    tensor([0.3400, 1.0000, 0.3400])
     """
     formula = _cosines(0.42, 0.5, 0.08)
     return _made("blackman_window", formula, window_length, periodic, dtype, device, requires_grad)
