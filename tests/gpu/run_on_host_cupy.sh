@@ -18,7 +18,8 @@ cd "$root"
 
 if [ ! -x "$work/venv/bin/pytest" ]; then
   "${PYTHON:-python3}" -m venv "$work/venv"
-  cp -r "$root" "$work/source" # so that installing leaves nothing in this folder
+  mkdir -p "$work/source" # a copy, so that installing leaves nothing in this folder
+  cp -r setup.cfg pyproject.toml README.md LICENSE accelgrad kernels notebooks "$work/source"
   "$work/venv/bin/pip" install -q --disable-pip-version-check "cupy-cuda13x==14.2.0" "$work/source[test]"
   "$work/venv/bin/pip" uninstall -q -y accelgrad # its requirements stay; the tests take the sources from here
   rm -rf "$work/source"
