@@ -175,7 +175,9 @@ class CudaNamespace(Namespace):
     asynchronous = True
 
     def __init__(self, module: Any, device: Device) -> None:
+        global several_cards
         self.alone = int(module.cuda.runtime.getDeviceCount()) == 1
+        several_cards = several_cards or not self.alone
         self._fetching: collections.deque[tuple[Any, np.ndarray]] = collections.deque()
         super().__init__(module, device)
 
@@ -255,6 +257,8 @@ class NumpyNamespace(Namespace):
 
 
 CPU = NumpyNamespace(np, Device("cpu"))
+several_cards = False
+"""Whether this process has used one of several cards: then an array may lie on another than the current."""
 _namespaces: dict[tuple[str, int], Namespace] = {("cpu", 0): CPU}
 _context: list[Namespace] = []
 
@@ -293,13 +297,6 @@ def of_array(array: Any) -> Namespace:
     if type(array) is np.ndarray or isinstance(array, np.generic | np.ndarray):
         return CPU
     return namespace(Device("cuda", int(array.device.id)))
-
-
-def several_cards() -> bool:
-    """Whether this process has used one of several cards: then an array may be another card's than the
-    current.
-    """
-    return any(not one.alone for one in _namespaces.values())
 
 
 def added(x: Any, y: Any) -> Any:

@@ -567,7 +567,7 @@ def silently_walk(
                 differentiable=create_graph,
                 targets=targets,
                 accumulate=accumulate,
-                add=backend.added if backend.several_cards() else None,
+                add=backend.added if backend.several_cards else None,
             )
     finally:
         graph.state.grad = before
