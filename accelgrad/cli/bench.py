@@ -177,6 +177,7 @@ def machine(libraries: list[str]) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "processor": model,
         "cores": cores,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "versions": versions,
     }
