@@ -31,4 +31,10 @@ for _name in _SHARED:
 for _name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu", "threshold"):
     globals()[f"{_name}_"] = _functools.partial(globals()[_name], inplace=True)
 
+for _name in (
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d",
+    "fractional_max_pool3d", "max_pool1d", "max_pool2d", "max_pool3d",
+):  # fmt: skip
+    globals()[f"{_name}_with_indices"] = _functools.partial(globals()[_name], return_indices=True)
+
 __all__ = [_name for _name in globals() if not _name.startswith("_") and _name != "annotations"]

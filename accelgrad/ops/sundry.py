@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import graph
+from accelgrad.ops.checks import title
 from accelgrad.ops.dims import sizes, wrap_dim
 from accelgrad.ops.gather import check_source, slices
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.results import named
-from accelgrad.primitive import unbroadcast
+from accelgrad.primitive import assign, unbroadcast
 from accelgrad.tensor import Tensor, wrap
 
 _HISTOGRAM = named("histogram", "hist", "bin_edges")
@@ -183,9 +185,8 @@ def histogram(
     """
     array, raw = input.array, input.xp
     if array.dtype.kind != "f":
-        title = input.dtype.title.removesuffix("Tensor")
         raise NotImplementedError(
-            f"\"histogram_cpu\" not implemented for '{title}'; convert it with .float()"
+            f"\"histogram_cpu\" not implemented for '{title(array)}'; convert it with .float()"
         )
     if isinstance(bins, Tensor):
         edges = bins.array
@@ -324,6 +325,34 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
     return input
 
 
+@op(
+    samples=[sample(arg(3, values=[1.0, 2.0, 0.5], dtype="float64"), 3.0)],
+    errors=[
+        (
+            sample(arg(2, dtype="float32"), 2),
+            RuntimeError,
+            "the base given to float_power_ has dtype Float but the operation's result requires dtype Double",
+        )
+    ],
+    differentiable=False,
+    torch="Tensor.float_power_",
+)
+def float_power_(input: Tensor, exponent: Any) -> Tensor:
+    """:func:`accelgrad.float_power` in place, of float64.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([2.0], dtype=accelgrad.float64).float_power_(3)
+    tensor([8.], dtype=accelgrad.float64)
+    """
+    if input.array.dtype != "float64":
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {title(input.array)} but the operation's result"
+            " requires dtype Double"
+        )
+    since = graph.now()
+    return assign(input, OPS["float_power"].call(input, exponent), since)
+
+
 # ------------------------------------------------------------------------------- of complex numbers, the real
 
 
@@ -418,3 +447,11 @@ def fill(input: Tensor, value: Any) -> Tensor:
     tensor([3., 3.])
     """
     return OPS["fill_"].call(OPS["clone"].call(input), value)
+
+
+def _is_cpu(self: Tensor) -> bool:
+    """Whether it lives in the memory of the processor."""
+    return not self.is_cuda
+
+
+setattr(Tensor, "is_cpu", property(_is_cpu))  # noqa: B010  (the stub knows it already)

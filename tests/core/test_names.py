@@ -40,3 +40,14 @@ def test_the_package_of_data_is_found_without_an_import():
     assert accelgrad.utils.data.DataLoader.__name__ == "DataLoader"
     with pytest.raises(AttributeError, match=r"module 'accelgrad\.utils' has no attribute 'date'"):
         accelgrad.utils.date  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["max_pool1d", "adaptive_max_pool1d"])
+def test_pools_give_their_places_under_a_name_of_their_own(name):
+    x = accelgrad.tensor([[[1.0, 3.0, 2.0, 0.0]]])
+    values, places = getattr(F, f"{name}_with_indices")(x, 2)
+    assert values.tolist() == [[[3.0, 2.0]]] and places.tolist() == [[[1, 2]]]
+
+
+def test_a_tensor_says_that_it_lives_on_the_processor():
+    assert accelgrad.ones(1).is_cpu
