@@ -357,17 +357,29 @@ def float_power_(input: Tensor, exponent: Any) -> Tensor:
 
 
 @op(
-    reference=np.real,
+    reference=np.conj,
     samples=[sample(arg(2, 3)), sample(arg())],
     out=False,
-    aliases=("conj", "conj_physical", "resolve_conj", "resolve_neg"),
+    aliases=("conj_physical", "resolve_conj", "resolve_neg"),
 )
-def real(input: Tensor) -> Tensor:
-    """The real part, and the conjugate, of real numbers: the tensor itself.
+def conj(input: Tensor) -> Tensor:
+    """The conjugate of real numbers: the tensor itself.
 
     >>> import accelgrad
     >>> x = accelgrad.ones(2)
-    >>> accelgrad.real(x) is x and x.conj() is x
+    >>> x.conj() is x
+    True
+    """
+    return input
+
+
+@op(reference=np.real, samples=[sample(arg(2, 3)), sample(arg())], out=False, method=False)
+def real(input: Tensor) -> Tensor:
+    """The real part of real numbers: the tensor itself, as is ``x.real``.
+
+    >>> import accelgrad
+    >>> x = accelgrad.ones(2)
+    >>> accelgrad.real(x) is x and x.real is x
     True
     """
     return input
@@ -454,4 +466,15 @@ def _is_cpu(self: Tensor) -> bool:
     return not self.is_cuda
 
 
-setattr(Tensor, "is_cpu", property(_is_cpu))  # noqa: B010  (the stub knows it already)
+def _real(self: Tensor) -> Tensor:
+    """The real part: the tensor itself."""
+    return self
+
+
+def _imag(self: Tensor) -> Tensor:
+    """RuntimeError: real numbers have no imaginary part in memory."""
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+
+for _name, _getter in (("is_cpu", _is_cpu), ("real", _real), ("imag", _imag)):
+    setattr(Tensor, _name, property(_getter))

@@ -51,3 +51,10 @@ def test_pools_give_their_places_under_a_name_of_their_own(name):
 
 def test_a_tensor_says_that_it_lives_on_the_processor():
     assert accelgrad.ones(1).is_cpu
+
+
+def test_real_numbers_are_their_own_real_part_and_have_no_imaginary_one():
+    x = accelgrad.ones(2)
+    assert x.real is x and accelgrad.real(x) is x and x.conj() is x
+    with pytest.raises(RuntimeError, match="imag is not implemented for tensors with non-complex dtypes"):
+        x.imag  # noqa: B018
