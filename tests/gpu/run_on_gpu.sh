@@ -3,7 +3,7 @@
 #
 #   tests/gpu/run_on_gpu.sh [OUT [PART...]]
 #
-# Parts, in this order if none is named: card values gradients kernels demo launch bandwidth matmul small large. Each ends within
+# Parts, in this order if none is named: card ours values gradients kernels demo launch bandwidth matmul small large. Each ends within
 # LIMIT seconds (540), so that a part fits where a command may take ten minutes; a part that fails does not stop the others, and
 # the exit status counts those that did. OUT (gpu-results) gets run.log, and gpu.json with the figures of all parts so far.
 #
@@ -78,9 +78,10 @@ if [ "${INSTALL:-yes}" = yes ]; then
   python="$out/venv/bin/python"
 fi
 
-for name in ${*:-card values gradients kernels demo launch bandwidth matmul small large}; do
+for name in ${*:-card ours values gradients kernels demo launch bandwidth matmul small large}; do
   case $name in
     card) part card bash -c status ;;
+    ours) part ours bash -c 'tests tests/gpu/test_on_a_card.py' ;;
     values) part values bash -c 'tests tests/ops/test_grid.py tests/standin tests/accelgrad tests/gpu/test_gpu_status.py -k "not test_gradient"' ;;
     gradients) part gradients bash -c 'tests tests/ops/test_grid.py -k test_gradient' ;;
     kernels) ACCELGRAD_KERNELS=numba part kernels bash -c 'tests tests/ops tests/standin' ;;
