@@ -1,15 +1,12 @@
 """The graph of recorded operations, and the walk back through it.
 
 Standard library only: this file moves gradients along edges and adds them up; what a gradient *is* (a NumPy
-array, a
-CuPy array, or a Tensor when the gradient itself shall be differentiated) it never asks.
+array, a CuPy array, or a Tensor when the gradient itself shall be differentiated) it never asks.
 
 A :class:`Node` is one recorded operation.  It holds the *edges* to the nodes that made its inputs: pairs
-``(node, slot)``,
-where the slot numbers the node's outputs.  A :class:`Leaf` stands for a tensor that nobody computed, a
-parameter say.
-Nodes hold nodes, never tensors: there is no reference cycle, and a graph dies with the last tensor that
-refers to it.
+``(node, slot)``, where the slot numbers the node's outputs.  A :class:`Leaf` stands for a tensor that nobody
+computed, a parameter say. Nodes hold nodes, never tensors: there is no reference cycle, and a graph dies with
+the last tensor that refers to it.
 """
 
 from __future__ import annotations
@@ -142,11 +139,9 @@ def walk(
     """Send the gradients at ``roots`` back through the graph, newest node first.
 
     Without ``targets`` every leaf accumulates what arrives.  With them, only the nodes that lead to a target
-    run; the
-    gradients of the targets are returned, and with ``accumulate`` the leaves among them keep theirs.
-    ``add`` says what the sum of two gradients is where ``+`` does not do (with several cards).
-    A node runs once: since the makers of its inputs are all older, everything it will get has arrived when it
-    is the
+    run; the gradients of the targets are returned, and with ``accumulate`` the leaves among them keep theirs.
+    ``add`` says what the sum of two gradients is where ``+`` does not do (with several cards). A node runs
+    once: since the makers of its inputs are all older, everything it will get has arrived when it is the
     newest one waiting.
     """
     roots = list(roots)

@@ -16,10 +16,9 @@ A primitive is written once, over *some* array module ``ctx.xp``::
             return grad * (1 - y * y)
 
 ``forward`` always reads over raw arrays.  ``backward`` is read over raw arrays too, unless the gradient
-itself shall be
-differentiated (``create_graph=True``): then ``ctx.xp`` is :data:`reading`, whose functions are our operations
-on Tensors,
-and ``ctx.saved_tensors`` and ``grad`` are Tensors.  So every gradient has a gradient, by the same formula.
+itself shall be differentiated (``create_graph=True``): then ``ctx.xp`` is :data:`reading`, whose functions
+are our operations on Tensors, and ``ctx.saved_tensors`` and ``grad`` are Tensors.  So every gradient has a
+gradient, by the same formula.
 
 Rules that make the second reading right:
 
@@ -135,8 +134,8 @@ class Context(graph.Node):
         if type(array) not in NUMBERS:
             raise RuntimeError(
                 f"{self.primitive.__name__}.forward saved an array that is neither an input nor an output;"
-                " its"
-                " gradient would be lost in a second derivative: use ctx.keep, or an attribute for a constant"
+                " its gradient would be lost in a second derivative: use ctx.keep, or an attribute for a"
+                " constant"
             )
 
     def _check_versions(self) -> None:
@@ -153,11 +152,10 @@ class Context(graph.Node):
                 )
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace"
-                    " operation:"
-                    f" [accelgrad.{dtypes.of(array.dtype).title} {list(array.shape)}], {what}, is at version"
-                    f" {version[0][0]}; expected version {version[1]} instead. It was saved by {self.name()}"
-                    " for its"
-                    " backward; use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
+                    f" operation: [accelgrad.{dtypes.of(array.dtype).title} {list(array.shape)}], {what}, is"
+                    f" at version {version[0][0]}; expected version {version[1]} instead. It was saved by"
+                    f" {self.name()} for its backward; use the out-of-place form (y = y + 1, not y += 1), or"
+                    " clone() it first."
                 )
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...] | list[Any]:
@@ -274,11 +272,9 @@ class Context(graph.Node):
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have"
-    " already been"
-    " freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad()."
-    " The usual"
-    " cause is a tensor kept from the last step (detach() it); if you mean it, specify retain_graph=True in"
-    " the first call."
+    " already been freed). Saved intermediate values of the graph are freed when you call .backward() or"
+    " autograd.grad(). The usual cause is a tensor kept from the last step (detach() it); if you mean it,"
+    " specify retain_graph=True in the first call."
 )
 
 
@@ -527,11 +523,8 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     """Write ``value`` into the memory of ``target`` and tell the graph: what every in-place operation does.
 
     ``since`` is a node number from before ``value`` was computed: what was saved of ``target`` by younger
-    nodes
-    is kept for their backward.
-    RuntimeError where that would be wrong: on leaves that need a gradient, on expanded tensors, for a result
-    of another
-    shape, or of a type that does not fit.
+    nodes is kept for their backward. RuntimeError where that would be wrong: on leaves that need a gradient,
+    on expanded tensors, for a result of another shape, or of a type that does not fit.
     """
     refuse_leaf(target)
     edge = target.edge()
@@ -545,8 +538,7 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     if not dtypes.can_cast(value.dtype, target.dtype):
         raise RuntimeError(
             f"result type {_short(value.dtype)} can't be cast to the desired output type"
-            f" {_short(target.dtype)};"
-            " use the out-of-place form"
+            f" {_short(target.dtype)}; use the out-of-place form"
         )
     if (
         array.size
@@ -555,8 +547,7 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     ):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory"
-            " location."
-            " Please clone() the tensor before performing the operation."
+            " location. Please clone() the tensor before performing the operation."
         )
     if not array.flags.writeable if isinstance(array, np.ndarray) else False:
         raise RuntimeError(

@@ -1,12 +1,9 @@
 """The Tensor: an array, whether it needs a gradient, and where it came from; no operation is written here.
 
 A tensor holds ``array`` (NumPy's or CuPy's), ``xp`` (the array module with our kernels) and ``_edge``: the
-pair
-``(node, slot)`` that says which recorded operation made it, or its own leaf, or None where no gradient is
-needed.
-Views share the ``_version`` counter of the tensor whose memory they show and know by which steps they were
-taken from
-it, so that a change through a view reaches the graph (:mod:`accelgrad.primitive`).
+pair ``(node, slot)`` that says which recorded operation made it, or its own leaf, or None where no gradient
+is needed. Views share the ``_version`` counter of the tensor whose memory they show and know by which steps
+they were taken from it, so that a change through a view reaches the graph (:mod:`accelgrad.primitive`).
 ``_cut`` is for :func:`accelgrad.explain`: it says at which call the way back for gradients ended, if it did.
 Operations hang themselves on this class when they are registered (:mod:`accelgrad.ops.registry`).
 """
@@ -117,8 +114,8 @@ class Tensor(Conversions):
     """A multi-dimensional array that remembers how it was computed.
 
     ``Tensor(2, 3)`` makes an uninitialised tensor of that shape, ``Tensor([1, 2])`` one with that data, both
-    of the
-    default floating point type, as in PyTorch; :func:`accelgrad.tensor` is the better way to give data.
+    of the default floating point type, as in PyTorch; :func:`accelgrad.tensor` is the better way to give
+    data.
 
     >>> x = Tensor([1, 2])
     >>> x.shape, x.dtype, x.requires_grad
@@ -200,8 +197,7 @@ class Tensor(Conversions):
         if not -self.array.ndim <= dim < self.array.ndim:
             raise IndexError(
                 f"Dimension out of range (expected to be in range of [{-self.array.ndim},"
-                f" {self.array.ndim - 1}],"
-                f" but got {dim})"
+                f" {self.array.ndim - 1}], but got {dim})"
             )
         return self.array.shape[dim]
 
@@ -283,9 +279,9 @@ class Tensor(Conversions):
         if not requires_grad:
             if self.edge() is not None and not self.is_leaf:
                 raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a"
-                    " computed variable"
-                    " in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed"
+                    " variable in a subgraph that doesn't require differentiation use var_no_grad ="
+                    " var.detach()."
                 )
             self._edge = None
         elif self.edge() is None:
@@ -415,12 +411,9 @@ class Tensor(Conversions):
 
         ``gradient`` is dL/d(self), of the same shape; a tensor with one element needs none (1 is meant).
         ``retain_graph`` keeps what was saved, for a second call; ``create_graph`` records the computation of
-        the
-        gradients too, so that they can be differentiated; ``inputs`` limits the accumulation to these
-        tensors.
-        RuntimeError where no gradient is needed, for a second walk through a freed graph, and where a saved
-        tensor
-        was changed in place since.
+        the gradients too, so that they can be differentiated; ``inputs`` limits the accumulation to these
+        tensors. RuntimeError where no gradient is needed, for a second walk through a freed graph, and where
+        a saved tensor was changed in place since.
         """
         run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
 
@@ -582,16 +575,15 @@ def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[g
     if edge is None:
         raise RuntimeError(
             "element 0 of tensors does not require grad and does not have a grad_fn; was it computed under"
-            " no_grad, from"
-            " detached or integer tensors, or from data only? Set requires_grad=True on what you"
-            " differentiate for."
+            " no_grad, from detached or integer tensors, or from data only? Set requires_grad=True on what"
+            " you differentiate for."
         )
     if gradient is None:
         if tensor.array.size != 1:
             raise RuntimeError(
                 "grad can be implicitly created only for scalar outputs, but this tensor has shape"
-                f" {tuple(tensor.shape)};"
-                " reduce it first (loss.sum() or loss.mean()), or pass gradient= of that shape"
+                f" {tuple(tensor.shape)}; reduce it first (loss.sum() or loss.mean()), or pass gradient= of"
+                " that shape"
             )
         with tensor.xp.scope():
             array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
