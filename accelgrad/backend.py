@@ -369,8 +369,8 @@ def set_num_threads(number: int) -> None:
     """Let NumPy's BLAS and our CPU kernels use at most ``number`` threads each.
 
     Fewer is faster where other processes want the cores too: BLAS waits in a loop for the slowest of its
-    threads, so
-    one that a busy loader worker has pushed aside delays every product.  ValueError for a number below 1.
+    threads, so one that a busy loader worker has pushed aside delays every product.  ValueError for a number
+    below 1.
 
     >>> import accelgrad
     >>> before = accelgrad.get_num_threads()
@@ -390,8 +390,7 @@ def set_num_threads(number: int) -> None:
 
 try:
     # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation
-    # does;
-    # this is the context variable underneath it.
+    # does; this is the context variable underneath it.
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 
     _silent = _make_extobj(all="ignore")

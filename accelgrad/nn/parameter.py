@@ -81,8 +81,7 @@ class _Uninitialized:
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in"
             " `load_state_dict` when trying to load an uninitialized parameter into an initialized module."
-            " Call"
-            " `forward` once to give it a shape."
+            " Call `forward` once to give it a shape."
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

@@ -75,9 +75,8 @@ def restore(module: Any, state_dict: Mapping[str, Any], strict: bool, assign: bo
         for hook in part._load_state_dict_post_hooks.values():
             if hook(part, report) is not None:
                 raise RuntimeError(
-                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to"
-                    " return new values,"
-                    " if incompatible_keys need to be modified, it should be done inplace."
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return"
+                    " new values, if incompatible_keys need to be modified, it should be done inplace."
                 )
 
     load(module, values, "")
@@ -130,8 +129,7 @@ def load_own(
         if value.array.shape != held.array.shape:
             errors.append(
                 f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the"
-                f" shape in"
-                f" current model is {held.shape}."
+                f" shape in current model is {held.shape}."
             )
         elif assign:
             if isinstance(held, Parameter) and not isinstance(value, Parameter):

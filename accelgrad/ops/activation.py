@@ -106,10 +106,8 @@ class PRelu(Primitive):
         if weight.size not in (1, channels) or weight.ndim > 1:
             raise RuntimeError(
                 "Mismatch of parameter numbers and input channel size. Found parameter numbers ="
-                f" {weight.size} and"
-                f" channel size = {channels}: prelu's weight must have 1 or {channels} elements, one per"
-                " channel of"
-                f" dimension 1 of the input {tuple(x.shape)}"
+                f" {weight.size} and channel size = {channels}: prelu's weight must have 1 or {channels}"
+                f" elements, one per channel of dimension 1 of the input {tuple(x.shape)}"
             )
         ctx.save_for_backward(x, weight)
         return ctx.xp.where(x > 0, x, _beside(ctx.xp, weight, x) * x)
@@ -528,9 +526,8 @@ class Glu(Primitive):
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
         if x.shape[axis] % 2:
             raise RuntimeError(
-                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes"
-                " the input"
-                f" {tuple(x.shape)} in two halves"
+                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes the"
+                f" input {tuple(x.shape)} in two halves"
             )
         ctx.save_for_backward(floating(x, "glu"))
         ctx.axis = axis

@@ -98,8 +98,7 @@ class Sub(Pairwise):
             two = "two bool tensors" if all(hasattr(one, "dtype") for one in arrays) else "a bool tensor"
             return RuntimeError(
                 f"Subtraction, the `-` operator, with {two} is not supported. If you are trying to invert a"
-                f" mask, use the"
-                " `~` or `logical_not()` operator instead."
+                " mask, use the `~` or `logical_not()` operator instead."
             )
         return Pairwise.explain(error, arrays)
 
@@ -241,8 +240,7 @@ class Neg(Primitive):
     def explain(error: Exception, arrays: list[Any]) -> Exception:
         return RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a"
-            " mask, use the"
-            " `~` or `logical_not()` operator instead."
+            " mask, use the `~` or `logical_not()` operator instead."
         )
 
 

@@ -320,9 +320,8 @@ def repeat_interleave(
             raise RuntimeError(f"repeats has to be Long or Int tensor, but got {repeats.dtype}")
         if counts.size not in (1, extent):
             raise RuntimeError(
-                "repeats must have the same size as input along dim, but got repeats.size(0) ="
-                f" {counts.size} and"
-                f" input.size({dim}) = {extent}"
+                f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size}"
+                f" and input.size({dim}) = {extent}"
             )
     else:
         counts = np.asarray(repeats)

@@ -165,8 +165,7 @@ def scaled_dot_product_attention(
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise RuntimeError(
             "scaled_dot_product_attention: the last dimension of query and key must be equal, and key and"
-            " value must have"
-            f" as many rows, but got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
+            f" value must have as many rows, but got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         )
     if is_causal and attn_mask is not None:
         raise RuntimeError(

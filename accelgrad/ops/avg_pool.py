@@ -344,8 +344,7 @@ def _targets(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[int
     if min(wanted) < 0 or 0 in own:
         raise RuntimeError(
             f"{name}(): Expected input to have non-zero size for non-batch dimensions and output_size >= 0,"
-            " but input has"
-            f" sizes {list(input.shape)} and output_size is {list(wanted)}"
+            f" but input has sizes {list(input.shape)} and output_size is {list(wanted)}"
         )
     return wanted
 

@@ -34,9 +34,8 @@ def one_type(name: str, **arrays: Any) -> None:
         if x.dtype != first:
             raise RuntimeError(
                 f"expected scalar type {title(given[0][1])} but found {title(x)}: in {name} {given[0][0]} is"
-                f" {dtypes.of(first).name} but {label} is {dtypes.of(x.dtype).name}. NumPy arrays are"
-                " float64 by"
-                f" default: {given[0][0]}.float()"
+                f" {dtypes.of(first).name} but {label} is {dtypes.of(x.dtype).name}. NumPy arrays are float64"
+                f" by default: {given[0][0]}.float()"
             )
 
 
@@ -65,8 +64,7 @@ def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str
             return (int(value[0]),) * count
         raise RuntimeError(
             f"{call}: expected {name} to be a single integer value or a list of {count} values to match the"
-            " convolution"
-            f" dimensions, but got {name}={list(value)}"
+            f" convolution dimensions, but got {name}={list(value)}"
         )
     if hasattr(value, "__index__"):
         return (int(value),) * count  # type: ignore[call-overload]

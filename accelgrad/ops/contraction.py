@@ -73,8 +73,7 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
         if a[i] != b[j]:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {a[i]} in dim {i} and second has"
-                f" size {b[j]} in"
-                f" dim {j}"
+                f" size {b[j]} in dim {j}"
             )
     rest_a = tuple(i for i in range(len(a)) if i not in left)
     rest_b = tuple(j for j in range(len(b)) if j not in right)
@@ -189,8 +188,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
         if -dim > one.array.ndim or one.array.shape[dim] != 3:
             raise RuntimeError(
                 f"linalg.cross: inputs dimension {dim + max(input.array.ndim, other.array.ndim)} must have"
-                f" length 3. Got"
-                f" {tuple(input.shape)} and {tuple(other.shape)}"
+                f" length 3. Got {tuple(input.shape)} and {tuple(other.shape)}"
             )
     x, y = OPS["unbind"].call(input, dim), OPS["unbind"].call(other, dim)
     parts = [x[i] * y[j] - x[j] * y[i] for i, j in ((1, 2), (2, 0), (0, 1))]

@@ -121,10 +121,8 @@ def _convolution(
         window = " x ".join(str(d * (k - 1) + 1) for k, d in zip(kernel, spacing, strict=True))
         raise RuntimeError(
             f"Calculated padded input size per channel: ({padded}). Kernel size: ({window}). Kernel size"
-            " can't be greater"
-            f" than actual input size: {name} got an input of shape {tuple(input.shape)} and a weight of"
-            " shape"
-            f" {tuple(weight.shape)}"
+            f" can't be greater than actual input size: {name} got an input of shape {tuple(input.shape)} and"
+            f" a weight of shape {tuple(weight.shape)}"
         )
     if bias is None:
         result = Convolution.apply(input, weight, geometry=geometry)
@@ -146,8 +144,7 @@ def check(
     if x.ndim not in (dims + 1, dims + 2):
         raise RuntimeError(
             f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {name}, but got input of"
-            " size:"
-            f" {list(x.shape)}"
+            f" size: {list(x.shape)}"
         )
     if x.dtype is not w.dtype or (bias is not None and bias.array.dtype is not x.dtype):
         one_type(name, input=x, weight=w, bias=None if bias is None else bias.array)
@@ -156,14 +153,12 @@ def check(
     if bias is not None and bias.array.shape != (outputs,):
         raise RuntimeError(
             f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outputs}"
-            " elements, but got"
-            f" bias of size {list(bias.shape)} instead"
+            f" elements, but got bias of size {list(bias.shape)} instead"
         )
     if w.shape[0] % groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got"
-            " weight of size"
-            f" {list(w.shape)} instead"
+            f" weight of size {list(w.shape)} instead"
         )
     return x.ndim == dims + 2
 
@@ -176,8 +171,7 @@ def _channels(name: str, input: Tensor, weight: Tensor, groups: int, where: int)
         hint = f" The last dimension has {wanted}: if they come last, x.permute{axes} moves them."
     return RuntimeError(
         f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(shape)} to have"
-        f" {wanted}"
-        f" channels, but got {shape[where]} channels instead: {name} takes (n, channels, ...).{hint}"
+        f" {wanted} channels, but got {shape[where]} channels instead: {name} takes (n, channels, ...).{hint}"
     )
 
 

@@ -46,8 +46,7 @@ def _transposed(
         if not 0 <= one < max(s, d):
             raise RuntimeError(
                 "output padding must be smaller than either stride or dilation, but got"
-                f" output_padding={list(extra)},"
-                f" stride={list(steps)}, dilation={list(spacing)}"
+                f" output_padding={list(extra)}, stride={list(steps)}, dilation={list(spacing)}"
             )
     if not batched:
         input = input.unsqueeze(0)
@@ -61,8 +60,7 @@ def _transposed(
     if min(space) <= 0:
         raise RuntimeError(
             f"Given input size per channel: {list(input.shape[2:])}. Calculated output size per channel:"
-            f" {list(space)}."
-            " Output size is too small"
+            f" {list(space)}. Output size is too small"
         )
     geometry = Geometry(steps, around, spacing, groups)
     missing = [a - b for a, b in zip(geometry.places(space, kernel), input.array.shape[2:], strict=True)]

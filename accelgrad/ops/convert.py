@@ -87,11 +87,9 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     ``x.to(other)``.
 
     Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always
-    copies;
-    ``non_blocking=True`` lets a card fetch page-locked memory (:meth:`Tensor.pin_memory`) while the program
-    goes on; do not write on it before the card has (``accelgrad.cuda.synchronize()``).  Without a change the
-    tensor itself is returned.
-    Gradients come back in the original type, on the original device.
+    copies; ``non_blocking=True`` lets a card fetch page-locked memory (:meth:`Tensor.pin_memory`) while the
+    program goes on; do not write on it before the card has (``accelgrad.cuda.synchronize()``).  Without a
+    change the tensor itself is returned. Gradients come back in the original type, on the original device.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2]).to(accelgrad.float32)

@@ -289,10 +289,8 @@ def searchsorted(
         if sequence.shape[:-1] != values.shape[:-1]:
             raise RuntimeError(
                 "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions"
-                " of boundaries"
-                " tensor and input value tensor must match, but we got boundaries tensor"
-                f" {list(sequence.shape)} and input"
-                f" value tensor {list(values.shape)}"
+                " of boundaries tensor and input value tensor must match, but we got boundaries tensor"
+                f" {list(sequence.shape)} and input value tensor {list(values.shape)}"
             )
         rows = zip(
             sequence.reshape(-1, sequence.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True

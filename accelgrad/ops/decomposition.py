@@ -60,8 +60,7 @@ class QR(Primitive):
         if Q.shape[-1] > n:
             raise RuntimeError(
                 "linalg.qr: the gradient of mode='complete' is defined for matrices with at least as many"
-                " columns as rows"
-                f" only, not for {m} by {n}; use mode='reduced'"
+                f" columns as rows only, not for {m} by {n}; use mode='reduced'"
             )
         if m >= n:
             return _tall(ctx, grad_Q, grad_R, Q, R)

@@ -295,7 +295,6 @@ def as_strided(
     if 0 not in shape and (offset < 0 or last >= input.array.size):
         raise RuntimeError(
             f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of"
-            " bounds for"
-            f" storage of size {input.array.size}"
+            f" bounds for storage of size {input.array.size}"
         )
     return AsStrided.apply(input, shape=shape, strides=strides, offset=offset)

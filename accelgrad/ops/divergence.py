@@ -93,8 +93,7 @@ def kl_div(
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
-            " 'batchmean' divides"
-            " only by the batch size, and aligns with the KL math definition.",
+            " 'batchmean' divides only by the batch size, and aligns with the KL math definition.",
             stacklevel=3,
         )
     reduction = "sum" if batch else reduction_of(reduction, size_average, reduce)

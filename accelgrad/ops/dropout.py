@@ -139,8 +139,7 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.ndim not in (2, 3):
         raise RuntimeError(
             f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input of shape"
-            f" {tuple(input.shape)}:"
-            " it drops whole channels of (n, c, length) or (c, length)"
+            f" {tuple(input.shape)}: it drops whole channels of (n, c, length) or (c, length)"
         )
     if input.ndim == 3:
         return _drop_channels(input, p, training, inplace)
@@ -169,9 +168,9 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _checked(p)
     if input.ndim != 4:
         warnings.warn(
-            f"dropout2d: Received a {input.ndim}-D input to dropout2d; its channels are taken to be"
-            " dimension 1."
-            " Channels are dropped in (n, c, h, w); for (c, h, w) add a batch dimension with unsqueeze(0).",
+            f"dropout2d: Received a {input.ndim}-D input to dropout2d; its channels are taken to be dimension"
+            " 1. Channels are dropped in (n, c, h, w); for (c, h, w) add a batch dimension with"
+            " unsqueeze(0).",
             stacklevel=3,
         )
     return _drop_channels(input, p, training, inplace)

@@ -149,9 +149,8 @@ def _letters(term: str, equation: str) -> Labels:
             rest = rest[1:]
         else:
             raise RuntimeError(
-                f"einsum(): invalid subscript given at index {equation.find(rest[0])} in the equation"
-                f" string {equation!r},"
-                " subscripts must be in [a-zA-Z]"
+                f"einsum(): invalid subscript given at index {equation.find(rest[0])} in the equation string"
+                f" {equation!r}, subscripts must be in [a-zA-Z]"
             )
     return tuple(labels)
 
@@ -162,8 +161,8 @@ def _labelled(place: int, labels: Labels, operand: Tensor) -> tuple[list[Any], T
     if named > ndim or (named < ndim and ... not in labels):
         raise RuntimeError(
             f"einsum(): the number of subscripts in the equation ({named}) does not match the number of"
-            f" dimensions ({ndim})"
-            f" for operand {place}{' and no ellipsis was given' if ... not in labels else ''}"
+            f" dimensions ({ndim}) for operand"
+            f" {place}{' and no ellipsis was given' if ... not in labels else ''}"
         )
     full: list[Any] = []
     for label in labels:
@@ -194,8 +193,8 @@ def _check_extents(parts: list[tuple[list[Any], Tensor]]) -> None:
             elif extent not in (1, known):
                 raise RuntimeError(
                     f"einsum(): subscript {label if not isinstance(label, tuple) else '...'} has size"
-                    f" {extent} for operand"
-                    f" {place} which does not broadcast with previously seen size {known}"
+                    f" {extent} for operand {place} which does not broadcast with previously seen size"
+                    f" {known}"
                 )
 
 

@@ -57,11 +57,9 @@ def _index(input: Any, weight: Tensor, name: str) -> Any:
     index = input.array
     if index.dtype != np.int64 and index.dtype != np.int32:
         raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long,"
-            " Int; but got"
-            f" accelgrad.{title(index)}Tensor instead (while checking arguments for {name}): indices are"
-            " whole"
-            " numbers, convert with .long()"
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int;"
+            f" but got accelgrad.{title(index)}Tensor instead (while checking arguments for {name}): indices"
+            " are whole numbers, convert with .long()"
         )
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D, got {tuple(weight.shape)}: a table (rows, width)")
@@ -277,14 +275,12 @@ def embedding_bag(
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
             "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for"
-            " mode='sum' (got"
-            f" mode='{mode}')."
+            f" mode='sum' (got mode='{mode}')."
         )
     if per_sample_weights is not None and per_sample_weights.array.shape != input.array.shape:
         raise ValueError(
             f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, it must"
-            " have the same"
-            f" shape as the input ({tuple(input.shape)})"
+            f" have the same shape as the input ({tuple(input.shape)})"
         )
     xp = input.xp
     if input.ndim == 2:
@@ -305,8 +301,7 @@ def embedding_bag(
         if bounds[0] != 0:
             raise RuntimeError(
                 "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from"
-                " position 0. However,"
-                f" got {bounds[0]}"
+                f" position 0. However, got {bounds[0]}"
             )
         if (np.diff(bounds) < 0).any() or bounds[-1] > input.array.size:
             raise RuntimeError(

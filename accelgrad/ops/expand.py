@@ -69,9 +69,8 @@ def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False) ->
     if extra < 0:
         raise RuntimeError(
             f"expand(accelgrad.{input.dtype.title}{{{list(shape)}}}, size={list(wanted)}): the number of"
-            " sizes provided"
-            f" ({len(wanted)}) must be greater or equal to the number of dimensions in the tensor"
-            f" ({len(shape)})"
+            f" sizes provided ({len(wanted)}) must be greater or equal to the number of dimensions in the"
+            f" tensor ({len(shape)})"
         )
     if -1 in wanted:
         if -1 in wanted[:extra]:
@@ -84,9 +83,8 @@ def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False) ->
         if extent not in (1, wanted[extra + place]):
             raise RuntimeError(
                 f"The expanded size of the tensor ({wanted[extra + place]}) must match the existing size"
-                f" ({extent}) at"
-                f" non-singleton dimension {extra + place}.  Target sizes: {list(wanted)}.  Tensor sizes:"
-                f" {list(shape)}"
+                f" ({extent}) at non-singleton dimension {extra + place}.  Target sizes: {list(wanted)}."
+                f"  Tensor sizes: {list(shape)}"
             )
     return Expand.apply(input, shape=wanted)
 
@@ -146,8 +144,8 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
             elif shape[place] not in (1, result[place]):
                 raise RuntimeError(
                     "Shape mismatch: objects cannot be broadcast to a single shape:"
-                    f" {', '.join(map(str, given))} differ in"
-                    f" dimension {place} ({shape[place]} against {result[place]})"
+                    f" {', '.join(map(str, given))} differ in dimension {place} ({shape[place]} against"
+                    f" {result[place]})"
                 )
     return Size(result)
 

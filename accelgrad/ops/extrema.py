@@ -232,9 +232,8 @@ def _needs_elements(name: str, input: Tensor, axis: tuple[int, ...] | None) -> N
         return
     if axis is None:
         raise RuntimeError(
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the"
-            f" reduction dim with the"
-            " 'dim' argument."
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction"
+            " dim with the 'dim' argument."
         )
     for place in axis:
         if input.array.shape[place] == 0:

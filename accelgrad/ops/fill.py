@@ -155,8 +155,7 @@ def no_broadcast(*operands: Any) -> RuntimeError:
                     dim = max(len(first), len(second)) + place
                     return RuntimeError(
                         f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton"
-                        " dimension"
-                        f" {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
+                        f" dimension {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
                     )
     return RuntimeError(f"shapes cannot be broadcast: {shapes}")
 

@@ -185,9 +185,8 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
         if place != dim and extent > shape[place]:
             if source is None:
                 raise RuntimeError(
-                    f"Size does not match at dimension {place} expected index {list(extents)} to be no"
-                    " larger than self"
-                    f" {list(shape)} apart from dimension {dim}"
+                    f"Size does not match at dimension {place} expected index {list(extents)} to be no larger"
+                    f" than self {list(shape)} apart from dimension {dim}"
                 )
             raise _too_large(extents, shape, dim, source)
         if source is not None and source.array.ndim and extent > source.array.shape[place]:
@@ -199,8 +198,7 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
 def _too_large(extents: Any, shape: Any, dim: int, source: Tensor) -> RuntimeError:
     return RuntimeError(
         f"Expected index {list(extents)} to be no larger than self {list(shape)} apart from dimension {dim}"
-        " and to be no"
-        f" larger size than src {list(source.shape)}"
+        f" and to be no larger size than src {list(source.shape)}"
     )
 
 
@@ -209,8 +207,7 @@ def same_type(name: str, input: Tensor, source: Tensor) -> None:
     if source.array.dtype is not input.array.dtype and source.array.dtype != input.array.dtype:
         raise RuntimeError(
             f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype} and"
-            f" {source.dtype}; convert"
-            f" with .to({input.dtype})"
+            f" {source.dtype}; convert with .to({input.dtype})"
         )
 
 
@@ -486,6 +483,5 @@ def check_source(
     if ours[:dim] != theirs[:dim] or ours[dim + 1 :] != theirs[dim + 1 :]:
         raise RuntimeError(
             "source tensor shape must match self tensor shape, excluding the specified dimension. Got"
-            " self.shape ="
-            f" {list(ours)} source.shape = {list(theirs)}"
+            f" self.shape = {list(ours)} source.shape = {list(theirs)}"
         )

@@ -239,8 +239,7 @@ def grid_sample(
     if align_corners is None:
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0."
-            " Please specify"
-            " align_corners=True if the old behavior is desired.",
+            " Please specify align_corners=True if the old behavior is desired.",
             stacklevel=3,
         )
     xp, space = input.xp, input.array.shape[2:]

@@ -264,9 +264,8 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
     if used > array.ndim:
         if not array.ndim:
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in"
-                " C++ to"
-                " convert a 0-dim tensor to a number"
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++"
+                " to convert a 0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {array.ndim}: {used} in {index!r}")
     basic: list[Any] = []
@@ -342,8 +341,7 @@ def _item(item: Any, xp: Any) -> Any:
     else:
         raise IndexError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid"
-            " indices (got"
-            f" {type(item).__name__})"
+            f" indices (got {type(item).__name__})"
         )
     kind = item.dtype
     if kind.kind == "b":
@@ -359,8 +357,7 @@ def _item(item: Any, xp: Any) -> Any:
     if kind != np.int64 and kind != np.int32:
         raise IndexError(
             f"tensors used as indices must be long, int, byte or bool tensors, but got {dtypes.of(kind)};"
-            " convert it with"
-            " .long()"
+            " convert it with .long()"
         )
     return item if item.ndim else int(item)
 
@@ -398,9 +395,8 @@ def _check_item(array: Any, item: Any, dim: int, place: int) -> None:
         for offset, extent in enumerate(item.shape):
             if extent != array.shape[dim + offset]:
                 raise IndexError(
-                    f"The shape of the mask {list(item.shape)} at index {offset} does not match the shape"
-                    " of the indexed"
-                    f" tensor {list(array.shape)} at index {dim + offset}"
+                    f"The shape of the mask {list(item.shape)} at index {offset} does not match the shape of"
+                    f" the indexed tensor {list(array.shape)} at index {dim + offset}"
                 )
     elif not isinstance(array, np.ndarray):
         check_range(item, dim, array.shape[dim], -array.shape[dim])
@@ -423,8 +419,7 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
     if "read-only" in text:
         return RuntimeError(
             "this tensor shares memory with a read-only array (or was made by expand) and cannot be changed"
-            " in place;"
-            " clone() it first"
+            " in place; clone() it first"
         )
     if "out of bounds" in text:
         return IndexError(text.replace("axis", "dimension"))
@@ -436,9 +431,8 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         )
     return RuntimeError(
-        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result"
-        " of shape"
-        f" {list(result)}"
+        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of"
+        f" shape {list(result)}"
     )
 
 

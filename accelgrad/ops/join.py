@@ -134,16 +134,14 @@ def _check_joins(first: tuple[int, ...], shape: tuple[int, ...], dim: int, place
     if len(shape) != len(first):
         raise RuntimeError(
             f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)} (shapes"
-            f" {list(first)} and"
-            f" {list(shape)})"
+            f" {list(first)} and {list(shape)})"
         )
     for axis, (expected, got) in enumerate(zip(first, shape, strict=True)):
         if axis != dim and expected != got:
             raise RuntimeError(
                 f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got"
-                f" size {got} for"
-                f" tensor number {place} in the list: dimension {axis} of {list(shape)} against"
-                f" {list(first)}."
+                f" size {got} for tensor number {place} in the list: dimension {axis} of {list(shape)}"
+                f" against {list(first)}."
             )
 
 
@@ -345,8 +343,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     if sum(parts) != shape[dim]:
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at"
-            " dimension"
-            f" {dim}), but got split_sizes={parts}"
+            f" dimension {dim}), but got split_sizes={parts}"
         )
     ends = [0, *itertools.accumulate(parts)]
     return tuple([_part(input, dim, start, end) for start, end in itertools.pairwise(ends)])
@@ -434,8 +431,7 @@ def _split_along(name: str, input: Tensor, where: Any, dim: int, least: int) -> 
     if input.array.ndim < least:
         raise RuntimeError(
             f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a"
-            " tensor with"
-            f" {input.array.ndim} dimensions!"
+            f" tensor with {input.array.ndim} dimensions!"
         )
     if isinstance(where, int) and (where <= 0 or input.array.shape[dim] % where):
         raise RuntimeError(

@@ -89,8 +89,7 @@ class Inverse(Primitive):
             return error
         return LinAlgError(
             "linalg.inv: The diagonal element of the factor U is zero, the inversion could not be completed"
-            " because the"
-            f" input matrix is singular{_which(arrays[0])}."
+            f" because the input matrix is singular{_which(arrays[0])}."
         )
 
 
@@ -131,15 +130,13 @@ class Solve(Primitive):
         A, B = arrays
         if type(error).__name__ == "LinAlgError":
             return LinAlgError(
-                f"linalg.solve: The solver failed because the input matrix is singular{_which(A)}. Check"
-                f" the rank, or use"
-                " linalg.lstsq for the least-squares solution."
+                f"linalg.solve: The solver failed because the input matrix is singular{_which(A)}. Check the"
+                " rank, or use linalg.lstsq for the least-squares solution."
             )
         if A.shape[-1] != B.shape[-2]:
             return RuntimeError(
-                f"linalg.solve: Incompatible shapes of A and B for the equation AX = B"
-                f" ({A.shape[-2]}x{A.shape[-1]} and"
-                f" {B.shape[-2]}x{B.shape[-1]})"
+                "linalg.solve: Incompatible shapes of A and B for the equation AX = B"
+                f" ({A.shape[-2]}x{A.shape[-1]} and {B.shape[-2]}x{B.shape[-1]})"
             )
         return unequal_shapes([A[..., 0, 0], B[..., 0, 0]]) or error
 
@@ -235,8 +232,8 @@ class Cholesky(Primitive):
             return error
         return LinAlgError(
             "linalg.cholesky: The factorization could not be completed because the input is not"
-            " positive-definite. It must"
-            " be symmetric with positive eigenvalues; adding a small multiple of the identity often helps."
+            " positive-definite. It must be symmetric with positive eigenvalues; adding a small multiple of"
+            " the identity often helps."
         )
 
 
@@ -331,9 +328,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     matrices("solve", A)
     if A.array.dtype != B.array.dtype:
         raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {title(A.array)}"
-            f" and B of type"
-            f" {title(B.array)} instead"
+            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {title(A.array)} and"
+            f" B of type {title(B.array)} instead"
         )
     if _is_vector(A, B) and left:
         return OPS["squeeze"].call(Solve.apply(A, OPS["unsqueeze"].call(B, -1)), -1)

@@ -61,18 +61,16 @@ def _same_type(x: Any, weight: Any, bias: Any) -> None:
         if other is not None and other.dtype != x.dtype:
             raise RuntimeError(
                 f"mat1 and mat2 must have the same dtype, but got {title(x)} and {title(other)}: in linear"
-                " the input is"
-                f" {x.dtype.name} but {label} is {other.dtype.name}. NumPy arrays are float64 by default:"
-                " x.float()"
+                f" the input is {x.dtype.name} but {label} is {other.dtype.name}. NumPy arrays are float64 by"
+                " default: x.float()"
             )
 
 
 def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
     if weight.ndim == 2 and x.ndim and x.shape[-1] == weight.shape[1]:
         return RuntimeError(
-            f"linear: bias must have shape ({weight.shape[0]},) to be added to the {weight.shape[0]}"
-            " outputs, got"
-            f" {tuple(bias.shape)}"
+            f"linear: bias must have shape ({weight.shape[0]},) to be added to the {weight.shape[0]} outputs,"
+            f" got {tuple(bias.shape)}"
         )
     if weight.ndim > 2 or x.ndim == 0:
         return RuntimeError(
@@ -82,9 +80,8 @@ def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
     columns, rows = weight.shape if weight.ndim == 2 else (1, *weight.shape)
     return RuntimeError(
         f"mat1 and mat2 shapes cannot be multiplied ({_product(x.shape[:-1])}x{x.shape[-1]} and"
-        f" {rows}x{columns}): the"
-        f" input has {x.shape[-1]} features in its last dimension, the weight expects {rows}. Input shape"
-        f" {tuple(x.shape)}, weight shape {tuple(weight.shape)}"
+        f" {rows}x{columns}): the input has {x.shape[-1]} features in its last dimension, the weight expects"
+        f" {rows}. Input shape {tuple(x.shape)}, weight shape {tuple(weight.shape)}"
     )
 
 
@@ -146,8 +143,7 @@ class Bilinear(Primitive):
         ):
             raise RuntimeError(
                 "bilinear(): input dimensions do not match: expected (..., in1), (..., in2) and a weight"
-                " (out, in1, in2),"
-                f" got {tuple(x1.shape)}, {tuple(x2.shape)} and {tuple(weight.shape)}"
+                f" (out, in1, in2), got {tuple(x1.shape)}, {tuple(x2.shape)} and {tuple(weight.shape)}"
             )
         ctx.save_for_backward(x1, x2, weight)
         xp = ctx.xp

@@ -124,8 +124,7 @@ def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
         bad = target[(target < 0) | (target >= c)]
         raise IndexError(
             f"Target {int(bad[0])} is out of bounds. The input scores {c} classes, so targets are 0 to"
-            f" {c - 1}"
-            f" (or ignore_index={ignore_index})"
+            f" {c - 1} (or ignore_index={ignore_index})"
         )
     return valid, target
 
@@ -143,8 +142,7 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
     if t.dtype != np.int64 and t.dtype != np.uint8:
         raise RuntimeError(
             f"expected target dtype to be Long or Byte, but got {title(t)} (expected scalar type Long but"
-            " found"
-            f" {title(t)}): targets are the numbers of classes, convert with .long()"
+            f" found {title(t)}): targets are the numbers of classes, convert with .long()"
         )
     if x.ndim == 0:
         raise ValueError(f"Expected 1 or more dimensions (got {x.ndim})")
@@ -162,10 +160,8 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
     if t.ndim != x.ndim - 1 and x.ndim == 2:
         raise RuntimeError(
             "0D or 1D target tensor expected, multi-target not supported: the target has shape"
-            f" {tuple(t.shape)},"
-            f" expected ({x.shape[0]},), one class for each row; one-hot targets must be floating point"
-            " numbers, and"
-            " y.argmax(1) turns them into classes"
+            f" {tuple(t.shape)}, expected ({x.shape[0]},), one class for each row; one-hot targets must be"
+            " floating point numbers, and y.argmax(1) turns them into classes"
         )
     if t.ndim and t.shape[0] != x.shape[0]:
         raise _sizes(x.shape[0], t)
@@ -173,14 +169,12 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
     if list(t.shape) != expected:
         raise RuntimeError(
             f"Expected target size {expected}, got {list(t.shape)}: the input {tuple(x.shape)} has its"
-            " classes in"
-            " dimension 1, the target has all the other dimensions"
+            " classes in dimension 1, the target has all the other dimensions"
         )
     if weight is not None and weight.array.shape != (x.shape[1],):
         raise RuntimeError(
             f"weight tensor should be defined either for all {x.shape[1]} classes or no classes but got"
-            " weight tensor"
-            f" of shape: {list(weight.shape)}"
+            f" weight tensor of shape: {list(weight.shape)}"
         )
     return input, t
 
@@ -349,9 +343,9 @@ def _with_probabilities(
 ) -> Tensor:
     if target.array.dtype.kind != "f":
         raise RuntimeError(
-            f"Expected floating point type for target with class probabilities, got {title(target.array)}:"
-            " a target of"
-            " the input's shape holds a probability for each class; classes have one dimension less"
+            f"Expected floating point type for target with class probabilities, got {title(target.array)}: a"
+            " target of the input's shape holds a probability for each class; classes have one dimension"
+            " less"
         )
     dim = 0 if input.ndim == 1 else 1
     classes = input.array.shape[dim]

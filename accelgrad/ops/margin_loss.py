@@ -144,8 +144,7 @@ def cosine_embedding_loss(
     if target.ndim > 1 or input1.ndim != target.ndim + 1 or input2.ndim != target.ndim + 1:
         raise RuntimeError(
             f"{min(target.ndim, 1)}D target tensor expects {min(target.ndim, 1) + 1}D input tensors, but"
-            " found inputs with"
-            f" sizes {list(input1.shape)} and {list(input2.shape)} and a target with size"
+            f" found inputs with sizes {list(input1.shape)} and {list(input2.shape)} and a target with size"
             f" {list(target.shape)}"
         )
     cosine: Any = cosine_similarity(input1, input2, -1)

@@ -89,9 +89,8 @@ def _channels(name: str, input: Tensor, **vectors: Tensor | None) -> None:
     for label, vector in vectors.items():
         if vector is not None and vector.array.shape != (channels,):
             raise RuntimeError(
-                f"{label} should contain {channels} elements not {vector.numel()}: {name} needs one for"
-                " each channel"
-                f" (dimension 1) of the input {tuple(input.shape)}"
+                f"{label} should contain {channels} elements not {vector.numel()}: {name} needs one for each"
+                f" channel (dimension 1) of the input {tuple(input.shape)}"
             )
 
 
@@ -189,8 +188,7 @@ def batch_norm(
     if count == 1:
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {input.shape}: the"
-            " variance of one"
-            " value is 0. Use a larger batch (drop_last=True), or eval()"
+            " variance of one value is 0. Use a larger batch (drop_last=True), or eval()"
         )
     found: list[Any] = []
     result = BatchNorm.apply(input, weight, bias, eps=eps, found=found)
@@ -318,21 +316,19 @@ def _normalised(name: str, input: Tensor, normalized_shape: Any, **affine: Tenso
     if not shape:
         raise RuntimeError(
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element,"
-            " but got"
-            " normalized_shape = []"
+            " but got normalized_shape = []"
         )
     for label, one in affine.items():
         if one is not None and one.array.shape != shape:
             raise RuntimeError(
                 f"Expected {label} to be of same shape as normalized_shape, but got {label} of shape"
-                f" {list(one.shape)}"
-                f" and normalized_shape = {list(shape)}"
+                f" {list(one.shape)} and normalized_shape = {list(shape)}"
             )
     if x.shape[-len(shape) :] != shape or x.ndim < len(shape):
         raise RuntimeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [*,"
-            f" {', '.join(map(str, shape))}], but got"
-            f" input of size{list(x.shape)}: {name} works over the last dimensions"
+            f" {', '.join(map(str, shape))}], but got input of size{list(x.shape)}: {name} works over the"
+            " last dimensions"
         )
     floating(x, name)
     one_type(name, input=x, **{label: one.array for label, one in affine.items() if one is not None})
@@ -457,8 +453,7 @@ def group_norm(
         if one is not None and one.array.shape != (x.shape[1],):
             raise RuntimeError(
                 f"Expected {label} to be a vector of size equal to the number of channels in input, but got"
-                f" {label} of"
-                f" shape {list(one.shape)} and input of shape {list(x.shape)}"
+                f" {label} of shape {list(one.shape)} and input of shape {list(x.shape)}"
             )
     floating(x, "group_norm")
     width = _product(x.shape[1:]) // num_groups

@@ -353,8 +353,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         if one.array.ndim != 2:
             raise RuntimeError(
                 f"multi_dot(): tensor {place} must be 2D{' or 1D' if place in (0, len(given) - 1) else ''}"
-                f" but got"
-                f" {one.array.ndim}D"
+                f" but got {one.array.ndim}D"
             )
     result = chain("multi_dot", given)
     if last:
@@ -448,8 +447,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     if rows != columns:
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but"
-            " got"
-            f" {columns} != {rows}"
+            f" got {columns} != {rows}"
         )
     inverse = Inverse.apply(OPS["reshape"].call(A, (rows, columns)))
     return OPS["reshape"].call(inverse, (*shape[ind:], *shape[:ind]))
@@ -481,8 +479,7 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
     if size != B.array.size:
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) =="
-            " prod(self.shape[:other.ndim]), but"
-            f" got {size} != {B.array.size}"
+            f" prod(self.shape[:other.ndim]), but got {size} != {B.array.size}"
         )
     reshape = OPS["reshape"].call
     return reshape(Solve.apply(reshape(A, (size, size)), reshape(B, (size, 1))), shape)

@@ -113,8 +113,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if len(flat) > 2 * len(shape):
         raise RuntimeError(
             "Padding length should be less than or equal to two times the input dimension but got padding"
-            " length"
-            f" {len(flat)} and input of dimension {len(shape)}"
+            f" length {len(flat)} and input of dimension {len(shape)}"
         )
     pairs = [(flat[place], flat[place + 1]) for place in range(0, len(flat), 2)]
     widths = [(0, 0)] * (len(shape) - len(pairs)) + pairs[::-1]
@@ -122,8 +121,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         if extent + low + high < 0:
             raise RuntimeError(
                 f"The input size {extent}, plus negative padding {low} and {high}, resulting in a negative"
-                " output size,"
-                f" which is invalid. Check dimension {dim} of your input."
+                f" output size, which is invalid. Check dimension {dim} of your input."
             )
     if mode == "constant":
         filled = element(0 if value is None else value, input.dtype)
@@ -163,8 +161,7 @@ def _wrapped(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
     if -int(wanted[0]) > extent or int(wanted[-1]) + 1 - extent > extent:
         raise RuntimeError(
             f"Padding value causes wrapping around more than once: {wanted.size - extent} values around"
-            f" dimension {dim} of"
-            f" extent {extent}"
+            f" dimension {dim} of extent {extent}"
         )
     first, last = max(int(wanted[0]), 0), min(int(wanted[-1]) + 1, extent)  # negative widths cut off, and
     return (wanted - first) % (last - first) + first if last > first else wanted  # what is left goes around

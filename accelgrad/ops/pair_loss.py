@@ -37,8 +37,7 @@ class PairLoss(Primitive):
         if x.dtype.kind != "f":
             raise NotImplementedError(
                 f"\"{ctx.primitive.__name__.lower()}_cpu\" not implemented for '{title(x)}': losses need"
-                " floating point"
-                " numbers; convert with .float()"
+                " floating point numbers; convert with .float()"
             )
         ctx.save_for_backward(x, y)
         try:
@@ -76,10 +75,9 @@ def _loss(
 ) -> Tensor:
     if input.array.shape != target.array.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape})."
-            " This will likely"
-            " lead to incorrect results due to broadcasting. Please ensure they have the same size"
-            f"{_remedy(input, target)}.",
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This"
+            " will likely lead to incorrect results due to broadcasting. Please ensure they have the same"
+            f" size{_remedy(input, target)}.",
             stacklevel=4,
         )
     return primitive.apply(input, target, reduction=reduction, **constants)
@@ -395,8 +393,7 @@ def binary_cross_entropy(
     if input.array.shape != target.array.shape:
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is"
-            " deprecated."
-            f" Please ensure they have the same size{_remedy(input, target)}."
+            f" deprecated. Please ensure they have the same size{_remedy(input, target)}."
         )
     x = input.array
     if target.array.dtype != x.dtype:
@@ -407,8 +404,7 @@ def binary_cross_entropy(
     if not input.xp.asynchronous and x.size and not (x.min() >= 0 and x.max() <= 1):
         raise RuntimeError(
             "all elements of input should be between 0 and 1: binary_cross_entropy takes probabilities; for"
-            " scores use"
-            f" binary_cross_entropy_with_logits (got values from {x.min():g} to {x.max():g})"
+            f" scores use binary_cross_entropy_with_logits (got values from {x.min():g} to {x.max():g})"
         )
     if weight is None:
         return BinaryCrossEntropy.apply(input, target, reduction=reduction)

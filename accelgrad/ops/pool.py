@@ -104,16 +104,15 @@ def _window(
     if min(kernel) <= 0 or min(steps) <= 0 or min(spacing) <= 0:
         raise RuntimeError(
             f"{name}: kernel size, stride and dilation should be greater than zero, but got"
-            f" kernel_size={list(kernel)},"
-            f" stride={list(steps)}, dilation={list(spacing)}"
+            f" kernel_size={list(kernel)}, stride={list(steps)}, dilation={list(spacing)}"
         )
     for k, p, d in zip(kernel, around, spacing, strict=True):
         if p < 0:
             raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
         if p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(
-                "pad should be at most half of effective kernel size, but got"
-                f" pad={p}, kernel_size={k} and dilation={d}"
+                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and"
+                f" dilation={d}"
             )
     return kernel, steps, around, spacing
 
@@ -124,9 +123,8 @@ def _shapes(name: str, dims: int, input: Tensor, shape: Sequence[int]) -> None:
         before = "x".join(map(str, (input.shape[-dims - 1], *input.shape[-dims:])))
         after = "x".join(map(str, (input.shape[-dims - 1], *shape)))
         raise RuntimeError(
-            f"Given input size: ({before}). Calculated output size: ({after}). Output size is too small:"
-            " the windows of"
-            f" {name} do not fit into the input {tuple(input.shape)}"
+            f"Given input size: ({before}). Calculated output size: ({after}). Output size is too small: the"
+            f" windows of {name} do not fit into the input {tuple(input.shape)}"
         )
 
 
@@ -408,9 +406,8 @@ def _unpool(
     sides, steps, around, _ = _window(name, dims, kernel, stride, padding)
     if indices.array.shape != input.array.shape:
         raise RuntimeError(
-            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but"
-            " got indices"
-            f" tensor with shape: {list(indices.shape)}"
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got"
+            f" indices tensor with shape: {list(indices.shape)}"
         )
     if indices.array.dtype != np.int64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")

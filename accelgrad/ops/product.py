@@ -22,9 +22,8 @@ class Matmul(Primitive):
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         if x.dtype is not y.dtype and x.dtype != y.dtype:
             raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype}; NumPy's"
-                f" arrays are float64"
-                " unless told otherwise: convert one with .float() or .to(other.dtype)"
+                f"expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype}; NumPy's arrays"
+                " are float64 unless told otherwise: convert one with .float() or .to(other.dtype)"
             )
         ctx.save_for_backward(x, y)
         if x.dtype == "float16":  # NumPy would add up in float16
@@ -100,9 +99,8 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> Exception | None:
         return None
     if len(a) == 1 and len(b) == 1:
         return RuntimeError(
-            f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number"
-            f" of elements, but"
-            f" got {a[0]} and {b[0]} elements respectively"
+            f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of"
+            f" elements, but got {a[0]} and {b[0]} elements respectively"
         )
     if len(b) == 1:
         return RuntimeError(f"size mismatch, got input ({a[-2]}), mat ({a[-2]}x{a[-1]}), vec ({b[0]})")
@@ -114,9 +112,8 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> Exception | None:
     rows = 1 if len(a) == 1 else _rows(a)
     hint = "; did you mean b.mT?" if b[-1] == a[-1] else ""
     return RuntimeError(
-        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a[-1]} and {inner}x{b[-1]}): the last"
-        f" dimension of {a} must"
-        f" equal the second last of {b}{hint}"
+        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a[-1]} and {inner}x{b[-1]}): the last dimension"
+        f" of {a} must equal the second last of {b}{hint}"
     )
 
 
@@ -276,9 +273,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 def _vectors(name: str, input: Tensor, other: Tensor) -> None:
     if input.array.ndim != 1 or other.array.ndim != 1:
         raise RuntimeError(
-            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors: {name}"
-            f" takes two vectors;"
-            " use matmul for matrices"
+            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors: {name} takes"
+            " two vectors; use matmul for matrices"
         )
 
 
@@ -341,9 +337,8 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
         return input * other
     if input.array.shape[-1] != other.array.shape[-1]:
         raise RuntimeError(
-            f"inner() the last dimension must match on both input tensors but got shapes"
-            f" {list(input.shape)} and"
-            f" {list(other.shape)}"
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)}"
+            f" and {list(other.shape)}"
         )
     return OPS["tensordot"].call(input, other, ((-1,), (-1,)))
 

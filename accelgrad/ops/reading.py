@@ -2,10 +2,8 @@
 recorded.
 
 ``reading.sum(x, axis=0, keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch
-signatures differ
-are adapted here; a fused kernel's name stands for its plain formula, read over Tensors; every other name is
-the operation
-of that name in the registry.
+signatures differ are adapted here; a fused kernel's name stands for its plain formula, read over Tensors;
+every other name is the operation of that name in the registry.
 """
 
 from __future__ import annotations

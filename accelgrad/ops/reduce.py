@@ -175,9 +175,8 @@ def needs_floats(name: str, input: Tensor, dtype: Dtype | None = None) -> None:
     if not kind.is_floating_point:
         what = "Input" if dtype is None else "Optional"
         raise RuntimeError(
-            f"{name}(): could not infer output dtype. {what} dtype must be either a floating point or"
-            f" complex dtype."
-            f" Got: {kind.title.removesuffix('Tensor')}; convert with .float() first"
+            f"{name}(): could not infer output dtype. {what} dtype must be either a floating point or complex"
+            f" dtype. Got: {kind.title.removesuffix('Tensor')}; convert with .float() first"
         )
 
 

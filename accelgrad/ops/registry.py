@@ -8,8 +8,7 @@
         return Tanh.apply(input)
 
 hangs ``Tensor.tanh`` and ``Tensor.tanh_`` on the class, exports ``accelgrad.tanh`` (with ``out=``), and gives
-the tests of
-``tests/ops/test_grid.py`` their arguments and the NumPy function they compare with.
+the tests of ``tests/ops/test_grid.py`` their arguments and the NumPy function they compare with.
 """
 
 from __future__ import annotations
@@ -248,15 +247,13 @@ def _into(name: str, target: Any, result: Any) -> Any:
     if state.grad and (result.requires_grad or target.requires_grad):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of"
-            " the arguments"
-            " requires grad."
+            " the arguments requires grad."
         )
     if target.array.shape != result.array.shape:
         if target.array.size:
             raise RuntimeError(
                 f"{name}(): out has shape {tuple(target.shape)}, but the result has {tuple(result.shape)};"
-                " give an out of"
-                " that shape, or an empty one"
+                " give an out of that shape, or an empty one"
             )
         target.array = target.xp.empty(result.array.shape, dtype=target.array.dtype)
     return assign(target, result)

@@ -152,10 +152,8 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any) -> tuple[list[int], list
     if len(values) != len(space):
         raise ValueError(
             "Input and output must have the same number of spatial dimensions, but got input with spatial"
-            " dimensions of"
-            f" {list(space)} and {'size' if size is not None else 'scale_factor'} of {values}. Please"
-            " provide input"
-            " tensor in (N, C, d1, d2, ...,dK) format"
+            f" dimensions of {list(space)} and {'size' if size is not None else 'scale_factor'} of {values}."
+            " Please provide input tensor in (N, C, d1, d2, ...,dK) format"
         )
     if size is not None:
         return [int(one) for one in values], [None] * len(values)
@@ -230,14 +228,12 @@ def interpolate(
         if align_corners is not None:
             raise ValueError(
                 "align_corners option can only be set with the interpolating modes: linear | bilinear |"
-                " bicubic |"
-                " trilinear"
+                " bicubic | trilinear"
             )
     elif mode not in ("linear", "bilinear", "trilinear", "bicubic"):
         raise NotImplementedError(
             f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes:"
-            " nearest | linear"
-            f" | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+            f" nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
         )
     elif input.ndim != (wanted := {"linear": 3, "trilinear": 5}.get(mode, 4)):
         raise NotImplementedError(f"Got {input.ndim}D input, but {mode} mode needs {wanted}D input")
@@ -255,8 +251,7 @@ def interpolate(
     if min(counts) <= 0 or input.array.size == 0:
         raise RuntimeError(
             f"Input and output sizes should be greater than 0, but got input (H: {list(input.shape[2:])})"
-            " output (H:"
-            f" {counts})"
+            f" output (H: {counts})"
         )
     if mode == "area":
         return adaptive_average("interpolate", input.ndim - 2, input, counts)
@@ -374,8 +369,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     if r <= 0 or c % (r * r):
         raise RuntimeError(
             "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of"
-            " upscale_factor, but"
-            f" input.size(-3)={c} is not divisible by {r * r}"
+            f" upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
         )
     x: Any = input.reshape(product(batch), c // (r * r), r, r, h, w)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(*batch, c // (r * r), h * r, w * r)
@@ -411,8 +405,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         if r <= 0 or extent % r:
             raise RuntimeError(
                 f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size is"
-                f" {extent} and"
-                f" downscale_factor={r}"
+                f" {extent} and downscale_factor={r}"
             )
     x: Any = input.reshape(product(batch), c, h // r, r, w // r, r)
     return x.permute(0, 1, 3, 5, 2, 4).reshape(*batch, c * r * r, h // r, w // r)

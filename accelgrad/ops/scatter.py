@@ -282,8 +282,7 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
     if values.array.dtype != input.array.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {input.dtype} for the"
-            " destination and"
-            f" {values.dtype} for the source."
+            f" destination and {values.dtype} for the source."
         )
     basic, arrays = parse(input, tuple(indices))
     if basic is not None or arrays is None:  # 0-d indices: they become a view

@@ -36,8 +36,7 @@ def _stacked(
     if each * num_layers * ways != len(params) or each - (4 if has_biases else 2) not in (0, 1):
         raise RuntimeError(
             f"{name}: expected {4 if has_biases else 2} weights for each of {num_layers} layers and {ways}"
-            " directions, got"
-            f" {len(params)}"
+            f" directions, got {len(params)}"
         )
     floating(data.array, name)
     one_type(name, input=data.array, hx=states[0].array, weight=params[0].array)

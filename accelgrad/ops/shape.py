@@ -126,9 +126,8 @@ def _bad_shape(x: Any, shape: tuple[int, ...]) -> RuntimeError:
         return RuntimeError(f"invalid shape dimension {shape[place]} at index {place} of shape {list(shape)}")
     if not x.size and -1 in shape and 0 in shape:
         return RuntimeError(
-            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified"
-            " dimension size -1 can"
-            " be any value and is ambiguous"
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension"
+            " size -1 can be any value and is ambiguous"
         )
     return RuntimeError(
         f"shape '{list(shape)}' is invalid for input of size {x.size}: the tensor has shape {tuple(x.shape)}"
@@ -218,8 +217,7 @@ def view(input: Tensor, *shape: int | Sequence[int] | DType, dtype: DType | None
     if not input.array.flags.c_contiguous and not _shows(input.array, result.array):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans"
-            " across two"
-            f" contiguous subspaces): shape {tuple(input.shape)}, stride {input.stride()}. Use"
+            f" across two contiguous subspaces): shape {tuple(input.shape)}, stride {input.stride()}. Use"
             " .reshape(...) instead."
         )
     return result
@@ -236,15 +234,13 @@ def _view_as_type(input: Tensor, kind: DType) -> Tensor:
             )
         if array.strides[-1] != array.itemsize and array.shape[-1] != 1:
             raise RuntimeError(
-                f"self.stride(-1) must be 1 to view {input.dtype} as {kind!r} (different element sizes),"
-                " but got"
-                f" {input.stride(-1)}"
+                f"self.stride(-1) must be 1 to view {input.dtype} as {kind!r} (different element sizes), but"
+                f" got {input.stride(-1)}"
             )
         if array.shape[-1] * array.itemsize % wanted.itemsize:
             raise RuntimeError(
                 f"self.size(-1) must be divisible by {wanted.itemsize // array.itemsize} to view"
-                f" {input.dtype} as {kind!r}"
-                f" (different element sizes), but got {array.shape[-1]}"
+                f" {input.dtype} as {kind!r} (different element sizes), but got {array.shape[-1]}"
             )
     result = wrap(array.view(wanted), input.xp)
     result._version = input._version
@@ -351,8 +347,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     if math.prod(parts) != shape[dim]:
         raise RuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim}"
-            f" ({shape[dim]}) in the"
-            " input tensor"
+            f" ({shape[dim]}) in the input tensor"
         )
     return View.apply(input, shape=(*shape[:dim], *parts, *shape[dim + 1 :]))
 
@@ -428,8 +423,7 @@ def permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
     if len(order) != ndim:
         raise RuntimeError(
             "permute(): number of dimensions in the tensor input does not match the length of the desired"
-            " ordering of"
-            f" dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(order)}"
+            f" ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(order)}"
         )
     order = tuple([wrap_dim(dim, ndim) for dim in order])
     if len(set(order)) != ndim:
@@ -535,8 +529,8 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     moved, places = wrap_dims(source, ndim, "movedim"), wrap_dims(destination, ndim, "movedim")
     if len(moved) != len(places):
         raise RuntimeError(
-            "movedim: Invalid source or destination dims: source"
-            f" ({source} dims) should contain the same number of dims as destination ({destination} dims)"
+            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same"
+            f" number of dims as destination ({destination} dims)"
         )
     order = [dim for dim in range(ndim) if dim not in moved]
     for place, dim in sorted(zip(places, moved, strict=True)):

@@ -101,8 +101,7 @@ def _spread_of(
     if input.array.size and count <= free:
         warnings.warn(
             f"{name}(): degrees of freedom is <= 0: {count} elements fall together and the correction is"
-            f" {free}; the result"
-            " is nan. Use correction=0 for single elements.",
+            f" {free}; the result is nan. Use correction=0 for single elements.",
             UserWarning,
             stacklevel=4,
         )

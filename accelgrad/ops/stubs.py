@@ -1,10 +1,8 @@
 """Type stubs for what is attached at run time: the methods of Tensor and the functions of ``accelgrad``.
 
 Editors and type checkers cannot see methods that the registry hangs on :class:`accelgrad.Tensor`, nor the
-functions it
-exports.  ``python -m accelgrad.ops.stubs`` writes ``tensor.pyi``, ``__init__.pyi`` and ``nn/functional.pyi``
-from the live
-objects; a test compares the files with fresh ones.
+functions it exports.  ``python -m accelgrad.ops.stubs`` writes ``tensor.pyi``, ``__init__.pyi`` and
+``nn/functional.pyi`` from the live objects; a test compares the files with fresh ones.
 """
 
 from __future__ import annotations

@@ -269,10 +269,9 @@ class _Combined(LRScheduler):
                 raise TypeError(f"{name} at index {place} should have `optimizer` as its attribute.")
             if isinstance(one, ReduceLROnPlateau):
                 raise ValueError(
-                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional"
-                    f" kwargs to be"
-                    f" specified when calling `step`, but got one at index {place} in the given schedulers"
-                    f" sequence."
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs"
+                    f" to be specified when calling `step`, but got one at index {place} in the given"
+                    " schedulers sequence."
                 )
             if one.optimizer is not optimizer:
                 raise ValueError(
@@ -305,11 +304,9 @@ class SequentialLR(_Combined):
         self._take(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the"
-                " number of milestone"
-                f" points, but got number of schedulers {len(schedulers)} and the number of milestones to"
-                f" be equal to"
-                f" {len(milestones)}"
+                "Sequential Schedulers expects number of schedulers provided to be one more than the number"
+                f" of milestone points, but got number of schedulers {len(schedulers)} and the number of"
+                f" milestones to be equal to {len(milestones)}"
             )
         self._milestones = milestones
         self.last_epoch = last_epoch + 1

@@ -113,8 +113,7 @@ class Optimizer:
         if not groups:
             raise ValueError(
                 "optimizer got an empty parameter list; layers kept in a plain Python list or dict are not"
-                " registered by"
-                " their Module: use nn.ModuleList or nn.ModuleDict"
+                " registered by their Module: use nn.ModuleList or nn.ModuleDict"
             )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
@@ -142,8 +141,7 @@ class Optimizer:
         elif isinstance(params, set):
             raise TypeError(
                 "optimizer parameters need to be organized in ordered collections, but the ordering of"
-                " tensors in sets will"
-                " change between runs. Please use a list instead."
+                " tensors in sets will change between runs. Please use a list instead."
             )
         params = list(params)
         named = sum(isinstance(one, tuple) for one in params)
@@ -162,9 +160,8 @@ class Optimizer:
                 )
             if not one.is_leaf and not one.retains_grad:
                 raise ValueError(
-                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost;"
-                    " give the parameter"
-                    " that it was computed from"
+                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost; give"
+                    " the parameter that it was computed from"
                 )
         for name, value in self.defaults.items():
             if value is required and name not in param_group:
@@ -330,15 +327,14 @@ class Optimizer:
         saved = copy.deepcopy(state_dict["param_groups"])
         if len(self.param_groups) != len(saved):
             raise ValueError(
-                "loaded state dict has a different number of parameter groups:"
-                f" {len(saved)}, the optimizer has {len(self.param_groups)}"
+                f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer"
+                f" has {len(self.param_groups)}"
             )
         for own, theirs in zip(self.param_groups, saved, strict=True):
             if len(own["params"]) != len(theirs["params"]):
                 raise ValueError(
-                    "loaded state dict contains a parameter group that doesn't match the size of"
-                    " optimizer's group:"
-                    f" {len(theirs['params'])} against {len(own['params'])} parameters"
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's"
+                    f" group: {len(theirs['params'])} against {len(own['params'])} parameters"
                 )
         parameters = {
             number: one
@@ -439,8 +435,7 @@ def refuse(name: str, differentiable: bool) -> None:
     """RuntimeError for ``differentiable=True``: steps here write into raw arrays, unseen by autograd."""
     if differentiable:
         raise RuntimeError(
-            f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside"
-            f" of the graph;"
-            " write the update as a formula (x = x - lr * grad, with create_graph=True) to differentiate"
-            " through it"
+            f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside of"
+            " the graph; write the update as a formula (x = x - lr * grad, with create_graph=True) to"
+            " differentiate through it"
         )

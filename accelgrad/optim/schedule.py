@@ -67,8 +67,7 @@ class LRScheduler:
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"param 'initial_lr' is not specified in param_groups[{place}] when resuming scheduler"
-                    f" with"
-                    " last_epoch >= 0: load the optimizer's state first"
+                    " with last_epoch >= 0: load the optimizer's state first"
                 )
         self.base_lrs = rates(optimizer, "initial_lr")
         self.last_epoch = last_epoch
@@ -95,9 +94,8 @@ class LRScheduler:
         """Go to the next epoch, after the optimizer's step; or jump to ``epoch`` (deprecated)."""
         if self._step_count == 1 and not self.optimizer._opt_called:
             warnings.warn(
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the"
-                " opposite order, or the"
-                " first value of the schedule is skipped.",
+                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite"
+                " order, or the first value of the schedule is skipped.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -105,8 +103,7 @@ class LRScheduler:
         if epoch is not None:
             warnings.warn(
                 "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where"
-                " possible."
-                " Please use `scheduler.step()` to step the scheduler.",
+                " possible. Please use `scheduler.step()` to step the scheduler.",
                 UserWarning,
                 stacklevel=2,
             )

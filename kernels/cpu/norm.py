@@ -19,9 +19,8 @@ __all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backwa
 
 PARALLEL = 1 << 17  # elements from which a second thread pays
 
-PIECES = (
-    16  # the rows are summed in so many pieces, whatever the number of threads: the sums never depend on it
-)
+# The rows are summed in so many pieces, whatever the number of threads: the sums never depend on it.
+PIECES = 16
 
 
 @jit(REASSOCIATE)

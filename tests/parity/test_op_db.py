@@ -1,9 +1,8 @@
 """PyTorch's own operator database (``op_db``): its samples through accelgrad and through PyTorch.
 
 For every operator of the database that accelgrad has under the same name: values and result types for float,
-integer and
-boolean samples, first gradients and second gradients.  ``DIFFERENT`` names what is meant to differ, with the
-reason.
+integer and boolean samples, first gradients and second gradients.  ``DIFFERENT`` names what is meant to
+differ, with the reason.
 """
 
 from __future__ import annotations

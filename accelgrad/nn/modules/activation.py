@@ -351,8 +351,7 @@ class _Along(Module):
             return self.dim
         warnings.warn(
             f"Implicit dimension choice for {type(self).__name__} has been deprecated. Change the call to"
-            f" include"
-            " dim=X as an argument.",
+            " include dim=X as an argument.",
             stacklevel=4,
         )
         return 0 if input.ndim in (0, 1, 3) else 1

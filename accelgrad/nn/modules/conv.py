@@ -257,8 +257,7 @@ class _ConvTranspose(_ConvNd):
         if any(not low <= size <= high for size, low, high in zip(wanted, least, most, strict=True)):
             raise ValueError(
                 f"requested an output size of {list(wanted)}, but valid sizes range from {least} to {most}"
-                f" (for an"
-                f" input of {list(input.array.shape[-self.dims :])})"
+                f" (for an input of {list(input.array.shape[-self.dims :])})"
             )
         return tuple(size - low for size, low in zip(wanted, least, strict=True))
 

@@ -185,8 +185,7 @@ class _InstanceNorm(_ChannelNorm):
         if channels != self.num_features and self.affine:
             raise ValueError(
                 f"expected input's size at dim={0 if single else 1} to match num_features"
-                f" ({self.num_features}),"
-                f" but got: {channels}."
+                f" ({self.num_features}), but got: {channels}."
             )
         batch = input.unsqueeze(0) if single else input
         result = F.instance_norm(

@@ -94,8 +94,7 @@ def _order(lengths: np.ndarray, enforce_sorted: bool, xp: Any) -> tuple[np.ndarr
         if (np.diff(lengths) > 0).any():
             raise RuntimeError(
                 "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can"
-                " pass"
-                " `enforce_sorted=False` to sort them."
+                " pass `enforce_sorted=False` to sort them."
             )
         return lengths, None
     order = np.argsort(-lengths, kind="stable")
