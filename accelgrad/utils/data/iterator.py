@@ -26,6 +26,7 @@ from accelgrad.utils.data.transport import RESULT, Decoder
 
 __all__ = ["LoaderIterator", "SimpleIterator", "WorkersIterator"]
 
+LIGHT, QUICK = 1 << 19, 1e-3  # bytes and seconds: see _is_light
 EMPTY: deque[Any] = deque()
 SILENCE = 60.0  # seconds without a sign of a worker before a warning shows its stack, if there is no timeout
 
@@ -167,6 +168,7 @@ class WorkersIterator(LoaderIterator):
         super().__init__(loader, number, resume)
         self.workers: int = loader.num_workers
         self.limit: int = loader.num_workers * loader.prefetch_factor
+        self.deepest: int = loader.num_workers * loader.deepest
         self.sent = self.delivered  # tasks before this one have been sent
         self.exhausted = False  # the sampler has ended, or all workers' streams have
         self.worker_of: dict[int, int] = {}
@@ -293,6 +295,8 @@ class WorkersIterator(LoaderIterator):
             raise
         if self.loader.pin_memory:
             batch = pin_memory(batch)
+        if self.limit < self.deepest and _is_light(result):
+            self.limit = self.deepest
         self._fill(1)  # keeps the workers busy while the program works on this batch
         if self.loader.iterable:
             self._check_length()
@@ -496,6 +500,17 @@ class WorkersIterator(LoaderIterator):
         text = "; ".join(f"worker {w}: {', '.join(map(str, tasks))}" for w, tasks in flight.items())
         count = sum(map(len, flight.values()))
         return f"{head}, {len(self.pool.done)} ready, {count} in flight{f' ({text})' if text else ''}>"
+
+
+def _is_light(result: Batch) -> bool:
+    """Whether the batch is so small and was made so fast that its passage costs more than its making.
+
+    With two of such in hand the processes mostly wait for each other's waking up; with eight they hardly
+    ever sleep, and hold less memory than with two batches of images.
+    """
+    head = result.head
+    size = head[13] if head[4] < 0 or result.arena is None else result.arena.slot_size
+    return size <= LIGHT and head[9] - head[6] < QUICK
 
 
 def _own_copy(frame: bytearray, start: int) -> Any:

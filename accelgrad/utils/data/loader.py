@@ -20,6 +20,7 @@ from accelgrad.utils.data.timeline import BatchRecord, Timeline
 
 __all__ = ["DataLoader"]
 
+DEEP = 8  # batches that a worker may have in hand where they are small and quick and nobody has said how many
 METHODS = ("fork", "forkserver", "spawn")
 FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
@@ -61,8 +62,7 @@ class _Staff:
             "iterable": loader.iterable,
             "batched": loader.batched,
             "drop_last": loader.drop_last,
-            "slots": (loader.prefetch_factor or 0)
-            + 2,  # one that the program looks at, one that is being filled
+            "slots": (loader.deepest or 0) + 2,  # one that the program looks at, one that is being filled
         }
         return Supply(loader.num_workers, method, parts, settings)
 
@@ -119,8 +119,8 @@ class DataLoader:
     - ``multiprocessing_context``: "forkserver" (the default where there is fork), "spawn", "fork", or such a
       context;
     - ``generator``: an accelgrad or NumPy generator for shuffling and for the workers' seeds;
-    - ``prefetch_factor``: batches each worker has in hand (2); ``persistent_workers``: they survive the
-      epoch;
+    - ``prefetch_factor``: batches each worker has in hand; None means 2, and 8 once batches turn out to be
+      small (512 KiB) and made in less than a millisecond; ``persistent_workers``: workers survive the epoch;
     - ``in_order=False``: give out batches as they come.
 
     More than there: a loader is a context manager and has :meth:`close`; :meth:`state_dict` works in
@@ -172,6 +172,8 @@ class DataLoader:
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = prefetch_factor if prefetch_factor is not None or num_workers == 0 else 2
+        # So far ahead a worker may get: where nobody has said how far, further with small batches.
+        self.deepest = DEEP if prefetch_factor is None and num_workers > 0 else self.prefetch_factor
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
         self.timeout = timeout

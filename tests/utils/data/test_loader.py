@@ -542,10 +542,29 @@ def test_a_steady_pass_uses_the_same_few_slots_again_and_again(collate_fn):
         for _ in iterator:
             if iterator.delivered == 299:
                 (arena,) = iterator.pool.handles[0].arenas.values()
-    assert arena.number == 0 and len(arena.leases) <= loader.prefetch_factor + 2
+    assert arena.number == 0 and len(arena.leases) <= loader.deepest + 2
 
 
 def test_the_samplers_of_a_loader_are_where_pytorch_has_them():
     loader = DataLoader(Squares(), batch_size=4)
     assert type(loader.sampler) is SequentialSampler and type(loader.batch_sampler) is BatchSampler
     assert loader.batch_sampler.batch_size == loader.batch_size == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "quick", "light", "in_hand"),
+    [(None, 100.0, 1 << 20, 8), (2, 100.0, 1 << 20, 2), (None, 0.0, 1 << 20, 2), (None, 100.0, 100, 2)],
+)
+def test_small_and_quick_batches_are_fetched_further_ahead_unless_somebody_said_how_far(
+    monkeypatch, asked, quick, light, in_hand
+):
+    from accelgrad.utils.data import iterator
+
+    monkeypatch.setattr(iterator, "QUICK", quick)
+    monkeypatch.setattr(iterator, "LIGHT", light)
+    with DataLoader([np.zeros(5000)] * 60, num_workers=2, prefetch_factor=asked) as loader:
+        assert loader.prefetch_factor == 2
+        it = iter(loader)
+        next(it)
+        assert it.sent - it.delivered == 2 * in_hand
+        assert len(list(it)) == 59
