@@ -82,7 +82,7 @@ for name in ${*:-card ours values gradients kernels demo launch bandwidth matmul
   case $name in
     card) part card bash -c status ;;
     ours) part ours bash -c 'tests tests/gpu/test_on_a_card.py' ;;
-    values) part values bash -c 'tests tests/ops/test_grid.py tests/standin tests/accelgrad tests/gpu/test_gpu_status.py -k "not test_gradient"' ;;
+    values) part values bash -c 'tests tests/ops/test_grid.py tests/standin tests/test_amp.py tests/gpu/test_gpu_status.py -k "not test_gradient"' ;;
     gradients) part gradients bash -c 'tests tests/ops/test_grid.py -k test_gradient' ;;
     kernels) ACCELGRAD_KERNELS=numba part kernels bash -c 'tests tests/ops tests/standin' ;;
     demo) part demo "$python" -m accelgrad demo --device gpu --out "$work/demo" ;;

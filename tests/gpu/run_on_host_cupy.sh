@@ -26,7 +26,7 @@ if [ ! -x "$work/venv/bin/pytest" ]; then
 fi
 
 if [ $# -eq 0 ]; then
-  set -- -q -n 2 tests/ops tests/standin tests/nn tests/optim tests/core tests/accelgrad
+  set -- -q -n 2 tests/ops tests/standin tests/nn tests/optim tests/core tests/test_amp.py
 fi
 export CUPY_ON_HOST_BUILD="$work/kernels" NUMBA_CACHE_DIR="$work/numba" PYTHONDONTWRITEBYTECODE=1
 time "$work/venv/bin/python" -m pytest --device cupy-on-host -p no:cacheprovider "$@"
