@@ -182,13 +182,10 @@ def _attribute(batch: Sequence[Any], entry: int, name: str, path: str) -> Any:
 
 def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
     """The transposed batch: one list of values for each position of the samples."""
-    if PLAIN_ROWS.issuperset(map(type, batch)):  # the common case, without a step in Python for each sample
-        try:
-            return list(map(list, zip(*batch, strict=True)))
-        except ValueError:  # their lengths differ: name the first that does
-            pass
     size = len(batch[0])
-    for entry, sample in enumerate(batch):
+    # Mostly they fit, which this finds out without a step in Python for each sample.
+    fit = PLAIN_ROWS.issuperset(map(type, batch)) and set(map(len, batch)) == {size}
+    for entry, sample in () if fit else enumerate(batch):
         if not isinstance(sample, tuple | list):
             raise TypeError(_unlike(batch, entry, path))
         if len(sample) != size:

@@ -8,7 +8,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from accelgrad.utils.data.transport import RESULT, Decoder
 __all__ = ["LoaderIterator", "SimpleIterator", "WorkersIterator"]
 
 LIGHT, QUICK = 1 << 19, 1e-3  # bytes and seconds: see _is_light
-EMPTY: deque[Any] = deque()
 SILENCE = 60.0  # seconds without a sign of a worker before a warning shows its stack, if there is no timeout
 
 
@@ -180,10 +179,11 @@ class WorkersIterator(LoaderIterator):
         self.stream = Stream(loader.batch_size or 1, loader.batched)
         self.earlier: dict[int, tuple[int, bytes]] = {}  # the snapshots that this pass was resumed from
         special = self._resume(resume) if resume is not None else {}
-        staff, self.pool = loader._staff, cast(Pool, None)
+        staff = loader._staff
         supply = staff.supply(loader)
         with interrupts_held() if not portable.DIRECT else contextlib.nullcontext():
-            self.pool = pool = staff.take(loader, supply)
+            pool: Pool = staff.take(loader, supply)
+            self.pool = pool
             pool.owner = weakref.ref(self)
             self._finalizer = weakref.finalize(self, staff.put_back, pool)
             self._finalizer.atexit = False
@@ -218,7 +218,8 @@ class WorkersIterator(LoaderIterator):
         out."""
         order = self.order
         while not self.exhausted and self.sent - self.delivered - len(self.beyond) < self.limit + more:
-            task, nothing = self.sent, EMPTY.copy()
+            task = self.sent
+            nothing: deque[Any] = deque()
             if self.loader.iterable:
                 worker = self.worker_of.get(task, self._next_active())
                 if worker is None:

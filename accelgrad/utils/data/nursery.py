@@ -297,15 +297,12 @@ class shared_nursery:
 
     def release(self) -> None:
         """This user needs it no more."""
-        global _shared
         with interrupts_held(), _lock:
             nursery, self.nursery = self.nursery, None
             if nursery is None:
                 return
             nursery.users.discard(self)
             sweep_nursery()
-            if nursery is not _shared and not list(nursery.users):
-                nursery.close()
 
 
 def sweep_nursery() -> None:

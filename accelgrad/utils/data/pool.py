@@ -109,9 +109,11 @@ class Pool:
         self.owner: weakref.ref[Any] | None = None  # the iterator that uses it, or who keeps it for the next
         self.direct = portable.DIRECT
         self.closed = self.ended = False
+        self.stack = -1
         _live.add(self)
-        self.stack = -1 if self.direct else anonymous_file(0)
         try:
+            if not self.direct:
+                self.stack = anonymous_file(0)
             if method == "fork":
                 self.nursery = fork_nursery(({**supply.first, "stack": self.stack}, supply.parts))
             elif not self.direct:

@@ -568,3 +568,16 @@ def test_small_and_quick_batches_are_fetched_further_ahead_unless_somebody_said_
         next(it)
         assert it.sent - it.delivered == 2 * in_hand
         assert len(list(it)) == 59
+
+
+def test_a_pool_that_got_no_descriptor_leaves_nothing_to_be_closed(monkeypatch):
+    from accelgrad.utils.data import pool
+
+    def none_left(size):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(pool, "anonymous_file", none_left)
+    before = set(pool._live)
+    with pytest.raises(OSError, match="Too many open files"):
+        iter(DataLoader(Squares(), num_workers=1))
+    assert pool._live == before
