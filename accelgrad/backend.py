@@ -113,6 +113,7 @@ class Namespace:
 
     def __init__(self, module: Any, device: Device) -> None:
         self.module = module
+        self.array_type = module.ndarray
         self.device = device
         self.kernel_device = device.type
         self.differentiable = False

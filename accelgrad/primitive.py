@@ -222,7 +222,7 @@ class Context(graph.Node):
                 raise RuntimeError(f"Function '{self.name()}' returned nan values in its {place}th output.")
 
     def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
-        if type(gradient) is not np.ndarray or gradient.base is not None:
+        if type(gradient) is not self.xp.array_type or gradient.base is not None:
             return False
         for known in (arrived, self._saved, self._kept, self.__dict__.values()):
             for other in known:

@@ -1,0 +1,271 @@
+"""Convolutions as one large matrix product each: the windows of all samples side by side, one a column.
+
+The columns of a sample lie beside those of the next, (c taps, n places), so that the product is one for the
+whole batch, however few places an image has, and the gradient of the weight needs no sum over the samples.
+What this costs is that channels and samples change places in the result, in one more pass over it, which
+adds the bias too.  The product is cuBLAS's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.warp import quotient
+
+from accelgrad.kernels.windows import Geometry, product
+
+__all__ = ["convolution", "convolution_input", "convolution_weight"]
+
+THREADS, SMALL_BLOCK = 256, 32
+MOST_PLANES = 65535  # blocks along the second axis of a grid
+COLUMNS = 1 << 26  # elements of the columns that are made at a time: 256 MB of float32
+
+
+def windows_beside(T: Any) -> Any:
+    """``columns[(c, i, j), (n, p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside: a thread a
+    channel and place, for all taps.
+    """
+    ZERO = T(0)
+
+    def kernel(x, columns, width, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        c = cuda.blockIdx.y
+        if at < width:
+            places = oh * ow
+            n = quotient(at, places)
+            place = at - n * places
+            p = quotient(place, ow)
+            top, left = p * sh - ph, (place - p * ow) * sw - pw
+            plane = (n * planes + c) * h
+            target = c * kh * kw * width + at
+            for i in range(kh):
+                y = top + i * dh
+                row = (plane + y) * w
+                for j in range(kw):
+                    z = left + j * dw
+                    inside = y >= 0 and y < h and z >= 0 and z < w
+                    columns[target] = x[row + z] if inside else ZERO
+                    target += width
+
+    return kernel
+
+
+def sum_of_windows(T: Any) -> Any:
+    """The adjoint: ``x[n, c, y, z]`` = the sum of what every window that covers (y, z) holds for it, in a
+    fixed order.
+    """
+    ZERO = T(0)
+
+    def kernel(columns, x, pixels, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, width):
+        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        c = cuda.blockIdx.y
+        if at < pixels:
+            n = quotient(at, h * w)
+            pixel = at - n * h * w
+            y = quotient(pixel, w)
+            z = pixel - y * w
+            base = n * oh * ow
+            total = ZERO
+            for i in range(kh):
+                p = y + ph - i * dh
+                seen = p >= 0
+                if seen and sh > 1:  # most convolutions need no division here
+                    step = quotient(p, sh)
+                    seen = step * sh == p
+                    p = step
+                if seen and p < oh:
+                    source = (c * kh + i) * kw * width + base + p * ow
+                    for j in range(kw):
+                        q = z + pw - j * dw
+                        hit = q >= 0
+                        if hit and sw > 1:
+                            step = quotient(q, sw)
+                            hit = step * sw == q
+                            q = step
+                        if hit and q < ow:
+                            total += columns[source + j * width + q]
+            x[(n * planes + c) * h * w + pixel] = total
+
+    return kernel
+
+
+def planes_swapped(T: Any) -> Any:
+    """``y[b, a, :] = x[a, b, :] (+ bias[a])``: a block stays in one a."""
+
+    def kernel(x, y, bias, count, rows, length, with_bias):
+        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        a = cuda.blockIdx.y
+        if at < count:
+            value = x[a * count + at]
+            if with_bias:
+                value += bias[a]
+            b = quotient(at, length)
+            y[(b * rows + a) * length + at - b * length] = value
+
+    return kernel
+
+
+GEOMETRY = "iiiiiiiiiiiiii"
+BESIDE = Program(windows_beside, "PP" + GEOMETRY)
+SUMS = Program(sum_of_windows, "PP" + GEOMETRY + "i")
+SWAPPED = Program(planes_swapped, "PPPiiii")
+
+
+def grid(count: int, planes: int) -> tuple[tuple[int, int], int]:
+    """The grid and the block for a thread a place in each of the planes."""
+    threads = SMALL_BLOCK if count <= 2048 else THREADS
+    return (-(-count // threads), planes), threads
+
+
+def swapped(x: Any, bias: Any = None, out: Any = None) -> Any:
+    """x (a, b, length) as (b, a, length), with bias (a,) added."""
+    a, b, length = x.shape
+    if bias is None and out is None and min(a, b) == 1:
+        return x.reshape(b, a, length)
+    y = room(x, (b, a, length)) if out is None else out
+    SWAPPED(*grid(b * length, a), x.dtype.char, x, y, bias, b * length, a, length, bias is not None)
+    return y
+
+
+def numbers_of(
+    x_shape: tuple[int, ...], places: tuple[int, int], kernel: tuple[int, ...], geometry: Geometry
+) -> tuple[int, ...]:
+    """What the two kernels want to know of the windows."""
+    _, c, h, w = x_shape
+    return (c, h, w, *kernel, *places, *geometry.stride, *geometry.padding, *geometry.dilation)
+
+
+def unfold(x: Any, places: tuple[int, int], kernel: tuple[int, ...], geometry: Geometry) -> Any:
+    """The windows of x (n, c, h, w) beside each other: (c taps, n places)."""
+    n, c, h, w = x.shape
+    if geometry.trivial(kernel):
+        return swapped(x.reshape(n, c, h * w)).reshape(c, n * h * w)
+    width = n * product(places)
+    columns = room(x, (c * product(kernel), width))
+    BESIDE(*grid(width, c), x.dtype.char, x, columns, width, *numbers_of(x.shape, places, kernel, geometry))
+    return columns
+
+
+def fold(columns: Any, x: Any, places: tuple[int, int], kernel: tuple[int, ...], geometry: Geometry) -> None:
+    """The adjoint of :func:`unfold`, written into x (n, c, h, w)."""
+    n, c, h, w = x.shape
+    if geometry.trivial(kernel):
+        swapped(columns.reshape(c, n, h * w), out=x)
+        return
+    numbers = numbers_of(x.shape, places, kernel, geometry)
+    SUMS(*grid(n * h * w, c), x.dtype.char, columns, x, n * h * w, *numbers, columns.shape[1])
+
+
+def multiply(a: Any, b: Any) -> Any:
+    """The product of matrices, by groups."""
+    module = np if SIMULATED else sys.modules["cupy"]
+    return module.matmul(a[0], b[0])[None] if len(a) == 1 else module.matmul(a, b)
+
+
+def as_image(
+    shape: tuple[int, ...], kernel: Any, geometry: Geometry
+) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
+    """Shape, window and geometry of images; a sequence (n, c, length) is an image of one row."""
+    if len(kernel) == 2:
+        return shape, tuple(kernel), geometry
+    one, none = (1, *geometry.stride), (0, *geometry.padding)
+    wide = Geometry(one, none, (1, *geometry.dilation), geometry.groups)
+    return (*shape[:2], 1, shape[2]), (1, *kernel), wide
+
+
+def shares(n: int, each: int) -> Iterator[slice]:
+    """The samples in groups whose columns fit."""
+    most = max(COLUMNS // max(each, 1), 1)
+    for start in range(0, n, most):
+        yield slice(start, min(start + most, n))
+
+
+def fits(x: Any, weight_shape: Any, *others: Any) -> bool:
+    """Images or sequences with elements, whose planes fit into a grid."""
+    return (
+        len(weight_shape) in (3, 4)
+        and x.ndim == len(weight_shape)
+        and x.size > 0
+        and 0 not in weight_shape
+        and on_card(x, *[one for one in others if one is not None])
+        and max(x.shape[1], weight_shape[0]) <= MOST_PLANES
+    )
+
+
+def forward_accepts(x: Any, weight: Any, bias: Any, geometry: Any) -> bool:
+    return fits(x, weight.shape, weight, bias)
+
+
+@cuda_kernel("convolution", accepts=forward_accepts)
+def convolution(x: Any, weight: Any, bias: Any, geometry: Geometry) -> Any:
+    """``y = weight * x (+ bias)``: x (n, c, ...), weight (o, c / groups, ...); (n, o, ...).
+
+    for n, o, p:  for c, tap:  y[n, o, p] += weight[o, c, tap] x[n, c, the pixel of p under tap]
+    """
+    space = geometry.places(x.shape[2:], weight.shape[2:])
+    shape, kernel, geometry = as_image(x.shape, weight.shape[2:], geometry)
+    x = x.reshape(shape)
+    places: Any = geometry.places(shape[2:], kernel)
+    n, o, groups, length = x.shape[0], weight.shape[0], geometry.groups, product(places)
+    flat = weight.reshape(groups, o // groups, -1)
+    y = room(x, (n, o, length))
+    for some in shares(n, x.shape[1] * product(kernel) * length):
+        columns = unfold(x[some], places, kernel, geometry)
+        rows = multiply(flat, columns.reshape(groups, flat.shape[2], -1))
+        part = y[some]
+        swapped(rows.reshape(o, len(part), length), bias, part)
+    return y.reshape(n, o, *space)
+
+
+def input_accepts(grad: Any, weight: Any, space: Any, geometry: Any) -> bool:
+    return fits(grad, weight.shape, weight) and weight.shape[1] * geometry.groups <= MOST_PLANES
+
+
+@cuda_kernel("convolution_input", accepts=input_accepts)
+def convolution_input(grad: Any, weight: Any, space: Any, geometry: Geometry) -> Any:
+    """The adjoint in x, for images of extents ``space``: grad (n, o, ...); (n, c, *space).
+
+    for n, o, p:  for c, tap:  x[n, c, the pixel of p under tap] += weight[o, c, tap] grad[n, o, p]
+    """
+    n, o = grad.shape[:2]
+    groups = geometry.groups
+    shape, kernel, geometry = as_image((n, weight.shape[1] * groups, *space), weight.shape[2:], geometry)
+    places: Any = (1,) * (len(kernel) - grad.ndim + 2) + grad.shape[2:]
+    length = product(places)
+    flat = weight.reshape(groups, o // groups, -1).swapaxes(1, 2)
+    x = room(grad, shape)
+    if x.size >= 2**31:
+        return NotImplemented
+    for some in shares(n, shape[1] * product(kernel) * length):
+        side_by_side = swapped(grad[some].reshape(-1, o, length)).reshape(groups, o // groups, -1)
+        columns = multiply(flat, side_by_side)
+        fold(columns.reshape(shape[1] * product(kernel), -1), x[some], places, kernel, geometry)
+    return x.reshape(n, shape[1], *space)
+
+
+def weight_accepts(x: Any, grad: Any, kernel: Any, geometry: Any) -> bool:
+    return fits(x, (*grad.shape[1:2], x.shape[1], *kernel), grad) and grad.size > 0
+
+
+@cuda_kernel("convolution_weight", accepts=weight_accepts)
+def convolution_weight(x: Any, grad: Any, kernel: Any, geometry: Geometry) -> Any:
+    """The adjoint in the weight: x (n, c, ...), grad (n, o, ...); (o, c / groups, *kernel).
+
+    for o, c, tap:  for n, p:  weight[o, c, tap] += grad[n, o, p] x[n, c, the pixel of p under tap]
+    """
+    extents = kernel
+    shape, kernel, geometry = as_image(x.shape, kernel, geometry)
+    x = x.reshape(shape)
+    (n, c), o, groups = x.shape[:2], grad.shape[1], geometry.groups
+    places: Any = geometry.places(x.shape[2:], kernel)
+    length, total = product(places), None
+    for some in shares(n, c * product(kernel) * length):
+        columns = unfold(x[some], places, kernel, geometry).reshape(groups, -1, len(x[some]) * length)
+        side_by_side = swapped(grad[some].reshape(-1, o, length)).reshape(groups, o // groups, -1)
+        part = multiply(side_by_side, columns.swapaxes(1, 2))
+        total = part if total is None else total + part
+    return total.reshape(o, c // groups, *extents)
