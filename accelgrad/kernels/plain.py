@@ -19,6 +19,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from accelgrad.kernels.chains import (
+    gelu,
+    gelu_backward,
+    relu_backward,
+    running_average,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh_backward,
+)
 from accelgrad.kernels.convolution import convolution, convolution_input, convolution_weight
 from accelgrad.kernels.recurrent import (
     before_each_step,
@@ -38,6 +49,8 @@ __all__ = [
     "convolution",
     "convolution_input",
     "convolution_weight",
+    "cross_entropy_total",
+    "cross_entropy_total_backward",
     "digamma",
     "embedding_backward",
     "erf",
@@ -61,12 +74,19 @@ __all__ = [
     "lstm_steps_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "relu_backward",
+    "running_average",
     "scatter_add",
     "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "tanh_backward",
     "vector_norm",
 ]
 
@@ -142,6 +162,33 @@ def softmax_cross_entropy_backward(xp: Any, grad: Any, x: Any, target: Any, lse:
     probability = xp.exp(x - xp.expand_dims(lse, 1))
     hit = xp.expand_dims(target, 1) == xp.arange(x.shape[1])
     return xp.expand_dims(grad, 1) * xp.where(hit, probability - 1, probability)
+
+
+def cross_entropy_total(xp: Any, x: Any, target: Any, ignore_index: int, mean: bool) -> tuple[Any, Any, Any]:
+    """The losses of :func:`softmax_cross_entropy` added up, without the rows whose target is
+    ``ignore_index``; with ``mean`` divided by how many rows are left.
+
+    x (n, c), target (n,).  Gives the total, the lse (n,), and what each loss was multiplied with: None, or a
+    0-d array (0 where no row is left: then the mean is NaN).  On a card, which is not asked, a target outside
+    of the classes makes the total NaN.
+    """
+    counted = target != ignore_index
+    losses, lse = xp.softmax_cross_entropy(x, xp.where(counted, target, 0))
+    total = xp.sum(xp.where(counted, losses, 0))
+    if not mean:
+        return total, lse, None
+    count = xp.sum(counted.astype(x.dtype))
+    return total / count, lse, xp.where(count > 0, 1 / count, 0)
+
+
+def cross_entropy_total_backward(
+    xp: Any, grad: Any, x: Any, target: Any, lse: Any, scale: Any, ignore_index: int
+) -> Any:
+    """``grad scale (softmax(x) - one_hot(target))`` in the rows that count, 0 in the others: grad 0-d; the
+    result (n, c)."""
+    counted = target != ignore_index
+    share = xp.where(counted, grad if scale is None else grad * scale, 0)
+    return xp.softmax_cross_entropy_backward(share, x, xp.where(counted, target, 0), lse)
 
 
 def vector_norm(xp: Any, x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -236,17 +283,6 @@ def batch_norm_backward(
         grad - _by_channel(xp, gbias / count) - normal * _by_channel(xp, gweight / count)
     )
     return gx, gweight, gbias
-
-
-def gelu(xp: Any, x: Any) -> Any:
-    """``x Phi(x)`` with the normal distribution's Phi.  Hendrycks & Gimpel 2016."""
-    return 0.5 * x * xp.erfc(x * -math.sqrt(0.5))
-
-
-def gelu_backward(xp: Any, grad: Any, x: Any) -> Any:
-    """``grad (Phi(x) + x phi(x))``, phi being the density."""
-    density = xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return grad * (0.5 * xp.erfc(x * -math.sqrt(0.5)) + x * density)
 
 
 # -------------------------------------------------------------------------------------- windows over an image

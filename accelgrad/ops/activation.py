@@ -44,7 +44,7 @@ class Relu(Primitive):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         (y,) = ctx.saved_tensors
-        return grad * (y > 0)  # and so 0 at 0, as in PyTorch
+        return ctx.xp.relu_backward(grad, y)
 
 
 @op(
@@ -339,13 +339,12 @@ class Silu(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
         ctx.save_for_backward(floating(x, "silu_cpu"))
-        return x / (1 + ctx.xp.exp(-x))
+        return ctx.xp.silu(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         (x,) = ctx.saved_tensors
-        s = 1 / (1 + ctx.xp.exp(-x))
-        return grad * (s * (1 + x * (1 - s)))
+        return ctx.xp.silu_backward(grad, x)
 
 
 @op(primitive=Silu, reference=lambda x: x / (1 + np.exp(-x)), samples=ANY_SHAPE, **FUNCTIONAL)

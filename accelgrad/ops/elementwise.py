@@ -318,14 +318,14 @@ class Sigmoid(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        y = 1 / (1 + ctx.xp.exp(-x))
+        y = ctx.xp.sigmoid(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         (y,) = ctx.saved_tensors
-        return grad * (y * (1 - y))
+        return ctx.xp.sigmoid_backward(grad, y)
 
 
 @op(primitive=Sigmoid, reference=floating(lambda x: 1 / (1 + np.exp(-x))), samples=unary(), inplace=True)

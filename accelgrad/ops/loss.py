@@ -26,32 +26,34 @@ class CrossEntropy(Primitive):
         n, c = x.shape
         if target.shape[0] != n:
             raise _sizes(n, target)
-        valid = None
-        if xp.asynchronous or 0 <= ignore_index < c or not within(xp, target, c):
-            valid, target = _split(xp, target, c, ignore_index)
-        losses, lse = xp.softmax_cross_entropy(floating(x, "log_softmax"), target)
+        floating(x, "log_softmax")
+        everywhere = not xp.asynchronous and not 0 <= ignore_index < c and within(xp, target, c)
         ctx.save_for_backward(x)
+        ctx.total = reduction != "none" and not everywhere
+        ctx.target, ctx.ignored = target, ignore_index
+        if ctx.total:
+            _check(xp, target, c, ignore_index)
+            total, lse, ctx.scale = xp.cross_entropy_total(x, target, ignore_index, reduction == "mean")
+            ctx.keep(lse)
+            return total
+        valid = None
+        if not everywhere:
+            valid, ctx.target = _split(xp, target, c, ignore_index)
+        losses, lse = xp.softmax_cross_entropy(x, ctx.target)
         ctx.keep(lse)
-        ctx.target = target
         if reduction == "none":
             ctx.share = None if valid is None else valid.astype(x.dtype)
             return losses if valid is None else xp.where(valid, losses, 0)
-        if valid is None:
-            ctx.share = xp.full(n, 1 if reduction == "sum" else 1 / max(n, 1), dtype=x.dtype)
-            total = xp.sum(losses)
-            return total if reduction == "sum" else total / n
-        ctx.share = share = valid.astype(x.dtype)
-        total = xp.sum(xp.where(valid, losses, 0))
-        if reduction == "sum":
-            return total
-        count = xp.sum(share)
-        ctx.share = xp.where(valid, share / count, 0)  # no row counts: the loss is nan, its gradient 0
-        return total / count
+        ctx.share = xp.full(n, 1 if reduction == "sum" else 1 / max(n, 1), dtype=x.dtype)
+        total = xp.sum(losses)
+        return total if reduction == "sum" else total / n
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         (x,) = ctx.saved_tensors
         (lse,) = ctx.kept(lambda xp, x: (xp.logsumexp(x, axis=1),), x)
+        if ctx.total:
+            return ctx.xp.cross_entropy_total_backward(grad, x, ctx.target, lse, ctx.scale, ctx.ignored)
         if ctx.share is not None:
             grad = grad * ctx.share  # (n,)
         return ctx.xp.softmax_cross_entropy_backward(grad, x, ctx.target, lse)
@@ -127,6 +129,12 @@ def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
             f" {c - 1} (or ignore_index={ignore_index})"
         )
     return valid, target
+
+
+def _check(xp: Any, target: Any, c: int, ignore_index: int) -> None:
+    """IndexError for a target outside the classes, where looking at it does not make the host wait."""
+    if not xp.asynchronous:
+        _split(xp, target, c, ignore_index)
 
 
 def _sizes(n: int, target: Any) -> ValueError:

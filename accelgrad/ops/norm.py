@@ -94,12 +94,10 @@ def _channels(name: str, input: Tensor, **vectors: Tensor | None) -> None:
             )
 
 
-def _update(running: Tensor | None, value: Any, momentum: float) -> None:
-    """running = (1 - momentum) running + momentum value, in place."""
+def _update(running: Tensor | None, value: Any, momentum: float, factor: float = 1.0) -> None:
+    """running = (1 - momentum) running + momentum factor value, in place."""
     if running is not None:
-        array = running.array
-        array *= 1 - momentum
-        array += momentum * value
+        running.xp.running_average(running.array, value, momentum, factor)
         running._version[0] += 1
 
 
@@ -195,7 +193,7 @@ def batch_norm(
     if running_mean is not None or running_var is not None:
         mean, var = found
         _update(running_mean, mean, momentum)
-        _update(running_var, var * (count / (count - 1)) if count else var, momentum)
+        _update(running_var, var, momentum, count / (count - 1) if count else 1.0)
     return result
 
 
@@ -259,7 +257,7 @@ def instance_norm(
         xp = input.xp
         mean, var = (xp.mean(xp.reshape(one, (n, c)), axis=0) for one in found)
         _update(running_mean, mean, momentum)
-        _update(running_var, var * (count / (count - 1)), momentum)
+        _update(running_var, var, momentum, count / (count - 1))
     return _affine(y, weight, bias)
 
 

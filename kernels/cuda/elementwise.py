@@ -9,7 +9,10 @@ from typing import Any
 
 from accelgrad.kernels.cuda.launch import SIMULATED, cuda_kernel, on_card
 
-__all__ = ["digamma", "erf", "erfc", "erfinv", "gelu", "gelu_backward", "lgamma"]
+__all__ = [
+    "digamma", "erf", "erfc", "erfinv", "gelu", "gelu_backward", "lgamma", "relu_backward", "running_average",
+    "sigmoid", "sigmoid_backward", "silu", "silu_backward", "tanh_backward",
+]  # fmt: skip
 
 # name: (inputs, the formula in CUDA C); T is float or double
 FORMULAS = {
@@ -23,6 +26,16 @@ FORMULAS = {
     "erfc": ("T x", "y = erfc(x)"),
     "erfinv": ("T x", "y = erfinv(x)"),
     "lgamma": ("T x", "y = isinf(x) ? abs(x) : lgamma(x)"),
+    "relu_backward": ("T grad, T y", "gx = y > T(0) ? grad : grad * T(0)"),
+    "running_average": ("T value, T keep, T share", "running = running * keep + value * share"),
+    "sigmoid": ("T x", "y = T(1) / (T(1) + exp(-x))"),
+    "sigmoid_backward": ("T grad, T y", "gx = grad * (y * (T(1) - y))"),
+    "silu": ("T x", "y = x / (T(1) + exp(-x))"),
+    "silu_backward": (
+        "T grad, T x",
+        "T s = T(1) / (T(1) + exp(-x)); gx = grad * (s * (T(1) + x * (T(1) - s)))",
+    ),
+    "tanh_backward": ("T grad, T y", "gx = grad * (T(1) - y * y)"),
 }
 
 
@@ -30,7 +43,8 @@ FORMULAS = {
 def formula(name: str) -> Any:
     """CuPy's kernel of that name: compiled by NVRTC at its first call, kept on disk by CuPy."""
     inputs, operation = FORMULAS[name]
-    return sys.modules["cupy"].ElementwiseKernel(inputs, "T y", operation, f"accelgrad_{name}")
+    result = operation.rpartition(";")[2].split()[0]
+    return sys.modules["cupy"].ElementwiseKernel(inputs, f"T {result}", operation, f"accelgrad_{name}")
 
 
 def accepts(*arrays: Any) -> bool:
@@ -77,6 +91,52 @@ def erfinv(x: Any) -> Any:
 def lgamma(x: Any) -> Any:
     """The logarithm of the absolute gamma function:  for i:  y[i] = lgamma(x[i])"""
     return formula("lgamma")(x)
+
+
+@cuda_kernel("relu_backward", accepts=accepts)
+def relu_backward(grad: Any, y: Any) -> Any:
+    """``grad`` where y > 0:  for i:  gx[i] = y[i] > 0 ? grad[i] : 0"""
+    return formula("relu_backward")(grad, y)
+
+
+@cuda_kernel("sigmoid", accepts=accepts)
+def sigmoid(x: Any) -> Any:
+    """``1 / (1 + e^-x)``:  for i:  y[i] = ..."""
+    return formula("sigmoid")(x)
+
+
+@cuda_kernel("sigmoid_backward", accepts=accepts)
+def sigmoid_backward(grad: Any, y: Any) -> Any:
+    """``grad y (1 - y)``:  for i:  gx[i] = ..."""
+    return formula("sigmoid_backward")(grad, y)
+
+
+@cuda_kernel("tanh_backward", accepts=accepts)
+def tanh_backward(grad: Any, y: Any) -> Any:
+    """``grad (1 - y²)``:  for i:  gx[i] = ..."""
+    return formula("tanh_backward")(grad, y)
+
+
+@cuda_kernel("silu", accepts=accepts)
+def silu(x: Any) -> Any:
+    """``x / (1 + e^-x)``:  for i:  y[i] = ..."""
+    return formula("silu")(x)
+
+
+@cuda_kernel("silu_backward", accepts=accepts)
+def silu_backward(grad: Any, x: Any) -> Any:
+    """``grad s (1 + x (1 - s))``, s = sigmoid(x):  for i:  gx[i] = ..."""
+    return formula("silu_backward")(grad, x)
+
+
+def average_accepts(running: Any, value: Any, momentum: Any, factor: float = 1.0) -> bool:
+    return isinstance(momentum, int | float) and accepts(running, value)
+
+
+@cuda_kernel("running_average", accepts=average_accepts)
+def running_average(running: Any, value: Any, momentum: float, factor: float = 1.0) -> None:
+    """``(1 - momentum) running + momentum factor value``, in place:  for i:  running[i] = ..."""
+    formula("running_average")(value, 1 - momentum, momentum * factor, running)
 
 
 @cuda_kernel("digamma", accepts=accepts)

@@ -13,7 +13,8 @@ from accelgrad.kernels.cuda.warp import add, block_reduce, larger
 
 __all__ = [
     "log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward",
-    "softmax_cross_entropy", "softmax_cross_entropy_backward",
+    "softmax_cross_entropy", "softmax_cross_entropy_backward", "cross_entropy_total",
+    "cross_entropy_total_backward",
 ]  # fmt: skip
 
 sum_of_block, max_of_block = block_reduce(add), block_reduce(larger)
@@ -66,10 +67,12 @@ def softmax_rows_backward(T: Any) -> Any:
 
 
 def cross_entropy_rows(T: Any) -> Any:
-    """``lse = log(sum(exp(x)))``; with targets also ``loss = lse - x[target]``."""
-    LOWEST, ZERO = T(-math.inf), T(0)
+    """``lse = log(sum(exp(x)))``; with targets also ``loss = lse - x[target]``, 0 where the target is the
+    ignored one, NaN where it is no class: there the card would read somewhere else.
+    """
+    LOWEST, ZERO, NAN = T(-math.inf), T(0), T(math.nan)
 
-    def kernel(x, target, loss, lse, n, with_target):
+    def kernel(x, target, loss, lse, n, with_target, ignored):
         buffer = cuda.shared.array(32, T)
         row = cuda.blockIdx.x
         base = row * n
@@ -87,18 +90,54 @@ def cross_entropy_rows(T: Any) -> Any:
             value = math.log(total) + top if top - top == ZERO else top
             lse[row] = value
             if with_target:
-                loss[row] = value - x[base + target[row]]
+                hit = target[row]
+                if hit == ignored:
+                    value = ZERO
+                elif hit < 0 or hit >= n:
+                    value = NAN
+                else:
+                    value -= x[base + hit]
+                loss[row] = value
+
+    return kernel
+
+
+def cross_entropy_sum(T: Any) -> Any:
+    """The sum of all losses, or their mean and 1 over the number of rows that count.  One block."""
+    ZERO, ONE = T(0), T(1)
+
+    def kernel(loss, target, total, scale, rows, ignored, mean):
+        buffer = cuda.shared.array(32, T)
+        value, count = ZERO, ZERO
+        for i in range(cuda.threadIdx.x, rows, cuda.blockDim.x):
+            value += loss[i]
+            if target[i] != ignored:
+                count += ONE
+        value = sum_of_block(value, buffer)
+        count = sum_of_block(count, buffer)
+        if cuda.threadIdx.x == 0:
+            if mean:
+                total[0] = value / count
+                scale[0] = ONE / count if count > ZERO else ZERO
+            else:
+                total[0] = value
 
     return kernel
 
 
 def cross_entropy_backward(T: Any) -> Any:
-    ONE = T(1)
+    """A gradient for each row, or one for all of them times ``scale``, and 0 for a row that is ignored."""
+    ZERO, ONE = T(0), T(1)
 
-    def kernel(grad, x, target, lse, gx, n):
+    def kernel(grad, scale, x, target, lse, gx, n, each, ignored, scaled):
         row = cuda.blockIdx.x
         base = row * n
-        g, l, hit = grad[row], lse[row], target[row]
+        hit, l = target[row], lse[row]
+        g = grad[row if each else 0]
+        if scaled:
+            g *= scale[0]
+        if hit == ignored:
+            g = ZERO
         for i in range(cuda.threadIdx.x, n, cuda.blockDim.x):
             p = math.exp(x[base + i] - l)
             gx[base + i] = g * (p - ONE if i == hit else p)
@@ -108,8 +147,10 @@ def cross_entropy_backward(T: Any) -> Any:
 
 ROWS = Program(softmax_rows, "PPii")
 ROWS_BACKWARD = Program(softmax_rows_backward, "PPPii")
-ENTROPY = Program(cross_entropy_rows, "PLPPii")
-ENTROPY_BACKWARD = Program(cross_entropy_backward, "PPLPPi")
+ENTROPY = Program(cross_entropy_rows, "PLPPiiq")
+ENTROPY_SUM = Program(cross_entropy_sum, "PLPPiqi")
+ENTROPY_BACKWARD = Program(cross_entropy_backward, "PPPLPPiiqi")
+NO_TARGET = -(2**62)  # an ignore_index that no target has
 
 
 def threads_for(n: int) -> int:
@@ -179,7 +220,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """``log(sum(exp(x)))`` of every row: the first two loops of softmax."""
     n = x.shape[-1]
     lse = room(x, x.shape[:-1] + (1,) * keepdims)
-    ENTROPY(x.size // n, threads_for(n), x.dtype.char, x, None, None, lse, n, False)
+    ENTROPY(x.size // n, threads_for(n), x.dtype.char, x, None, None, lse, n, False, 0)
     return lse
 
 
@@ -202,7 +243,7 @@ def softmax_cross_entropy(x: Any, target: Any) -> tuple[Any, Any]:
     """
     rows, n = x.shape
     loss, lse = room(x, rows), room(x, rows)
-    ENTROPY(rows, threads_for(n), x.dtype.char, x, target, loss, lse, n, True)
+    ENTROPY(rows, threads_for(n), x.dtype.char, x, target, loss, lse, n, True, NO_TARGET)
     return loss, lse
 
 
@@ -223,5 +264,55 @@ def softmax_cross_entropy_backward(grad: Any, x: Any, target: Any, lse: Any) -> 
     """
     rows, n = x.shape
     gx = room(x, x.shape)
-    ENTROPY_BACKWARD(rows, threads_for(n), x.dtype.char, grad, x, target, lse, gx, n)
+    ENTROPY_BACKWARD(
+        *(rows, threads_for(n), x.dtype.char, grad, None, x, target, lse, gx), n, True, NO_TARGET, False
+    )
+    return gx
+
+
+def total_accepts(x: Any, target: Any, ignore_index: int, mean: bool) -> bool:
+    return entropy_accepts(x, target)
+
+
+@cuda_kernel("cross_entropy_total", accepts=total_accepts)
+def cross_entropy_total(x: Any, target: Any, ignore_index: int, mean: bool) -> tuple[Any, Any, Any]:
+    """The sum or the mean of the losses of the rows that count, the lse, and 1 over the number of these rows.
+
+    for every row:  the loss;  for i in rows:  total += loss[i], count += target[i] != ignore_index
+    """
+    rows, n = x.shape
+    loss, lse, total = room(x, rows), room(x, rows), room(x, ())
+    scale = room(x, ()) if mean else None
+    char = x.dtype.char
+    ENTROPY(rows, threads_for(n), char, x, target, loss, lse, n, True, ignore_index)
+    ENTROPY_SUM(1, 32 if rows <= 32 else 256, char, loss, target, total, scale, rows, ignore_index, mean)
+    return total, lse, scale
+
+
+def total_backward_accepts(grad: Any, x: Any, target: Any, lse: Any, scale: Any, ignore_index: int) -> bool:
+    return (
+        entropy_accepts(x, target)
+        and hasattr(grad, "shape")
+        and grad.size == 1
+        and lse.shape == target.shape
+        and on_card(x, grad, lse)
+        and (scale is None or on_card(x, scale))
+    )
+
+
+@cuda_kernel("cross_entropy_total_backward", accepts=total_backward_accepts)
+def cross_entropy_total_backward(
+    grad: Any, x: Any, target: Any, lse: Any, scale: Any, ignore_index: int
+) -> Any:
+    """``grad scale (exp(x - lse) - one_hot(target))`` in the rows that count, else 0: grad and scale 0-d; the
+    result (n, c).
+
+    for every row i that counts:  for j:  gx[i, j] = grad scale (exp(x[i, j] - lse[i]) - (j == target[i]))
+    """
+    rows, n = x.shape
+    gx = room(x, x.shape)
+    ENTROPY_BACKWARD(
+        *(rows, threads_for(n), x.dtype.char, grad, scale, x, target, lse, gx),
+        *(n, False, ignore_index, scale is not None),
+    )
     return gx

@@ -54,6 +54,35 @@ def test_cross_entropy_and_its_gradient(classes: int) -> None:
     np.testing.assert_allclose(gx, expected_gx, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a card is silent about 0 / 0
+@pytest.mark.parametrize("mean", [True, False])
+@pytest.mark.parametrize(
+    "target", [[1], [2, 0, 3, 1, 0], [3, -100, 0, -100, 1], [-100, -100, -100, -100, -100]]
+)
+def test_the_total_of_cross_entropy_and_its_gradient(target: list[int], mean: bool) -> None:
+    targets, grad = np.array(target), np.array(1.5, "float32")
+    x = numbers(len(target), 4)
+    assert kernels.total_accepts(x, targets, -100, mean)
+    total, lse, scale = kernels.cross_entropy_total(x, targets, -100, mean)
+    expected = plain.cross_entropy_total(backend.CPU, x, targets, -100, mean)
+    assert total.shape == () and (scale is None) == (expected[2] is None)
+    np.testing.assert_allclose(total, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(lse, expected[1], rtol=1e-5)
+    assert kernels.total_backward_accepts(grad, x, targets, lse, scale, -100)
+    np.testing.assert_allclose(
+        kernels.cross_entropy_total_backward(grad, x, targets, lse, scale, -100),
+        plain.cross_entropy_total_backward(backend.CPU, grad, x, targets, *expected[1:], -100),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("wrong", [-1, 4, 2**40])
+def test_a_target_that_is_no_class_makes_the_loss_nan(wrong: int) -> None:
+    total, _, _ = kernels.cross_entropy_total(numbers(3, 4), np.array([0, wrong, 1]), -100, True)
+    assert np.isnan(total)
+
+
 def test_other_axes_and_types_are_declined() -> None:
     x = numbers(3, 4)
     assert not kernels.last_axis(x, 0)
