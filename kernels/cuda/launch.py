@@ -90,6 +90,7 @@ class Program:
         self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
         self.name = make.__name__
         self._loaded: dict[Any, Any] = {}
+        self._numbers: dict[str, list[Numbers | None]] = {}
         PROGRAMS.append(self)
 
     def types(self, char: str) -> Any:
@@ -136,16 +137,19 @@ class Program:
 
         Unavailable where that cannot be; the reason is remembered, for to find it took a second.
         """
-        key = (char, card_kind())
-        found = self._loaded.get(key)
+        found = self._loaded.get((char, card_kind()))
         if found is None:
-            try:
-                found = self.load(char)
-            except Unavailable as error:
-                found = error
-            self._loaded[key] = found
+            found = self._load(char)
         if isinstance(found, Unavailable):
             raise found.with_traceback(None)
+        return found
+
+    def _load(self, char: str) -> Any:
+        try:
+            found: Any = self.load(char)
+        except Unavailable as error:
+            found = error
+        self._loaded[(char, card_kind())] = found
         return found
 
     def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
@@ -153,22 +157,54 @@ class Program:
         pointer.
         """
         function = self.prepare(char)
-        grid = grid if isinstance(grid, tuple) else (grid,)
-        threads = threads if isinstance(threads, tuple) else (threads,)
-        element = np.dtype(char).type
-        values = []
-        for letter, value in zip(self.signature, args, strict=True):
-            if letter in "PLB":
-                values.append(flat(value, POINTED.get(letter, element)))
-            else:
-                values.append(NUMBERS.get(letter, element)(value))
-        function(grid, threads, tuple(values))
+        of_type = self._numbers.get(char)
+        if of_type is None:
+            of_type = self._numbers[char] = [numbers_of(letter, char) for letter in self.signature]
+        if SIMULATED:
+            element = np.dtype(char).type
+            pointed = [POINTED.get(letter, element) for letter in self.signature]
+            values = [
+                flat(one, kind) if made is None else made[one]
+                for made, one, kind in zip(of_type, args, pointed, strict=True)
+            ]
+        else:
+            values = [
+                made[one] if made is not None else NULL if one is None else one
+                for made, one in zip(of_type, args, strict=True)
+            ]
+        function(
+            grid if type(grid) is tuple else (grid,),
+            threads if type(threads) is tuple else (threads,),
+            tuple(values),
+        )
+
+
+NULL = np.intp(0)
+
+
+class Numbers(dict[Any, Any]):
+    """Python numbers as numbers of one size, which a launch needs; those that come again are made once."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def __missing__(self, number: Any) -> Any:
+        made = self.kind(number)
+        if len(self) < 4096:
+            self[number] = made
+        return made
+
+
+@functools.cache
+def numbers_of(letter: str, char: str) -> Numbers | None:
+    """How arguments of this letter are passed; None: by their memory."""
+    if letter in "PLB":
+        return None
+    return Numbers(NUMBERS.get(letter, np.dtype(char).type))
 
 
 def flat(array: Any, element: Any) -> Any:
-    """The argument that stands for an array's memory."""
-    if not SIMULATED:
-        return np.intp(0) if array is None else array
+    """The memory of an array as the simulator wants it: one-dimensional."""
     if array is None:
         return np.empty(0, element)
     steps = [(extent - 1) * step for extent, step in zip(array.shape, array.strides, strict=True)]
@@ -265,24 +301,27 @@ def on_card(*arrays: Any, contiguous: bool = True) -> bool:
     """Whether these are float32 or float64 arrays of one type on the card, in index order, below 2^31
     elements.
     """
-    char = arrays[0].dtype.char
-    if char not in "fd":
+    kind = arrays[0].dtype
+    if kind.char not in "fd":
         return False
+    wanted = array_type()
     for x in arrays:
-        if SIMULATED:
-            if type(x) is not np.ndarray:
-                return False
-        elif type(x).__module__.partition(".")[0] != "cupy" or not can_launch():
+        if type(x) is not wanted or x.size >= 2**31:
             return False
-        if x.dtype.char != char or x.size >= 2**31 or (contiguous and not x.flags.c_contiguous):
+        if (x.dtype is not kind and x.dtype != kind) or (contiguous and not x.flags.c_contiguous):
             return False
     return True
 
 
+@functools.cache
+def array_type() -> Any:
+    """The type of arrays that a kernel takes; one that no array has where CuPy cannot load machine code."""
+    return np.ndarray if SIMULATED else sys.modules["cupy"].ndarray if can_launch() else Unavailable
+
+
 def room(like: Any, shape: Any, dtype: Any = None) -> Any:
     """Uninitialised memory beside ``like``."""
-    module = np if SIMULATED else sys.modules["cupy"]
-    return module.empty(shape, dtype=like.dtype if dtype is None else dtype)
+    return array_type()(shape, like.dtype if dtype is None else dtype)
 
 
 def cuda_kernel(
