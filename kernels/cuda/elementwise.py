@@ -47,14 +47,14 @@ def formula(name: str) -> Any:
     return sys.modules["cupy"].ElementwiseKernel(inputs, f"T {result}", operation, f"accelgrad_{name}")
 
 
-def accepts(*arrays: Any) -> bool:
+def accepts(x: Any, *others: Any) -> bool:
     """Arrays of one floating point type and shape on a card whose CuPy can compile."""
-    return (
-        not SIMULATED
-        and all(hasattr(x, "dtype") for x in arrays)
-        and all(x.shape == arrays[0].shape for x in arrays)
-        and on_card(*arrays, contiguous=False)
-    )
+    if SIMULATED or not hasattr(x, "dtype"):
+        return False
+    for one in others:
+        if not hasattr(one, "dtype") or one.shape != x.shape:
+            return False
+    return on_card(x, *others, contiguous=False)
 
 
 @cuda_kernel("gelu", accepts=accepts)

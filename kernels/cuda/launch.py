@@ -90,6 +90,7 @@ class Program:
         self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
         self.name = make.__name__
         self._loaded: dict[Any, Any] = {}
+        self._ready: dict[str, Callable[..., None]] = {}  # where all cards are of one kind
         self._numbers: dict[str, list[Numbers | None]] = {}
         PROGRAMS.append(self)
 
@@ -137,26 +138,25 @@ class Program:
 
         Unavailable where that cannot be; the reason is remembered, for to find it took a second.
         """
-        found = self._loaded.get((char, card_kind()))
+        key = (char, card_kind())
+        found = self._loaded.get(key)
         if found is None:
-            found = self._load(char)
+            try:
+                found = self.load(char)
+            except Unavailable as error:
+                found = error
+            self._loaded[key] = found
         if isinstance(found, Unavailable):
             raise found.with_traceback(None)
-        return found
-
-    def _load(self, char: str) -> Any:
-        try:
-            found: Any = self.load(char)
-        except Unavailable as error:
-            found = error
-        self._loaded[(char, card_kind())] = found
+        if one_kind():
+            self._ready[char] = found
         return found
 
     def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
         """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null
         pointer.
         """
-        function = self.prepare(char)
+        function = self._ready.get(char) or self.prepare(char)
         of_type = self._numbers.get(char)
         if of_type is None:
             of_type = self._numbers[char] = [numbers_of(letter, char) for letter in self.signature]
@@ -289,6 +289,12 @@ def card_kind() -> str:
         return "simulated"
     found = capabilities()
     return found[0] if len(found) == 1 else found[sys.modules["cupy"].cuda.runtime.getDevice()]
+
+
+@functools.cache
+def one_kind() -> bool:
+    """Whether what was loaded for one card runs on all."""
+    return SIMULATED or len(set(capabilities())) == 1
 
 
 @functools.cache

@@ -32,6 +32,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_kernel_that_cannot_be_loaded_is_tried_once(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "card_kind", lambda: "75")
+    monkeypatch.setattr(launch, "one_kind", lambda: True)
     for _ in range(3):
         with pytest.raises(launch.Unavailable, match="no machine code"):
             program(1, 32, "f", 5)
@@ -41,8 +42,21 @@ def test_a_kernel_that_cannot_be_loaded_is_tried_once(program: Any, monkeypatch:
 def test_each_kind_of_card_gets_machine_code_of_its_own(
     program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(launch, "one_kind", lambda: False)
     for kind in ("80", "90", "80"):
         monkeypatch.setattr(launch, "card_kind", lambda kind=kind: kind)
         program(1, 32, "f", 5)
     assert [one for one in program.asked if len(one) == 2] == [("f", "80"), ("f", "90")]
     assert program.asked.count((5,)) == 3
+
+
+def test_where_all_cards_are_of_one_kind_nobody_asks_again(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[None] = []
+    monkeypatch.setattr(launch, "card_kind", lambda: questions.append(None) or "90")
+    monkeypatch.setattr(launch, "one_kind", lambda: True)
+    program(1, 32, "f", 5)
+    asked = len(questions)
+    program((2, 3), 32, "f", 6)
+    assert len(questions) == asked and program.asked[-2:] == [(5,), (6,)]
