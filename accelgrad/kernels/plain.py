@@ -45,6 +45,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "before_each_step",
+    "causal_softmax",
     "col2im",
     "convolution",
     "convolution_input",
@@ -65,6 +66,7 @@ __all__ = [
     "keep_mask",
     "layer_norm",
     "layer_norm_backward",
+    "later_keys",
     "lgamma",
     "linear",
     "log_softmax",
@@ -72,6 +74,7 @@ __all__ = [
     "logsumexp",
     "lstm_steps",
     "lstm_steps_backward",
+    "masked_softmax",
     "max_pool2d",
     "max_pool2d_backward",
     "relu_backward",
@@ -162,6 +165,25 @@ def softmax_cross_entropy_backward(xp: Any, grad: Any, x: Any, target: Any, lse:
     probability = xp.exp(x - xp.expand_dims(lse, 1))
     hit = xp.expand_dims(target, 1) == xp.arange(x.shape[1])
     return xp.expand_dims(grad, 1) * xp.where(hit, probability - 1, probability)
+
+
+def later_keys(xp: Any, queries: int, keys: int) -> Any:
+    """(queries, keys): True where a key comes after the query."""
+    return xp.expand_dims(xp.arange(queries), 1) < xp.arange(keys)
+
+
+def masked_softmax(xp: Any, scores: Any, hidden: Any) -> Any:
+    """The softmax of every row of scores (..., l, s), in which what is ``hidden`` (True) has no part; a row
+    that is hidden as a whole is 0."""
+    # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other.
+    low = -6e4 if scores.dtype.itemsize == 2 else -1e30
+    weights = xp.softmax(xp.where(hidden, low, scores), axis=-1)
+    return xp.where(hidden, 0.0, weights)
+
+
+def causal_softmax(xp: Any, scores: Any) -> Any:
+    """:func:`masked_softmax` where each query sees the keys up to its own place: scores (..., l, s)."""
+    return masked_softmax(xp, scores, later_keys(xp, *scores.shape[-2:]))
 
 
 def cross_entropy_total(xp: Any, x: Any, target: Any, ignore_index: int, mean: bool) -> tuple[Any, Any, Any]:

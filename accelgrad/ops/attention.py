@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import dtypes
+from accelgrad.kernels.plain import later_keys
 from accelgrad.ops.checks import floating, one_type
 from accelgrad.ops.dropout import dropout
 from accelgrad.ops.join import cat
@@ -23,27 +23,36 @@ __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 class Attention(Primitive):
     """y = softmax(scale q kᵀ + mask) v:  q (..., l, e), k (..., s, e), v (..., s, d), y (..., l, d).
 
-    ``hidden`` is a raw array, True where a key must not be seen; ``kept`` a drawn dropout mask, already
-    divided by 1 - p. Vaswani et al. 2017, equation 1.
+    ``hidden`` is a raw array, True where a key must not be seen; ``causal`` hides the later ones; ``kept`` is
+    a drawn dropout mask, already divided by 1 - p. Vaswani et al. 2017, equation 1.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, q: Any, k: Any, v: Any, mask: Any, *, scale: float, hidden: Any = None, kept: Any = None
+        ctx: Any,
+        q: Any,
+        k: Any,
+        v: Any,
+        mask: Any,
+        *,
+        scale: float,
+        hidden: Any = None,
+        causal: bool = False,
+        kept: Any = None,
     ) -> Any:
         xp = ctx.xp
-        (weights,) = _weights(xp, q, k, mask, scale, hidden)
+        (weights,) = _weights(xp, q, k, mask, scale, hidden, causal)
         ctx.save_for_backward(q, k, v, mask)
         ctx.keep(weights)
-        ctx.scale, ctx.hidden, ctx.dropped = scale, hidden, kept
+        ctx.scale, ctx.seen, ctx.dropped = scale, (hidden, causal), kept
         return xp.matmul(weights if kept is None else weights * kept, v)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         xp = ctx.xp
         q, k, v, mask = ctx.saved_tensors
-        scale, hidden, dropped = ctx.scale, ctx.hidden, ctx.dropped
-        (weights,) = ctx.kept(lambda xp, q, k, mask: _weights(xp, q, k, mask, scale, hidden), q, k, mask)
+        scale, seen, dropped = ctx.scale, ctx.seen, ctx.dropped
+        (weights,) = ctx.kept(lambda xp, q, k, mask: _weights(xp, q, k, mask, scale, *seen), q, k, mask)
         need_q, need_k, need_v, need_mask = ctx.needs_input_grad
         used = weights if dropped is None else weights * dropped
         grad_v = xp.matmul(xp.swapaxes(used, -1, -2), grad) if need_v else None
@@ -58,29 +67,16 @@ class Attention(Primitive):
         return grad_q, grad_k, grad_v, grad_scores if need_mask else None
 
 
-def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float, hidden: Any) -> tuple[Any]:
+def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float, hidden: Any, causal: bool) -> tuple[Any]:
     """How much each query attends to each key: (..., l, s).  A query that may see no key attends to
     nothing.
     """
     scores = xp.matmul(q * scale, xp.swapaxes(k, -1, -2))
     if mask is not None:
         scores = scores + mask
-    if hidden is None:
-        return (xp.softmax(scores, axis=-1),)
-    # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other.
-    low = -6e4 if q.dtype in HALF else -1e30
-    weights = xp.softmax(xp.where(hidden, low, scores), axis=-1)
-    return (xp.where(hidden, 0.0, weights),)
-
-
-HALF = (np.dtype("float16"), dtypes.float16)
-
-
-def _hidden(xp: Any, mask: Any, causal: bool, length: int, source: int) -> Any:
-    """True where a key must not be seen."""
     if causal:
-        return xp.expand_dims(xp.arange(length), 1) < xp.arange(source)  # later keys
-    return None if mask is None else ~mask
+        return (xp.causal_softmax(scores),)
+    return (xp.softmax(scores, axis=-1) if hidden is None else xp.masked_softmax(scores, hidden),)
 
 
 def _sdpa(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
@@ -175,9 +171,7 @@ def scaled_dot_product_attention(
         key, value = _shared_heads(key, q.shape[-3]), _shared_heads(value, q.shape[-3])
     xp = query.xp
     boolean = attn_mask is not None and attn_mask.array.dtype.kind == "b"
-    hidden = None
-    if is_causal or boolean:
-        hidden = _hidden(xp, attn_mask.array if boolean else None, is_causal, q.shape[-2], k.shape[-2])  # type: ignore[union-attr]
+    hidden = ~attn_mask.array if boolean else None  # type: ignore[union-attr]
     kept = None
     if dropout_p > 0.0:
         shape = (*np.broadcast_shapes(q.shape[:-2], key.array.shape[:-2]), q.shape[-2], k.shape[-2])
@@ -185,7 +179,8 @@ def scaled_dot_product_attention(
     added = None if attn_mask is None or boolean else attn_mask
     if scale is None:
         scale = 1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0
-    return Attention.apply(query, key, value, added, scale=scale, hidden=hidden, kept=kept)
+    seen = {"hidden": hidden, "causal": is_causal}
+    return Attention.apply(query, key, value, added, scale=scale, kept=kept, **seen)
 
 
 def _shared_heads(one: Tensor, heads: int) -> Tensor:
@@ -357,7 +352,7 @@ def multi_head_attention_forward(
     source = k.array.shape[-2]
     mask = _merged(q, attn_mask, key_padding_mask, n, num_heads, length, source)
     if is_causal and attn_mask is None:
-        hidden = _hidden(q.xp, None, True, length, source)
+        hidden = later_keys(q.xp, length, source)
         mask = _as_scores(wrap(hidden, q.xp), q) + (0 if mask is None else mask)
     p = dropout_p if training else 0.0
     if need_weights:

@@ -11,6 +11,7 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "argmin": ("reduce", None),
     "batch_norm": ("norm", 0),
     "batch_norm_backward": ("norm", 0),
+    "causal_softmax": ("softmax", 0),
     "col2im": ("window", 0),
     "convolution": ("conv", 0),
     "convolution_input": ("conv", 0),

@@ -12,7 +12,7 @@ from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, r
 from accelgrad.kernels.cuda.warp import add, block_reduce, larger
 
 __all__ = [
-    "log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward",
+    "causal_softmax", "log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward",
     "softmax_cross_entropy", "softmax_cross_entropy_backward", "cross_entropy_total",
     "cross_entropy_total_backward",
 ]  # fmt: skip
@@ -21,12 +21,20 @@ sum_of_block, max_of_block = block_reduce(add), block_reduce(larger)
 
 
 def softmax_rows(T: Any) -> Any:
-    """Largest, sum of exponentials, results: the row comes from memory once, then from the cache."""
+    """Largest, sum of exponentials, results: the row comes from memory once, then from the cache.
+
+    With ``causal`` rows, (..., causal, n), row i of each matrix ends after element i, and is 0 from there on.
+    """
     LOWEST, ZERO, ONE = T(-math.inf), T(0), T(1)
 
-    def kernel(x, y, n, log):
+    def kernel(x, y, width, log, causal):
         buffer = cuda.shared.array(32, T)
-        base = cuda.blockIdx.x * n
+        base = cuda.blockIdx.x * width
+        n = width
+        if causal > 0:
+            n = min(cuda.blockIdx.x % causal + 1, width)
+            for i in range(n + cuda.threadIdx.x, width, cuda.blockDim.x):
+                y[base + i] = ZERO
         top = LOWEST
         for i in range(cuda.threadIdx.x, n, cuda.blockDim.x):
             top = larger(top, x[base + i])
@@ -145,7 +153,7 @@ def cross_entropy_backward(T: Any) -> Any:
     return kernel
 
 
-ROWS = Program(softmax_rows, "PPii")
+ROWS = Program(softmax_rows, "PPiii")
 ROWS_BACKWARD = Program(softmax_rows_backward, "PPPii")
 ENTROPY = Program(cross_entropy_rows, "PLPPiiq")
 ENTROPY_SUM = Program(cross_entropy_sum, "PLPPiqi")
@@ -166,10 +174,10 @@ def pair_on_last_axis(grad: Any, y: Any, axis: int = -1) -> bool:
     return last_axis(y, axis) and hasattr(grad, "shape") and grad.shape == y.shape and on_card(y, grad)
 
 
-def _forward(x: Any, log: bool) -> Any:
+def _forward(x: Any, log: bool, causal: int = 0) -> Any:
     n = x.shape[-1]
     y = room(x, x.shape)
-    ROWS(x.size // n, threads_for(n), x.dtype.char, x, y, n, log)
+    ROWS(x.size // n, threads_for(n), x.dtype.char, x, y, n, log, causal)
     return y
 
 
@@ -194,6 +202,16 @@ def softmax(x: Any, axis: int = -1) -> Any:
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """``x - max - log(sum(exp(x - max)))`` of every row; the loops of softmax."""
     return _forward(x, True)
+
+
+def causal_accepts(scores: Any) -> bool:
+    return last_axis(scores) and scores.ndim > 1
+
+
+@cuda_kernel("causal_softmax", accepts=causal_accepts)
+def causal_softmax(scores: Any) -> Any:
+    """The softmax of the first i + 1 elements of row i of every matrix, 0 behind them: scores (..., l, s)."""
+    return _forward(scores, False, scores.shape[-2])
 
 
 @cuda_kernel("softmax_backward", accepts=pair_on_last_axis)

@@ -26,6 +26,15 @@ def test_values_and_gradients(name: str, shape: tuple[int, ...], dtype: str) -> 
     np.testing.assert_allclose(getattr(kernels, f"{name}_backward")(grad, y), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 4, 2), (2, 2, 5), (3, 40)])
+def test_each_row_of_a_causal_softmax_ends_at_its_own_place(shape: tuple[int, ...]) -> None:
+    scores = numbers(*shape)
+    assert kernels.causal_accepts(scores)
+    np.testing.assert_allclose(
+        kernels.causal_softmax(scores), plain.causal_softmax(backend.CPU, scores), rtol=1e-5, atol=1e-7
+    )
+
+
 def test_large_numbers_do_not_overflow() -> None:
     x = np.array([[1000.0, 1000.0, -1000.0]], "float32")
     np.testing.assert_allclose(kernels.softmax(x), [[0.5, 0.5, 0.0]])
