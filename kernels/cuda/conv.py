@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from accelgrad.kernels.cuda import window
 from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import quotient
 
@@ -20,77 +21,7 @@ from accelgrad.kernels.windows import Geometry, product
 
 __all__ = ["convolution", "convolution_input", "convolution_weight"]
 
-THREADS, SMALL_BLOCK = 256, 32
-MOST_PLANES = 65535  # blocks along the second axis of a grid
 COLUMNS = 1 << 26  # elements of the columns that are made at a time: 256 MB of float32
-
-
-def windows_beside(T: Any) -> Any:
-    """``columns[(c, i, j), (n, p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside: a thread a
-    channel and place, for all taps.
-    """
-    ZERO = T(0)
-
-    def kernel(x, columns, width, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
-        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-        c = cuda.blockIdx.y
-        if at < width:
-            places = oh * ow
-            n = quotient(at, places)
-            place = at - n * places
-            p = quotient(place, ow)
-            top, left = p * sh - ph, (place - p * ow) * sw - pw
-            plane = (n * planes + c) * h
-            target = c * kh * kw * width + at
-            for i in range(kh):
-                y = top + i * dh
-                row = (plane + y) * w
-                for j in range(kw):
-                    z = left + j * dw
-                    inside = y >= 0 and y < h and z >= 0 and z < w
-                    columns[target] = x[row + z] if inside else ZERO
-                    target += width
-
-    return kernel
-
-
-def sum_of_windows(T: Any) -> Any:
-    """The adjoint: ``x[n, c, y, z]`` = the sum of what every window that covers (y, z) holds for it, in a
-    fixed order.
-    """
-    ZERO = T(0)
-
-    def kernel(columns, x, pixels, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, width):
-        at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-        c = cuda.blockIdx.y
-        if at < pixels:
-            n = quotient(at, h * w)
-            pixel = at - n * h * w
-            y = quotient(pixel, w)
-            z = pixel - y * w
-            base = n * oh * ow
-            total = ZERO
-            for i in range(kh):
-                p = y + ph - i * dh
-                seen = p >= 0
-                if seen and sh > 1:  # most convolutions need no division here
-                    step = quotient(p, sh)
-                    seen = step * sh == p
-                    p = step
-                if seen and p < oh:
-                    source = (c * kh + i) * kw * width + base + p * ow
-                    for j in range(kw):
-                        q = z + pw - j * dw
-                        hit = q >= 0
-                        if hit and sw > 1:
-                            step = quotient(q, sw)
-                            hit = step * sw == q
-                            q = step
-                        if hit and q < ow:
-                            total += columns[source + j * width + q]
-            x[(n * planes + c) * h * w + pixel] = total
-
-    return kernel
 
 
 def planes_swapped(T: Any) -> Any:
@@ -109,16 +40,7 @@ def planes_swapped(T: Any) -> Any:
     return kernel
 
 
-GEOMETRY = "iiiiiiiiiiiiii"
-BESIDE = Program(windows_beside, "PP" + GEOMETRY)
-SUMS = Program(sum_of_windows, "PP" + GEOMETRY + "i")
 SWAPPED = Program(planes_swapped, "PPPiiii")
-
-
-def grid(count: int, planes: int) -> tuple[tuple[int, int], int]:
-    """The grid and the block for a thread a place in each of the planes."""
-    threads = SMALL_BLOCK if count <= 2048 else THREADS
-    return (-(-count // threads), planes), threads
 
 
 def swapped(x: Any, bias: Any = None, out: Any = None) -> Any:
@@ -127,16 +49,10 @@ def swapped(x: Any, bias: Any = None, out: Any = None) -> Any:
     if bias is None and out is None and min(a, b) == 1:
         return x.reshape(b, a, length)
     y = room(x, (b, a, length)) if out is None else out
-    SWAPPED(*grid(b * length, a), x.dtype.char, x, y, bias, b * length, a, length, bias is not None)
+    SWAPPED(
+        *window.of_planes(b * length, a), x.dtype.char, x, y, bias, b * length, a, length, bias is not None
+    )
     return y
-
-
-def numbers_of(
-    x_shape: tuple[int, ...], places: tuple[int, int], kernel: tuple[int, ...], geometry: Geometry
-) -> tuple[int, ...]:
-    """What the two kernels want to know of the windows."""
-    _, c, h, w = x_shape
-    return (c, h, w, *kernel, *places, *geometry.stride, *geometry.padding, *geometry.dilation)
 
 
 def unfold(x: Any, places: tuple[int, int], kernel: tuple[int, ...], geometry: Geometry) -> Any:
@@ -144,9 +60,9 @@ def unfold(x: Any, places: tuple[int, int], kernel: tuple[int, ...], geometry: G
     n, c, h, w = x.shape
     if geometry.trivial(kernel):
         return swapped(x.reshape(n, c, h * w)).reshape(c, n * h * w)
-    width = n * product(places)
-    columns = room(x, (c * product(kernel), width))
-    BESIDE(*grid(width, c), x.dtype.char, x, columns, width, *numbers_of(x.shape, places, kernel, geometry))
+    length = product(places)
+    columns = room(x, (c * product(kernel), n * length))
+    window.unfold(x, columns, kernel, places, steps_of(geometry), length, n * length)
     return columns
 
 
@@ -156,8 +72,12 @@ def fold(columns: Any, x: Any, places: tuple[int, int], kernel: tuple[int, ...],
     if geometry.trivial(kernel):
         swapped(columns.reshape(c, n, h * w), out=x)
         return
-    numbers = numbers_of(x.shape, places, kernel, geometry)
-    SUMS(*grid(n * h * w, c), x.dtype.char, columns, x, n * h * w, *numbers, columns.shape[1])
+    window.fold(columns, x, kernel, places, steps_of(geometry), product(places), columns.shape[1])
+
+
+def steps_of(geometry: Geometry) -> tuple[int, ...]:
+    """What the kernels want to know of the windows."""
+    return (*geometry.stride, *geometry.padding, *geometry.dilation)
 
 
 def multiply(a: Any, b: Any) -> Any:
@@ -192,7 +112,7 @@ def fits(x: Any, weight_shape: Any, *others: Any) -> bool:
         and x.size > 0
         and 0 not in weight_shape
         and on_card(x, *[one for one in others if one is not None])
-        and max(x.shape[1], weight_shape[0]) <= MOST_PLANES
+        and max(x.shape[1], weight_shape[0]) <= window.MOST_PLANES
     )
 
 
@@ -222,7 +142,7 @@ def convolution(x: Any, weight: Any, bias: Any, geometry: Geometry) -> Any:
 
 
 def input_accepts(grad: Any, weight: Any, space: Any, geometry: Any) -> bool:
-    return fits(grad, weight.shape, weight) and weight.shape[1] * geometry.groups <= MOST_PLANES
+    return fits(grad, weight.shape, weight) and weight.shape[1] * geometry.groups <= window.MOST_PLANES
 
 
 @cuda_kernel("convolution_input", accepts=input_accepts)

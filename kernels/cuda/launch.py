@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import math
 import os
 import pathlib
 import re
@@ -77,6 +78,7 @@ class Program:
 
     ``make(T)`` gives the function for the Numba type ``T``; ``signature`` has a letter an argument: P a
     pointer to the element type, t a number of it, L and B pointers to int64 and uint8, i, q and d numbers.
+    ``threads`` is the size of the largest block: so many must find room for their registers.
     """
 
     def __init__(
@@ -85,9 +87,11 @@ class Program:
         signature: str,
         *,
         dtypes: str = "fd",
+        threads: int = 512,
         **options: Any,
     ) -> None:
         self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
+        self.threads = threads
         self.name = make.__name__
         self._loaded: dict[Any, Any] = {}
         self._ready: dict[str, Callable[..., None]] = {}  # where all cards are of one kind
@@ -111,7 +115,7 @@ class Program:
                 output="ltoir",
                 abi="numba",
                 device=False,
-                **self.options,
+                **{"launch_bounds": self.threads, **self.options},
             )
         cubin, log = link(code, arch)
         entry = re.findall(rb"\.text\.([A-Za-z_][\w$]*)\0", cubin)[0].decode()
@@ -161,6 +165,8 @@ class Program:
         if of_type is None:
             of_type = self._numbers[char] = [numbers_of(letter, char) for letter in self.signature]
         if SIMULATED:
+            if math.prod(threads if type(threads) is tuple else (threads,)) > self.threads:
+                raise ValueError(f"{self.name} may be launched with blocks of {self.threads} threads at most")
             element = np.dtype(char).type
             pointed = [POINTED.get(letter, element) for letter in self.signature]
             values = [

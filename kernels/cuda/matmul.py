@@ -176,7 +176,7 @@ def variant(a_rows: bool, b_rows: bool) -> Program:
         return make(T, a_rows, b_rows, (SIMULATED_SIZES if SIMULATED else SIZES)[char])
 
     matmul.__name__ = f"matmul_{'n' if a_rows else 't'}{'n' if b_rows else 't'}"
-    return Program(matmul, "PPPiiiqqiiiiqqqq", launch_bounds=(256, 2))
+    return Program(matmul, "PPPiiiqqiiiiqqqq", threads=256, launch_bounds=(256, 2))
 
 
 VARIANTS = {(a, b): variant(a, b) for a in (True, False) for b in (True, False)}

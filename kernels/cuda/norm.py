@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
-from accelgrad.kernels.cuda.warp import add, block_reduce
+from accelgrad.kernels.cuda.warp import add, block_reduce, quotient
 
 __all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
 
@@ -218,11 +218,13 @@ def channel_moments(T: Any) -> Any:
         high = min(low + part, count)
         total = ZERO
         for r in range(low + cuda.threadIdx.x, high, cuda.blockDim.x):
-            total += x[(r // length * channels + channel) * length + r % length]
+            sample = quotient(r, length)
+            total += x[(sample * channels + channel) * length + r - sample * length]
         mean = sum_of_block(total, buffer) / T(high - low)
         total = ZERO
         for r in range(low + cuda.threadIdx.x, high, cuda.blockDim.x):
-            d = x[(r // length * channels + channel) * length + r % length] - mean
+            sample = quotient(r, length)
+            d = x[(sample * channels + channel) * length + r - sample * length] - mean
             total += d * d
         total = sum_of_block(total, buffer)
         if cuda.threadIdx.x == 0:
@@ -289,7 +291,8 @@ def channel_gradients(T: Any) -> Any:
         centre = mean[channel]
         product, total = ZERO, ZERO
         for r in range(low + cuda.threadIdx.x, min(low + part, count), cuda.blockDim.x):
-            at = (r // length * channels + channel) * length + r % length
+            sample = quotient(r, length)
+            at = (sample * channels + channel) * length + r - sample * length
             g = grad[at]
             product += g * (x[at] - centre)
             total += g

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
-from accelgrad.kernels.cuda.warp import add, block_reduce, larger, load4, multiply, smaller
+from accelgrad.kernels.cuda.warp import add, block_reduce, larger, load4, multiply, quotient, smaller
 
 __all__ = ["argmax", "argmin", "max_", "mean", "min_", "prod", "sum_", "var", "vector_norm"]
 
@@ -151,7 +151,8 @@ def strided_kernel(
             low = cuda.blockIdx.y * part
             total = START
             for i in range(low + cuda.threadIdx.x, min(low + part, n), cuda.blockDim.x):
-                total = combine(total, prepare(x[base + i // r1 * rs0 + i % r1 * rs1], middle))
+                outer = quotient(i, r1)
+                total = combine(total, prepare(x[base + outer * rs0 + (i - outer * r1) * rs1], middle))
             total = reduce(total, buffer)
             if cuda.threadIdx.x == 0:
                 y[o * cuda.gridDim.y + cuda.blockIdx.y] = finish(total * scale)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.warp import quotient
 
 from accelgrad.kernels.plain import pair, windows
 
@@ -20,41 +21,70 @@ SMALL_BLOCK = 32
 
 
 def columns_of_image(T: Any) -> Any:
-    """``out[n, (c, i, j), (p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside."""
+    """``columns[n, (c, i, j), (p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside: a thread a
+    channel and place, for all taps.
+
+    ``sample`` and ``row`` are the steps of the columns from one n to the next, and from one (c, i, j).
+    """
     ZERO = T(0)
 
-    def kernel(x, out, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+    def kernel(x, columns, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, sample, row):
         at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        c = cuda.blockIdx.y
         if at < count:
-            q, rest = at % ow, at // ow
-            p, rest = rest % oh, rest // oh
-            j, rest = rest % kw, rest // kw
-            i, plane = rest % kh, rest // kh
-            y, z = p * sh + i * dh - ph, q * sw + j * dw - pw
-            inside = y >= 0 and y < h and z >= 0 and z < w
-            out[at] = x[(plane * h + y) * w + z] if inside else ZERO
+            n = quotient(at, oh * ow)
+            place = at - n * oh * ow
+            p = quotient(place, ow)
+            top, left = p * sh - ph, (place - p * ow) * sw - pw
+            plane = (n * planes + c) * h
+            target = n * sample + c * kh * kw * row + place
+            for i in range(kh):
+                y = top + i * dh
+                line = (plane + y) * w
+                for j in range(kw):
+                    z = left + j * dw
+                    inside = y >= 0 and y < h and z >= 0 and z < w
+                    columns[target] = x[line + z] if inside else ZERO
+                    target += row
 
     return kernel
 
 
 def image_of_columns(T: Any) -> Any:
-    """``x[n, c, y, z]`` = the sum of what every window that covers (y, z) holds for it."""
+    """The adjoint: ``x[n, c, y, z]`` = the sum of what every window that covers (y, z) holds for it, in a
+    fixed order.
+    """
     ZERO = T(0)
 
-    def kernel(columns, x, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+    def kernel(columns, x, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw, sample, row):
         at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        c = cuda.blockIdx.y
         if at < count:
-            z, rest = at % w, at // w
-            y, plane = rest % h, rest // h
+            n = quotient(at, h * w)
+            pixel = at - n * h * w
+            y = quotient(pixel, w)
+            z = pixel - y * w
+            base = n * sample
             total = ZERO
             for i in range(kh):
-                top = y + ph - i * dh
-                if top >= 0 and top % sh == 0 and top // sh < oh:
+                p = y + ph - i * dh
+                seen = p >= 0
+                if seen and sh > 1:  # most windows lie side by side, and need no division here
+                    step = quotient(p, sh)
+                    seen = step * sh == p
+                    p = step
+                if seen and p < oh:
+                    source = base + (c * kh + i) * kw * row + p * ow
                     for j in range(kw):
-                        left = z + pw - j * dw
-                        if left >= 0 and left % sw == 0 and left // sw < ow:
-                            total += columns[(((plane * kh + i) * kw + j) * oh + top // sh) * ow + left // sw]
-            x[at] = total
+                        q = z + pw - j * dw
+                        hit = q >= 0
+                        if hit and sw > 1:
+                            step = quotient(q, sw)
+                            hit = step * sw == q
+                            q = step
+                        if hit and q < ow:
+                            total += columns[source + j * row + q]
+            x[(n * planes + c) * h * w + pixel] = total
 
     return kernel
 
@@ -65,8 +95,9 @@ def largest_of_windows(T: Any) -> Any:
     def kernel(x, y, places, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
         at = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if at < count:
-            q, rest = at % ow, at // ow
-            p, plane = rest % oh, rest // oh
+            rest = quotient(at, ow)
+            plane = quotient(rest, oh)
+            q, p = at - rest * ow, rest - plane * oh
             base = plane * h * w
             best = x[base]
             place = -1
@@ -116,8 +147,9 @@ def gradient_of_largest(T: Any) -> Any:
 
 
 GEOMETRY = "iiiiiiiiiiiiii"
-COLUMNS = Program(columns_of_image, "PP" + GEOMETRY)
-IMAGE = Program(image_of_columns, "PP" + GEOMETRY)
+COLUMNS = Program(columns_of_image, "PP" + GEOMETRY + "ii")
+IMAGE = Program(image_of_columns, "PP" + GEOMETRY + "ii")
+MOST_PLANES = 65535  # blocks along the second axis of a grid
 LARGEST = Program(largest_of_windows, "PPL" + GEOMETRY)
 LARGEST_BACKWARD = Program(gradient_of_largest, "PLPii")
 
@@ -126,6 +158,27 @@ def blocks(count: int) -> tuple[int, int]:
     """The grid and the block for a thread a result."""
     threads = SMALL_BLOCK if count <= 2048 else THREADS
     return -(-count // threads), threads
+
+
+def of_planes(count: int, planes: int) -> tuple[tuple[int, int], int]:
+    """The grid and the block for a thread a place in each of the planes."""
+    along, threads = blocks(count)
+    return (along, planes), threads
+
+
+def unfold(x: Any, columns: Any, window: Any, places: Any, geometry: Any, sample: int, row: int) -> None:
+    """Write the windows of x (n, c, h, w) into columns with these steps between samples and rows."""
+    n, c, h, w = x.shape
+    count = n * places[0] * places[1]
+    numbers = count, c, h, w, *window, *places, *geometry, sample, row
+    COLUMNS(*of_planes(count, c), x.dtype.char, x, columns, *numbers)
+
+
+def fold(columns: Any, x: Any, window: Any, places: Any, geometry: Any, sample: int, row: int) -> None:
+    """Write the adjoint of :func:`unfold` into x (n, c, h, w)."""
+    n, c, h, w = x.shape
+    numbers = n * h * w, c, h, w, *window, *places, *geometry, sample, row
+    IMAGE(*of_planes(n * h * w, c), x.dtype.char, columns, x, *numbers)
 
 
 def image_accepts(x: Any, kernel: Any, *rest: Any, **options: Any) -> bool:
@@ -143,11 +196,11 @@ def im2col(x: Any, kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any
     n, c, h, w = x.shape
     oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
     out = room(x, (n, c * kh * kw, oh * ow))
-    if out.size >= 2**31:
+    if out.size >= 2**31 or c > MOST_PLANES:
         return NotImplemented
     if out.size:
-        geometry = (out.size, n * c, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw)
-        COLUMNS(*blocks(out.size), x.dtype.char, x, out, *geometry)
+        geometry = sh, sw, ph, pw, dh, dw
+        unfold(x, out, (kh, kw), (oh, ow), geometry, c * kh * kw * oh * ow, oh * ow)
     return out
 
 
@@ -165,12 +218,14 @@ def col2im(
         x[n, c, y, z] += columns[n, (c, i, j), (p, q)]
     """
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
-    n, c, h, w = shape
+    _, c, h, w = shape
     oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
+    if c > MOST_PLANES:
+        return NotImplemented
     x = room(columns, tuple(shape))
     if x.size:
-        geometry = (x.size, n * c, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw)
-        IMAGE(*blocks(x.size), columns.dtype.char, columns, x, *geometry)
+        geometry = sh, sw, ph, pw, dh, dw
+        fold(columns, x, (kh, kw), (oh, ow), geometry, c * kh * kw * oh * ow, oh * ow)
     return x
 
 

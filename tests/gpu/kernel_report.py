@@ -3,7 +3,8 @@
 python tests/gpu/kernel_report.py [75 80 90 100]
 
 Needs numba-cuda with its compiler wheels, but neither a card nor a driver.  Exit status 1 where a kernel
-cannot be compiled, keeps local variables in (slow) memory, or expects other arguments than it is given.
+cannot be compiled, keeps local variables in (slow) memory, has no registers for the largest block, or expects
+other arguments than it is given.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import types
 from typing import Any
 
 ARCHITECTURES = (75, 80, 90, 100)
+REGISTERS = 65536  # of one multiprocessor, for all threads of a block
 
 
 def programs() -> list[Any]:
@@ -123,10 +125,14 @@ def main(architectures: list[int]) -> int:
                     failed += 1
                     print(f"{program.name:32}{char:>5}{arch:>5}  {type(error).__name__}: {str(error)[:300]}")
                     continue
-                bad = found["stack"] > 0 or found["spills"] > 0
-                failed += bad
+                fault = ""
+                if found["stack"] > 0 or found["spills"] > 0:
+                    fault = "  <- stack or spills"
+                elif found["registers"] * program.threads > REGISTERS:
+                    fault = f"  <- no room for {program.threads} threads"
+                failed += bool(fault)
                 row = "".join(f"{found[column]:>10}" for column in columns)
-                print(f"{program.name:32}{char:>5}{arch:>5}{row}" + ("  <- stack or spills" if bad else ""))
+                print(f"{program.name:32}{char:>5}{arch:>5}{row}{fault}")
     print(f"{failed} failed")
     return failed
 
