@@ -105,8 +105,12 @@ class Namespace:
     """
 
     asynchronous = False
-    """Whether reading a value means waiting for the device: then nobody looks at values only to check
-    them."""
+    """Whether reading a value means waiting for the device."""
+
+    looks = True
+    """Whether formulas look at values only to check them (labels, indices, ranges).  On a card they do so
+    where the environment has CUDA_LAUNCH_BLOCKING=1, PyTorch's switch for finding such mistakes; else a step
+    would wait for each of them."""
 
     alone = True
     """Whether there is no other device of this kind: else work on it must be done within :meth:`scope`."""
@@ -176,6 +180,7 @@ class CudaNamespace(Namespace):
 
     def __init__(self, module: Any, device: Device) -> None:
         global several_cards
+        self.looks = os.environ.get("CUDA_LAUNCH_BLOCKING") == "1"
         self.alone = int(module.cuda.runtime.getDeviceCount()) == 1
         several_cards = several_cards or not self.alone
         self._fetching: collections.deque[tuple[Any, np.ndarray]] = collections.deque()

@@ -11,7 +11,7 @@ from accelgrad.backend import Namespace
 from accelgrad.dtypes import dtype
 from accelgrad.tensor import Tensor
 
-__all__ = ["NUMBERS", "constant", "namespace_of", "on_one_device", "promote", "result_dtype"]
+__all__ = ["NUMBERS", "constant", "foreign", "namespace_of", "on_one_device", "promote", "result_dtype"]
 
 NUMBERS = frozenset((bool, int, float, type(None)))
 """The types of inputs that are constants as they stand."""
@@ -104,6 +104,20 @@ def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> 
     raise TypeError(
         f"{primitive.__name__.lower()}(): argument 'input' (position 1) must be Tensor, not {got}"
     )
+
+
+def foreign(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any], xp: Namespace) -> RuntimeError | None:
+    """The error for a raw array of another device among the inputs, which the array module has refused."""
+    for place, one in enumerate(inputs):
+        if backend.is_array(one) and backend.of_array(one) is not xp:
+            kind = "NumPy array" if isinstance(one, np.ndarray) else "CuPy array"
+            return RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices,"
+                f" {xp.device} and {backend.of_array(one).device}! In {primitive.__name__.lower()}, argument"
+                f" {place} is a {kind} of shape {tuple(one.shape)}: make it a tensor there with"
+                f" accelgrad.tensor(array, device='{xp.device}')"
+            )
+    return None
 
 
 def on_one_device(primitive: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import pathlib
@@ -12,8 +13,10 @@ import pytest
 
 import accelgrad
 from accelgrad import backend, dtypes, graph, kernels
+from accelgrad.tensor import Tensor
 
 HERE = pathlib.Path(__file__).parent
+NUMPY = str(pathlib.Path(np.__file__).parent)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +49,53 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def device(request: pytest.FixtureRequest) -> str:
     """The device under test; whatever stands in for a card answers to "gpu"."""
     return "cpu" if request.config.getoption("--device") == "cpu" else "gpu"
+
+
+@pytest.fixture(autouse=True)
+def on_the_device(
+    request: pytest.FixtureRequest, device: str, monkeypatch: pytest.MonkeyPatch, sealed_state: None
+):
+    """New tensors lie on the device under test, except in tests that are marked as being about the host.
+
+    Tests compare with NumPy: so what *they* give to ``from_numpy`` is moved to the device, and what *they*
+    read by ``numpy()`` is copied from it. The library's own code gets neither.
+    """
+    if device == "cpu" or request.node.get_closest_marker("host"):
+        return
+    backend.set_default_device(device)
+    read, make = Tensor.numpy, accelgrad.from_numpy
+
+    @functools.wraps(read)
+    def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+        if called_by_a_test() and self.is_cuda and not force:
+            return read(self.cpu())
+        return read(self, force=force)
+
+    @functools.wraps(make)
+    def from_numpy(ndarray: np.ndarray) -> Tensor:
+        made = make(ndarray)
+        return made.to(device) if called_by_a_test() else made
+
+    monkeypatch.setattr(Tensor, "numpy", numpy)
+    monkeypatch.setattr(accelgrad, "from_numpy", from_numpy)
+
+
+@pytest.fixture
+def looking(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Formulas look at values to check them, as on a card with CUDA_LAUNCH_BLOCKING=1."""
+    monkeypatch.setattr(backend.namespace(device), "looks", True)
+
+
+def called_by_a_test() -> bool:
+    """Whether the caller of the function that asks is the code of a test; NumPy's comparisons, and the
+    Tensor's ``__array__`` that they call, are passed over.
+    """
+    frame = sys._getframe(2)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(NUMPY) or frame.f_code.co_name == "__array__"
+    ):
+        frame = frame.f_back
+    return frame.f_code.co_filename.startswith(str(HERE))
 
 
 @pytest.fixture(autouse=True)

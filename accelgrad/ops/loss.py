@@ -27,7 +27,7 @@ class CrossEntropy(Primitive):
         if target.shape[0] != n:
             raise _sizes(n, target)
         valid = None
-        if xp.asynchronous or 0 <= ignore_index < c or not within(xp, target, c):
+        if not xp.looks or 0 <= ignore_index < c or not within(xp, target, c):
             valid, target = _split(xp, target, c, ignore_index)
         losses, lse = xp.softmax_cross_entropy(floating(x, "log_softmax"), target)
         ctx.save_for_backward(x)

@@ -39,6 +39,7 @@ def test_max_norm_shrinks_the_rows_that_are_looked_up_in_place():
 
 
 @pytest.mark.parametrize("index", [4, -1])
+@pytest.mark.usefixtures("looking")
 def test_an_index_outside_the_table_is_named(index):
     with pytest.raises(
         IndexError, match=f"index out of range in self: embedding looked up {index} in a table of 4"

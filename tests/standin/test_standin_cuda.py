@@ -14,6 +14,8 @@ import pytest
 import accelgrad
 from accelgrad import cuda, gpu
 
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture(autouse=True)
 def only_with_a_card(device: str) -> None:
