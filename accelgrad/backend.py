@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import kernels
+from accelgrad import kernels, precision
 
 __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_default_device"]
 
@@ -126,9 +126,13 @@ class Namespace:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        value = kernels.resolve(name, self)
+        value = self.resolved(name)
         self.__dict__[name] = value
         return value
+
+    def resolved(self, name: str) -> Any:
+        """What ``name`` stands for, until the kernels' mode or another setting changes."""
+        return kernels.resolve(name, self)
 
     def _forget(self) -> None:
         for name in [name for name in self.__dict__ if name not in self._fixed]:
@@ -185,6 +189,9 @@ class CudaNamespace(Namespace):
         several_cards = several_cards or not self.alone
         self._fetching: collections.deque[tuple[Any, np.ndarray]] = collections.deque()
         super().__init__(module, device)
+
+    def resolved(self, name: str) -> Any:
+        return precision.chosen(name, super().resolved(name), self.base(name))
 
     def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
         with self.scope():

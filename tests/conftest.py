@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import backend, dtypes, graph, kernels
+from accelgrad import backend, dtypes, graph, kernels, precision
 from accelgrad.tensor import Tensor
 
 HERE = pathlib.Path(__file__).parent
@@ -31,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     chosen = config.getoption("--device")
+    if chosen != "cpu":  # what is compared with the CPU, or with float64, must not be rounded to TF32
+        precision.settings.convolutions = False
     if chosen == "standin":  # from here on `import cupy` finds the stand-in
         sys.path.insert(0, str(HERE / "standin" / "module"))
     elif chosen == "cupy-on-host":
@@ -104,6 +106,7 @@ def sealed_state():
     random_state = accelgrad.default_generator.get_state()
     before = (kernels.mode(), kernels.get_num_threads(), dtypes.get_default_dtype(), backend._default)
     environment = dict(os.environ)
+    exactness = (precision.settings.level, precision.settings.convolutions)
     accelgrad.manual_seed(0)
     numpy_state = np.random.get_state()  # noqa: NPY002
     yield
@@ -116,5 +119,8 @@ def sealed_state():
     kernels.set_num_threads(before[1])
     dtypes.set_default_dtype(before[2])
     backend._default = before[3]
+    precision.settings.level, precision.settings.convolutions = exactness
+    if precision.settings.deterministic:
+        precision.use_deterministic_algorithms(False)
     os.environ.clear()
     os.environ.update(environment)

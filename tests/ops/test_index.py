@@ -254,10 +254,10 @@ def test_values_that_do_not_fit_are_refused(
     index: Any, value: Any, exception: Any, message: str, recorded: bool
 ) -> None:
     x = accelgrad.zeros(2, 3, requires_grad=recorded) * 1
+    if isinstance(value, accelgrad.Tensor):
+        value = value.to(x.device)
     with pytest.raises(exception, match=message):
-        x[convert(index, accelgrad.tensor)] = (
-            value.to(x.device) if isinstance(value, accelgrad.Tensor) else value
-        )
+        x[convert(index, accelgrad.tensor)] = value
 
 
 def test_values_are_converted_to_the_type_of_the_tensor() -> None:

@@ -47,7 +47,5 @@ def test_samples_of_two_devices_are_refused_by_name(device: str) -> None:
     if device == "cpu":
         pytest.skip("needs a second device")
     samples = [accelgrad.ones(2, device="cpu"), accelgrad.ones(2, device=device)]
-    with pytest.raises(
-        RuntimeError, match=r"same device, but found at least two devices, cpu and cuda:0! .*sample 1"
-    ):
+    with pytest.raises(RuntimeError, match=r"found at least two devices, cpu and cuda:0! .*sample 1"):
         accelgrad.utils.data.default_collate(samples)
