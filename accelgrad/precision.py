@@ -13,8 +13,8 @@ convolutions           ``backends.cudnn.allow_tf32``                            
 =====================  =======================================================  ======================
 
 The products of a convolution are cuBLAS's, as all others.  Nothing here concerns the CPU, float16 or
-float64.  The one place where the switches act is :func:`chosen`, which a card's array module asks for every name that it
-resolves.
+float64.  The one place where the switches act is :func:`chosen`, which a card's array module asks for every
+name that it resolves.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Settings:
 
     @property
     def level(self) -> str:
-        """``"highest"`` (float32), ``"high"`` or ``"medium"`` (TF32) for products that are no convolutions."""
+        """``"highest"`` (float32), ``"high"`` or ``"medium"`` (TF32), for all but convolutions."""
         return self._level
 
     @level.setter
@@ -144,7 +144,8 @@ def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def set_float32_matmul_precision(precision: str) -> None:
     """How exactly a card multiplies float32 matrices: ``"highest"`` in float32, ``"high"`` and ``"medium"``
-    in TF32 (PyTorch takes bfloat16 for ``"medium"`` where that is faster; here it means the same as ``"high"``).
+    in TF32 (PyTorch takes bfloat16 for ``"medium"`` where that is faster; here it means the
+    same as ``"high"``).
 
     >>> import accelgrad
     >>> accelgrad.set_float32_matmul_precision("high")

@@ -41,15 +41,7 @@ import numpy as np
 from accelgrad import backend, dtypes, graph
 from accelgrad.dtypes import dtype
 from accelgrad.graph import state
-from accelgrad.promotion import (
-    NUMBERS,
-    constant,
-    foreign,
-    namespace_of,
-    on_one_device,
-    promote,
-    result_dtype,
-)
+from accelgrad.promotion import NUMBERS, constant, namespace_of, on_one_device, promote, result_dtype
 from accelgrad.tensor import Tensor, viewed, wrap
 
 __all__ = ["Context", "Primitive", "assign", "promote", "result_dtype", "unbroadcast"]
@@ -377,7 +369,7 @@ class Primitive:
                 with xp.scope():
                     out = cls.forward(ctx, *arrays, **options)
         except (TypeError, ValueError) as error:
-            raise foreign(cls, inputs, arrays, xp) or cls.explain(error, arrays) from None
+            raise cls.explain(error, arrays) from None
         finally:
             backend.unhush(token)
         if type(out) is not tuple:

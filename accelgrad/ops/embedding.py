@@ -9,7 +9,7 @@ import numpy as np
 
 from accelgrad.ops.checks import title, within
 from accelgrad.ops.join import cat
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import arg, op, refuse_two_devices, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
 
@@ -54,6 +54,8 @@ def _index(input: Any, weight: Tensor, name: str) -> Any:
             f"{name}(): arguments 'input' and 'weight' must be Tensor, not {type(input).__name__} and"
             f" {type(weight).__name__}"
         )
+    if input.xp is not weight.xp:  # CuPy would fetch an index from the host, and wait
+        refuse_two_devices(name, (input, weight))
     index = input.array
     if index.dtype != np.int64 and index.dtype != np.int32:
         raise RuntimeError(

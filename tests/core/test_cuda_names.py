@@ -109,7 +109,7 @@ def test_the_usual_choice_of_a_device() -> None:
     assert accelgrad.Generator(device="cuda").manual_seed(1).initial_seed() == 1
     assert accelgrad.ones(1).get_device() == -1 and not accelgrad.ones(1).is_cuda
     assert accelgrad.version.hip is None
-    with pytest.raises(AttributeError, match="module 'accelgrad.version' has no attribute 'rocm'"):
+    with pytest.raises(AttributeError, match=r"module 'accelgrad.version' has no attribute 'rocm'"):
         _ = accelgrad.version.rocm
 
 
