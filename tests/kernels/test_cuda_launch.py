@@ -46,3 +46,34 @@ def test_each_kind_of_card_gets_machine_code_of_its_own(
         program(1, 32, "f", 5)
     assert [one for one in program.asked if len(one) == 2] == [("f", "80"), ("f", "90")]
     assert program.asked.count((5,)) == 3
+
+
+class FakeCupy:
+    """What load_cubin asks of CuPy; it reads the file, as CuPy does on every card that wants the kernel."""
+
+    class RawModule:
+        def __init__(self, path: str) -> None:
+            self.content = open(path, "rb").read()
+
+        def get_function(self, entry: str) -> Any:
+            return self.content, entry
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_machine_code_and_its_entry_are_found_again(
+    kept: bool, program: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    compiled = []
+
+    def cubin(char: str, arch: int) -> tuple[bytes, str, str]:
+        compiled.append((char, arch))
+        return b"machine code", "the_entry", ""
+
+    monkeypatch.setattr(program, "cubin", cubin)
+    monkeypatch.setattr(launch, "cache_folder", lambda: str(tmp_path) if kept else None)
+    for _ in range(2):
+        assert launch.load_cubin(FakeCupy, program, "f", 90) == (b"machine code", "the_entry")
+    assert compiled == [("f", 90)]
+    folder = tmp_path if kept else launch.pathlib.Path(launch.own_folder())
+    names = sorted(file.suffix for file in folder.rglob("*") if file.is_file())
+    assert names == [".cubin", ".entry"], "nothing half-written is left"
