@@ -92,13 +92,18 @@ __all__ += _TYPED
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 
 _LAZY = (
-    "amp", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special", "transforms",
-    "utils", "viz",
+    "accelerator", "amp", "backends", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization",
+    "special", "transforms", "utils", "version", "viz",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
     "OutOfMemoryError": "accelgrad.gpu", "autocast": "accelgrad.amp", "get_autocast_dtype": "accelgrad.amp",
     "is_autocast_available": "accelgrad.amp", "is_autocast_enabled": "accelgrad.amp",
     "check": "accelgrad.checks",
+    "are_deterministic_algorithms_enabled": "accelgrad.precision",
+    "get_float32_matmul_precision": "accelgrad.precision",
+    "is_deterministic_algorithms_warn_only_enabled": "accelgrad.precision",
+    "set_float32_matmul_precision": "accelgrad.precision",
+    "use_deterministic_algorithms": "accelgrad.precision",
     "show_config": "accelgrad.cli.doctor", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
     "load": "accelgrad.serialization", "save": "accelgrad.serialization",
 }  # fmt: skip

@@ -75,7 +75,9 @@ __all__ = [
 ]  # fmt: skip
 
 newaxis = None
+from accelgrad import accelerator as accelerator
 from accelgrad import amp as amp
+from accelgrad import backends as backends
 from accelgrad import cuda as cuda
 from accelgrad import datasets as datasets
 from accelgrad import gpu as gpu
@@ -86,6 +88,7 @@ from accelgrad import serialization as serialization
 from accelgrad import special as special
 from accelgrad import transforms as transforms
 from accelgrad import utils as utils
+from accelgrad import version as version
 from accelgrad import viz as viz
 from accelgrad.gpu import OutOfMemoryError as OutOfMemoryError
 from accelgrad.amp import autocast as autocast
@@ -93,6 +96,11 @@ from accelgrad.amp import get_autocast_dtype as get_autocast_dtype
 from accelgrad.amp import is_autocast_available as is_autocast_available
 from accelgrad.amp import is_autocast_enabled as is_autocast_enabled
 from accelgrad.checks import check as check
+from accelgrad.precision import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
+from accelgrad.precision import get_float32_matmul_precision as get_float32_matmul_precision
+from accelgrad.precision import is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled
+from accelgrad.precision import set_float32_matmul_precision as set_float32_matmul_precision
+from accelgrad.precision import use_deterministic_algorithms as use_deterministic_algorithms
 from accelgrad.cli.doctor import show_config as show_config
 from accelgrad.coaching import coach as coach
 from accelgrad.explanation import explain as explain

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import kernels
+from accelgrad import kernels, precision
 
 __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_default_device"]
 
@@ -105,8 +105,12 @@ class Namespace:
     """
 
     asynchronous = False
-    """Whether reading a value means waiting for the device: then nobody looks at values only to check
-    them."""
+    """Whether reading a value means waiting for the device."""
+
+    looks = True
+    """Whether formulas look at values only to check them (labels, indices, ranges).  On a card they do so
+    where the environment has CUDA_LAUNCH_BLOCKING=1, PyTorch's switch for finding such mistakes; else a step
+    would wait for each of them."""
 
     alone = True
     """Whether there is no other device of this kind: else work on it must be done within :meth:`scope`."""
@@ -123,9 +127,13 @@ class Namespace:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        value = kernels.resolve(name, self)
+        value = self.resolved(name)
         self.__dict__[name] = value
         return value
+
+    def resolved(self, name: str) -> Any:
+        """What ``name`` stands for, until the kernels' mode or another setting changes."""
+        return kernels.resolve(name, self)
 
     def _forget(self) -> None:
         for name in [name for name in self.__dict__ if name not in self._fixed]:
@@ -177,10 +185,14 @@ class CudaNamespace(Namespace):
 
     def __init__(self, module: Any, device: Device) -> None:
         global several_cards
+        self.looks = os.environ.get("CUDA_LAUNCH_BLOCKING") == "1"
         self.alone = int(module.cuda.runtime.getDeviceCount()) == 1
         several_cards = several_cards or not self.alone
         self._fetching: collections.deque[tuple[Any, np.ndarray]] = collections.deque()
         super().__init__(module, device)
+
+    def resolved(self, name: str) -> Any:
+        return precision.chosen(name, super().resolved(name), self.base(name))
 
     def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
         with self.scope():

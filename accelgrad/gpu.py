@@ -44,11 +44,18 @@ def status() -> Status:
     """Look once: is CuPy there, a driver, one new enough, a card, and cuBLAS?
 
     The codes are ``ok``, ``no-cupy``, ``two-cupys``, ``broken-cupy``, ``no-driver``, ``old-driver``,
-    ``no-device`` and ``no-cublas``.
+    ``no-device``, ``no-cublas`` and, in a worker of the DataLoader, ``worker``.
 
     >>> isinstance(status().message, str)
     True
     """
+    if os.environ.get("ACCELGRAD_WORKER"):
+        return Status(
+            False,
+            "worker",
+            "this is a DataLoader worker, and workers have no share in the card: return samples on the CPU,"
+            " and move the batch in the main process, batch.to('gpu')",
+        )
     driver = driver_version()
     wheels = cupy_wheels()
     if importlib.util.find_spec("cupy") is None:

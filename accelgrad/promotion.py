@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from accelgrad.backend import Namespace
 from accelgrad.dtypes import dtype
 from accelgrad.tensor import Tensor
 
-__all__ = ["NUMBERS", "constant", "namespace_of", "on_one_device", "promote", "result_dtype"]
+__all__ = ["NUMBERS", "constant", "misplaced", "namespace_of", "on_one_device", "promote", "result_dtype"]
 
 NUMBERS = frozenset((bool, int, float, type(None)))
 """The types of inputs that are constants as they stand."""
@@ -106,16 +107,48 @@ def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> 
     )
 
 
+def misplaced(name: str, values: Iterable[Any]) -> RuntimeError | None:
+    """The error for a call that failed with tensors or arrays of several devices among its arguments; None
+    where they lie on one.
+    """
+    found = [one for one in _arrays(values) if one[0].ndim or one[1] is not backend.CPU]
+    card = next((xp for _, xp, _ in found if xp is not backend.CPU), backend.CPU)
+    for array, xp, kind in found:
+        if xp is not card:
+            first = found[0][1]
+            other = xp if first is card else card
+            way = ".to(" if kind == "Tensor" else "accelgrad.tensor(array, device="
+            return RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices,"
+                f" {first.device} and {other.device}! In {name}, a {kind} of shape {tuple(array.shape)} is on"
+                f" {xp.device}: move it with {way}'{card.device}')"
+            )
+    return None
+
+
+def _arrays(values: Iterable[Any]) -> Iterator[tuple[Any, Namespace, str]]:
+    """The arrays among arguments, with their array modules and what to call them."""
+    for one in values:
+        if isinstance(one, Tensor):
+            yield one.array, one.xp, "Tensor"
+        elif isinstance(one, list | tuple):
+            yield from _arrays(one)
+        elif backend.is_array(one):
+            yield one, backend.of_array(one), "NumPy array" if isinstance(one, np.ndarray) else "CuPy array"
+
+
 def on_one_device(primitive: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says
     how to move."""
     tensors = [one for one in inputs if isinstance(one, Tensor)]
-    card = next((one for one in tensors if one.array.ndim or one.is_cuda), tensors[0])
+    first = next((one for one in tensors if one.array.ndim or one.is_cuda), tensors[0])
+    card = next((one for one in tensors if one.is_cuda), first)
     for place, one in enumerate(inputs):
         if isinstance(one, Tensor) and one.xp is not card.xp and (one.array.ndim or one.is_cuda):
+            other = one if one.xp is not first.xp else card
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices,"
-                f" {card.device} and {one.device}! In {primitive.__name__.lower()}, argument {place} of shape"
-                f" {tuple(one.shape)} is on {one.device}: move it with .to('{card.device}')"
+                f" {first.device} and {other.device}! In {primitive.__name__.lower()}, argument {place} of"
+                f" shape {tuple(one.shape)} is on {one.device}: move it with .to('{card.device}')"
             )
     return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)

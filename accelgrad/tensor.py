@@ -440,6 +440,11 @@ class Tensor(Conversions):
                 return None
             if not isinstance(result, Tensor):
                 raise TypeError(f"expected Variable or None from a hook, but got {type(result).__name__}")
+            if result.xp is not xp:
+                raise RuntimeError(
+                    f"hook '{getattr(hook, '__name__', hook)}' has changed the type of value: the gradient is"
+                    f" on {xp.device}, but what it returned on {result.device}; return it.to('{xp.device}')"
+                )
             if result.array.shape != shape:
                 raise RuntimeError(
                     f"hook '{getattr(hook, '__name__', hook)}' has changed the size of value:"

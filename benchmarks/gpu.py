@@ -229,9 +229,9 @@ def steps(device: str, options: argparse.Namespace) -> dict[str, Any]:
         torch = importlib.import_module("torch")
         if device == "cpu" or torch.cuda.is_available():
             libraries["torch"] = torch
-            torch.backends.cuda.matmul.allow_tf32 = False  # the same arithmetic on both sides
-            torch.backends.cudnn.allow_tf32 = False
-    results: dict[str, Any] = {}
+    for library in libraries.values():  # the same arithmetic on both sides
+        library.backends.cuda.matmul.allow_tf32 = library.backends.cudnn.allow_tf32 = False
+    results = options.kept("steps")
     for name, make in MODELS.items():
         size = "large" if name in LARGE else "small"
         if size not in options.models or (size == "large" and (device == "cpu" or options.quick)):
@@ -279,7 +279,8 @@ def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
     """Our float32 product against cuBLAS, in TFLOP/s; the largest difference between the two."""
     cupy = importlib.import_module("cupy")
     ours = importlib.import_module("accelgrad.kernels.cuda.matmul").matmul
-    results: dict[str, Any] = {}
+    precision = importlib.import_module("accelgrad.precision")
+    results = options.kept("matmul")
     for n in (64, 128) if options.quick else (512, 1024, 2048, 4096, 8192):
         with noting(results, str(n)):
             a, b = (
@@ -290,10 +291,19 @@ def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
                 "cuBLAS": functools.partial(cupy.matmul, a, b),
             }
             error = float(cupy.abs(ours(a, b) - a @ b).max())
+            if not options.quick:
+                contenders["cuBLAS, TF32"] = precision.in_tf32(functools.partial(cupy.matmul, a, b))
+                stack = [one.reshape(4, n, n // 4) for one in (a, b)]  # whether stacks are multiplied in TF32
+                stack[1] = stack[1].swapaxes(1, 2)
+                exact = stack[0] @ stack[1]
+                rounded = float(cupy.abs(precision.in_tf32(cupy.matmul)(*stack) - exact).max())
             found = paired(contenders, device, options.rounds, options.seconds)
             rates = {name: 2 * n**3 / us / 1e6 for name, us in found["us"].items()}
             share = rates["ours"] / rates["cuBLAS"]
-            results[str(n)] = {"tflops": rates, "share": share, "largest error": error}
+            figures = {"tflops": rates, "share": share, "largest error": error}
+            if not options.quick:
+                figures["TF32 changes products of stacks by"] = rounded
+            results[str(n)] = figures
             print(
                 f"matmul {n:5}  ours {rates['ours']:7.2f}  cuBLAS {rates['cuBLAS']:7.2f} TFLOP/s  share"
                 f" {share:.2f}  off {error:.1e}",
@@ -328,8 +338,9 @@ def bandwidth(device: str, options: argparse.Namespace) -> dict[str, Any]:
         "ours: softmax": (lambda: softmax.softmax(x), 2 * size),
         "ours: layer norm": (lambda: norm.layer_norm(x, None, None, 1e-5), 2 * size),
     }
-    results: dict[str, Any] = {}
+    results = options.kept("bandwidth")
     for name in list(cases):
+        results.pop(name, None)
         with noting(results, name):
             ran(name, cases[name][0])
         if name in results:
@@ -337,15 +348,15 @@ def bandwidth(device: str, options: argparse.Namespace) -> dict[str, Any]:
     found = paired({name: step for name, (step, _) in cases.items()}, device, options.rounds, options.seconds)
     for name, us in found["us"].items():
         rate = cases[name][1] / us / 1e3
-        results[name] = {"GB/s": rate}
-        results[name]["share of copy"] = rate / results["copy"]["GB/s"]
-        print(f"{name:24} {rate:8.0f} GB/s  {results[name]['share of copy']:.2f} of the copy")
+        copy = results.get("copy", {}).get("GB/s", rate if name == "copy" else float("nan"))
+        results[name] = {"GB/s": rate, "share of copy": rate / copy}
+        print(f"{name:24} {rate:8.0f} GB/s  {rate / copy:.2f} of the copy", flush=True)
     return results
 
 
 def launch(device: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Microseconds of the host for one launch on 1024 numbers, by five routes, and whether a graph takes
-    them.
+    """Microseconds of the host for one launch on 1024 numbers by every route, whether a graph takes it, and
+    what one replay of that graph then costs the host.
     """
     cupy = importlib.import_module("cupy")
     module = importlib.import_module("accelgrad.kernels.cuda.launch")
@@ -368,18 +379,24 @@ def launch(device: str, options: argparse.Namespace) -> dict[str, Any]:
 
     program = module.Program(bench_add, "PPPi", dtypes="f")
     dispatched = cuda.jit(bench_add(types.float32))
-    count = np.int32(1024)
+    count, square = np.int32(1024), cupy.ones((64, 64), "f")
+    ours = importlib.import_module("accelgrad.kernels.cuda.matmul").matmul
     routes: dict[str, Step] = {
         "CuPy ufunc": lambda: cupy.add(a, b, out=c),
         "CuPy ElementwiseKernel": lambda: elementwise(a, b, c),
         "CuPy RawKernel": lambda: raw((4,), (256,), (a, b, c, count)),
         "our kernels (cubin through CuPy)": lambda: program(4, 256, "f", a, b, c, 1024),
         "Numba's dispatcher": lambda: dispatched[4, 256](a, b, c, 1024),
+        "CuPy sum": lambda: a.sum(),
+        "CuPy matmul 64 (cuBLAS)": lambda: cupy.matmul(square, square),
+        "our matmul 64": lambda: ours(square, square),
+        "ten CuPy ufuncs": lambda: [cupy.add(a, b, out=c) for _ in range(10)],
     }
-    results: dict[str, Any] = {}
+    results = options.kept("launch")
     count_of_calls = 200 if options.quick else 2000
     for name, step in routes.items():
         with noting(results, name):
+            ran(name, step)
             for _ in range(20):
                 step()
             synchronise(device)
@@ -388,13 +405,14 @@ def launch(device: str, options: argparse.Namespace) -> dict[str, Any]:
                 step()
             host = (time.perf_counter() - begun) / count_of_calls * 1e6
             synchronise(device)
-            results[name] = {"host us": host, "captured in a graph": captured(cupy, step)}
-            print(f"{name:34} {host:7.2f} us  graph: {results[name]['captured in a graph']}", flush=True)
+            graph, replay = captured(cupy, step, count_of_calls)
+            results[name] = {"host us": host, "captured in a graph": graph, "replay us": replay}
+            print(f"{name:34} {host:7.2f} us  graph: {graph}, replay {replay or 0:.2f} us", flush=True)
     return results
 
 
-def captured(cupy: Any, step: Step) -> str:
-    """Whether a stream capture takes the launch: "yes", or the error."""
+def captured(cupy: Any, step: Step, count: int) -> tuple[str, float | None]:
+    """Whether a stream capture takes the launch ("yes", or the error), and the host's time for a replay."""
     stream = cupy.cuda.Stream(non_blocking=True)
     try:
         with stream:
@@ -407,9 +425,14 @@ def captured(cupy: Any, step: Step) -> str:
                 graph = stream.end_capture()
             graph.launch(stream)
             stream.synchronize()
+            begun = time.perf_counter()
+            for _ in range(count):
+                graph.launch(stream)
+            replay = (time.perf_counter() - begun) / count * 1e6
+            stream.synchronize()
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
-    return "yes"
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}", None
+    return "yes", replay
 
 
 # ---------------------------------------------------------------------------------------------- the machine
@@ -442,6 +465,18 @@ def machine(device: str) -> dict[str, Any]:
     return found
 
 
+class Kept(dict[str, Any]):
+    """The figures of a section; every new one is written to the file at once, in case a later one hangs."""
+
+    def __init__(self, begin: dict[str, Any], write: Callable[[], None]) -> None:
+        super().__init__(begin)
+        self.write = write
+
+    def __setitem__(self, name: str, figures: Any) -> None:
+        super().__setitem__(name, figures)
+        self.write()
+
+
 SECTIONS: dict[str, Callable[[str, argparse.Namespace], dict[str, Any]]] = {
     "launch": launch, "bandwidth": bandwidth, "matmul": matmul, "steps": steps,
 }  # fmt: skip
@@ -469,20 +504,35 @@ def main(arguments: list[str] | None = None) -> int:
     if path is not None and path.exists():
         document = json.loads(path.read_text(encoding="utf-8"))
     document["machine"] = machine(options.device)
+
+    def write() -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".new").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            path.with_suffix(".new").replace(path)
+
     document.setdefault("commands", []).append(" ".join(arguments or sys.argv[1:]))
+
+    def keep(name: str) -> Kept:
+        document[name] = Kept(document.get(name, {}), write)
+        return document[name]
+
+    options.kept = keep
     failed = 0
     for name in SECTIONS:
         if name not in options.only or (options.device == "cpu" and name != "steps"):
             continue
         print(f"--- {name}", flush=True)
-        found: dict[str, Any] = {}
-        with noting(found, name):
-            found = SECTIONS[name](options.device, options)
-        failed += sum("error" in one for one in found.values())
-        document.setdefault(name, {}).update(found)
-        if path is not None:  # after every section: a later one may take too long
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        known = set(document.get(name, {}))
+        before = {key: document[name][key] for key in known}
+        whole: dict[str, Any] = {}
+        with noting(whole, "the section"):
+            SECTIONS[name](options.device, options)
+        found = document.setdefault(name, {})
+        found.pop("the section", None)
+        found.update(whole)
+        failed += sum("error" in one for key, one in found.items() if one is not before.get(key))
+        write()
     return 1 if failed else 0
 
 

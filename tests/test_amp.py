@@ -37,6 +37,7 @@ def test_gradients_arrive_in_the_type_of_the_parameters(device: str) -> None:
     np.testing.assert_allclose(w.grad.cpu().numpy(), expected, rtol=5e-3)
 
 
+@pytest.mark.host
 def test_a_parameter_is_cast_once_in_a_block() -> None:
     w = accelgrad.rand(4, 4, requires_grad=True)
     with autocast("cpu"):
@@ -52,6 +53,7 @@ def test_a_parameter_is_cast_once_in_a_block() -> None:
     assert accelgrad.graph.state.casting is None
 
 
+@pytest.mark.host
 def test_only_the_named_kind_of_device_is_affected() -> None:
     x = accelgrad.ones(2, 2)
     with autocast("cuda"):
@@ -59,6 +61,7 @@ def test_only_the_named_kind_of_device_is_affected() -> None:
         assert amp.is_autocast_enabled("cuda") and not amp.is_autocast_enabled("cpu")
 
 
+@pytest.mark.host
 def test_blocks_nest_and_switch_off() -> None:
     x = accelgrad.ones(2, 2)
     with autocast("cpu"):
@@ -67,6 +70,7 @@ def test_blocks_nest_and_switch_off() -> None:
         assert (x @ x).dtype is accelgrad.float16
 
 
+@pytest.mark.host
 def test_a_function_can_be_decorated() -> None:
     @autocast("cpu")
     def product(x: accelgrad.Tensor) -> accelgrad.Tensor:
@@ -236,6 +240,7 @@ def product(cast_inputs: Any = None) -> Any:
     return Product, seen
 
 
+@pytest.mark.host
 def test_a_function_goes_back_in_the_mode_of_its_way_forward() -> None:
     Product, seen = product()
     x = accelgrad.ones(2, 3, requires_grad=True)

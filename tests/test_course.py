@@ -58,7 +58,7 @@ def test_squeeze_and_unsqueeze():
 
 def test_mm_dot_and_matmul():
     n1 = np.arange(10).reshape(2, 5)
-    t1 = torch.FloatTensor(n1)
+    t1 = torch.FloatTensor(n1).to(torch.get_default_device())
     t2 = torch.arange(10, dtype=torch.float32).view(5, 2)
     assert t1.mm(t2).tolist() == t1.matmul(t2).tolist() == (t1 @ t2).tolist()
     with pytest.raises(RuntimeError, match="1D tensors expected"):

@@ -62,6 +62,14 @@ get_ipython().events.register("post_run_cell", _conclude)
 REPORT = "import json as _json; print(_json.dumps(_advice))"
 
 
+# Runs before everything else in the notebook: what answers to ACCELGRAD_DEVICE=gpu where there is no card.
+STANDS_IN = {
+    "standin": "import sys as _sys; _sys.path.insert(0, {tests!r} + '/standin/module')",
+    "cupy-on-host": "import sys as _sys; _sys.path.insert(0, {tests!r} + '/gpu/cupy_on_host')\n"
+    "import host_cuda as _host_cuda; _host_cuda.install()",
+}
+
+
 def read(path: pathlib.Path):
     return nbformat.read(path, as_version=4)
 
@@ -104,9 +112,11 @@ def test_it_is_stored_clean_and_teaches(path):
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_offline_draws_and_trains_as_the_coach_would(path, tmp_path):
+def test_it_runs_offline_draws_and_trains_as_the_coach_would(path, tmp_path, device, request):
     notebook = read(path)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(GUARD))
+    stands_in = STANDS_IN.get(request.config.getoption("--device"), "")
+    guard = stands_in.format(tests=str(pathlib.Path(__file__).parent)) + GUARD
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(guard))
     notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
     client = nbclient.NotebookClient(
         notebook, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path)}}, allow_errors=False
@@ -115,6 +125,8 @@ def test_it_runs_offline_draws_and_trains_as_the_coach_would(path, tmp_path):
     # the environment of the test, whatever kernels the machine has registered
     client.km.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    if device != "cpu":
+        environment["ACCELGRAD_DEVICE"] = device
     client.execute(env=environment)
     advice = json.loads(text_of(notebook.cells.pop()))
     figures = 0

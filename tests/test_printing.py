@@ -10,6 +10,8 @@ import pytest
 import accelgrad
 from accelgrad.printing import get_printoptions, printoptions, set_printoptions
 
+pytestmark = pytest.mark.host
+
 KINDS = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 

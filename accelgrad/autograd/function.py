@@ -123,6 +123,11 @@ class FunctionCtx(graph.Node):
                     f" gradient {place}"
                 )
             shape, dtype, xp = self._input_meta[place]
+            if result.xp is not xp:
+                raise RuntimeError(
+                    f"Function {self.name()} returned an invalid gradient at index {place} - expected device"
+                    f" {xp.device} but got {result.device}; return it.to('{xp.device}')"
+                )
             if result.array.shape != shape:
                 from accelgrad.primitive import reading
 

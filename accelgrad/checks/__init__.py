@@ -7,17 +7,17 @@ what it says about a wrong one is a hint, never the solution.  Exercises are reg
 them is first asked for.  One that asks for a function is verified on random inputs against a second formula::
 
     import numpy as np
-    from accelgrad.checks import exercise, require, same, trials
+    from accelgrad.checks import exercise, here, require, same, trials
 
     @exercise("01.double", "a function that doubles every element")
     def double(answer):
         for rng in trials(5):
-            x = accelgrad.from_numpy(rng.normal(size=(3, int(rng.integers(1, 6)))))
+            x = here(rng.normal(size=(3, int(rng.integers(1, 6)))))
             before = x.clone()
             y = answer(x)
             require(y is not x, "return a new tensor; x itself shall stay as it is")
             same(x, before, "the input after the call")
-            same(y, x.numpy() * 2, "the result for an input of shape (3, n)")
+            same(y, x.numpy(force=True) * 2, "the result for an input of shape (3, n)")
 
 One that asks for a value looks at its properties::
 
@@ -25,7 +25,7 @@ One that asks for a value looks at its properties::
     def view(answer):
         x, y = answer
         require(y.data_ptr() == x.data_ptr(), "y has memory of its own: a view shares x's")
-        same(y, x.numpy().T, "y")
+        same(y, x.numpy(force=True).T, "y")
 
 Rules for verifiers: a parameter named ``answer``; no ``assert``; random inputs from :func:`trials` only (the
 same ones every time, and different sizes); the answer's function is called with fresh inputs; hints name what
@@ -47,11 +47,11 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import graph
+from accelgrad import backend, graph
 from accelgrad.random import default_generator
-from accelgrad.tensor import Tensor
+from accelgrad.tensor import Tensor, wrap
 
-__all__ = ["Exercise", "Verdict", "check", "exercise", "exercises", "require", "same", "trials"]
+__all__ = ["Exercise", "Verdict", "check", "exercise", "exercises", "here", "require", "same", "trials"]
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,16 @@ def trials(count: int = 5, seed: int = 2024) -> Iterator[np.random.Generator]:
     """``count`` random generators for test inputs, the same ones in every check."""
     for number in range(count):
         yield np.random.default_rng([seed, number])
+
+
+def here(values: np.ndarray) -> Tensor:
+    """A tensor with a copy of ``values`` on the default device, where the answer's own new tensors lie too.
+
+    >>> here(np.arange(3))
+    tensor([0, 1, 2])
+    """
+    xp = backend.default_namespace()
+    return wrap(xp.from_host(values.copy()), xp)
 
 
 def _shape_hint(have: tuple[int, ...], goal: tuple[int, ...]) -> str:

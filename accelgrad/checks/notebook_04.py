@@ -6,7 +6,7 @@ from typing import Any
 
 import accelgrad
 from accelgrad import nn
-from accelgrad.checks import exercise, require, same, trials
+from accelgrad.checks import exercise, here, require, same, trials
 
 
 @exercise("04.scale", "a layer that multiplies every column by a number it learns")
@@ -23,14 +23,12 @@ def scale(answer: Any) -> None:
         require(bool(numbers), "parameters() lists nothing: what is learned has to be an nn.Parameter")
         total = sum(one.numel() for one in numbers)
         require(total == width, f"it learns {total} numbers for {width} columns")
-        x = accelgrad.from_numpy(rng.normal(size=(3, width)).astype("float32"))
-        same(layer(x), x.numpy(), "the output of a new layer")
+        x = here(rng.normal(size=(3, width)).astype("float32"))
+        same(layer(x), x.numpy(force=True), "the output of a new layer")
         with accelgrad.no_grad():
-            numbers[0].copy_(
-                accelgrad.from_numpy(rng.normal(size=width).astype("float32")).reshape(numbers[0].shape)
-            )
-        factors = numbers[0].detach().numpy().reshape(width)
-        same(layer(x), x.numpy() * factors, "the output after the factors were changed")
+            numbers[0].copy_(here(rng.normal(size=width).astype("float32")).reshape(numbers[0].shape))
+        factors = numbers[0].numpy(force=True).reshape(width)
+        same(layer(x), x.numpy(force=True) * factors, "the output after the factors were changed")
         layer(x).sum().backward()
         require(
             numbers[0].grad is not None, "no gradient arrives at the factors: is the parameter used as it is?"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import accelgrad
-from accelgrad.checks import exercise, require, same, trials
+from accelgrad.checks import exercise, here, require, same, trials
 from accelgrad.tensor import Tensor
 
 
@@ -24,7 +24,7 @@ def mask(answer: Any) -> None:
     for rng in trials(6):
         lengths, longest = _lengths(rng)
         wanted = np.array([[place < length for place in range(longest)] for length in lengths.tolist()])
-        tensor = accelgrad.from_numpy(lengths.copy())
+        tensor = here(lengths)
         got = answer(tensor, longest)
         same(tensor, lengths, "lengths after the call")
         require(isinstance(got, Tensor), f"mask_of returned a {type(got).__name__}; a Tensor is asked for")
@@ -43,8 +43,8 @@ def masked_max(answer: Any) -> None:
         values = rng.normal(size=(len(lengths), longest, width)) - 4.0
         for row, length in enumerate(lengths.tolist()):
             values[row, length:] = 100.0  # what stands in the padding must not matter
-        x = accelgrad.from_numpy(values.copy()).requires_grad_()
-        got = answer(x, accelgrad.from_numpy(lengths.copy()))
+        x = here(values).requires_grad_()
+        got = answer(x, here(lengths))
         same(x, values, "x after the call")
         parts = [values[row, :length] for row, length in enumerate(lengths.tolist())]
         wanted = np.stack([part.max(axis=0) for part in parts])

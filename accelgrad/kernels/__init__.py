@@ -118,8 +118,13 @@ def _set_mode(new: str) -> None:
     if new not in MODES:
         raise ValueError(f"kernels mode {new!r} is not known; choose one of {', '.join(MODES)}")
     _mode = new
-    for forget in _forgetters:  # every namespace has cached what its names resolve to
-        forget()
+    forget()
+
+
+def forget() -> None:
+    """Let every array module resolve its names anew, of which it has kept the results."""
+    for one in _forgetters:
+        one()
 
 
 class use(contextlib.ContextDecorator):

@@ -272,7 +272,12 @@ def _checked(answer: Any, grads: tuple[Any, ...], what: str) -> tuple[Any, ...]:
         raise RuntimeError(
             f"{what} returned an invalid number of grad, got {len(answer)}, but expected {len(grads)}"
         )
-    for one in answer:
+    for place, one in enumerate(answer):
         if one is not None and not isinstance(one, Tensor):
             raise TypeError(f"{what} must return Tensors or None, got {type(one).__name__}")
+        if one is not None and grads[place] is not None and one.xp is not grads[place].xp:
+            raise RuntimeError(
+                f"{what} has changed the type of value: gradient {place} is on {grads[place].device},"
+                f" but what it returned on {one.device}; return it.to('{grads[place].device}')"
+            )
     return tuple(answer)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad import backend, dtypes
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import arg, op, refuse_two_devices, sample
 from accelgrad.primitive import Primitive, assign
 from accelgrad.tensor import Tensor
 
@@ -548,23 +548,25 @@ _OPERANDS = (Tensor, bool, int, float, np.generic)
 def operator(primitive: type[Primitive], exchanged: bool = False) -> Callable[[Tensor, Any], Any]:
     """The method behind ``x + y``: NotImplemented for what is no operand, so that Python can ask the other
     side."""
-    apply = primitive.apply
+    apply, name = primitive.apply, primitive.__name__.lower()
+
+    def refused(self: Tensor, other: Any) -> Any:
+        if isinstance(other, _OPERANDS) or backend.is_array(other):
+            refuse_two_devices(name, (self, other))
+            raise
+        return NotImplemented
 
     def forwards(self: Tensor, other: Any) -> Any:
         try:
             return apply(self, other)
         except TypeError:
-            if isinstance(other, _OPERANDS) or backend.is_array(other):
-                raise
-            return NotImplemented
+            return refused(self, other)
 
     def backwards(self: Tensor, other: Any) -> Any:
         try:
             return apply(other, self)
         except TypeError:
-            if isinstance(other, _OPERANDS) or backend.is_array(other):
-                raise
-            return NotImplemented
+            return refused(self, other)
 
     return backwards if exchanged else forwards
 

@@ -43,7 +43,7 @@ def within(xp: Any, index: Any, extent: int) -> bool:
     """Whether all of the integers ``index`` lie in 0 ... extent - 1; where looking means waiting (a card),
     True.
     """
-    if xp.asynchronous or not index.size:
+    if not xp.looks or not index.size:
         return True
     kind = index.dtype
     if kind.kind == "i":  # as unsigned numbers the negative ones are the largest of all: one pass does

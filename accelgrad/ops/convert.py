@@ -177,6 +177,16 @@ def _cpu(self: Tensor) -> Tensor:
     return move(self, "cpu")
 
 
+def _get_device(self: Tensor) -> int:
+    """The index of the card that the tensor lies on; -1 for the CPU.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(1).get_device()
+    -1
+    """
+    return int(self.device.index or 0) if self.is_cuda else -1
+
+
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a card (the current one if not named)."""
     return move(self, "cuda" if device is None else device, not non_blocking)
@@ -220,6 +230,7 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 for _name, _method in {
-    "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory, "type": _type, "type_as": _type_as,
+    "cpu": _cpu, "cuda": _cuda, "get_device": _get_device,
+    "pin_memory": _pin_memory, "type": _type, "type_as": _type_as,
 }.items():  # fmt: skip
     setattr(Tensor, _name, _method)

@@ -164,9 +164,9 @@ class Eigh(Primitive):
         xp = ctx.xp
         w, V = ctx.saved_tensors
         one = _eye(ctx, w.shape[-1], w.dtype)
-        F = (1 - one) / (_row(xp, w) - _column(xp, w) + one)
+        F = 1 / (_row(xp, w) - _column(xp, w) + one) * (1 - one)
         across = swapped(xp, V)
-        middle = F * xp.matmul(across, grad_V) + one * _row(xp, grad_w)
+        middle = F * xp.matmul(across, grad_V) + _row(xp, grad_w) * one
         return xp.matmul(xp.matmul(V, middle), across)
 
 

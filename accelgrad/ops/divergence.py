@@ -218,8 +218,8 @@ def gaussian_nll_loss(
                     f"var is of incorrect size: for an input {tuple(shape)} it may be that, or"
                     f" {tuple(shape[:-1])}, or have one extent of 1 in place of the input's; got {tuple(own)}"
                 )
-        if not input.xp.asynchronous and var.array.size and var.array.min() < 0:
-            raise ValueError(f"var has negative entry/entries: the least is {var.array.min():g}")
+        if input.xp.looks and var.array.size and var.array.min() < 0:
+            raise ValueError(f"var has negative entry/entries: the least is {float(var.array.min()):g}")
     # The floor is a constant: the gradient passes as if it were not there, as in PyTorch.
     floor = variance.detach().clamp(min=eps)
     variance = variance + (floor - variance.detach())

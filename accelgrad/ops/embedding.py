@@ -9,7 +9,7 @@ import numpy as np
 
 from accelgrad.ops.checks import title, within
 from accelgrad.ops.join import cat
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import arg, op, refuse_two_devices, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap
 
@@ -54,6 +54,8 @@ def _index(input: Any, weight: Tensor, name: str) -> Any:
             f"{name}(): arguments 'input' and 'weight' must be Tensor, not {type(input).__name__} and"
             f" {type(weight).__name__}"
         )
+    if input.xp is not weight.xp:  # CuPy would fetch an index from the host, and wait
+        refuse_two_devices(name, (input, weight))
     index = input.array
     if index.dtype != np.int64 and index.dtype != np.int32:
         raise RuntimeError(
@@ -383,11 +385,11 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     if classes.size == 0:
         if num_classes == -1:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    elif int(classes.min()) < 0:
+    elif (xp.looks or num_classes == -1) and int(classes.min()) < 0:
         raise RuntimeError("Class values must be non-negative.")
     elif num_classes == -1:
         num_classes = int(classes.max()) + 1
-    elif int(classes.max()) >= num_classes:
+    elif xp.looks and int(classes.max()) >= num_classes:
         raise RuntimeError(
             f"Class values must be smaller than num_classes: got {int(classes.max())} with"
             f" num_classes={num_classes}"

@@ -1,8 +1,8 @@
 """Picking elements by index tensors along one dimension, and adding to them: gather, scatter_add,
 index_select, index_add.
 
-Indices must lie in [0, size): negative ones and ones beyond the end raise, on every device.  On a card the
-check waits for the card to finish its work.
+Indices must lie in [0, size): negative ones and ones beyond the end raise.  On a card, where looking at them
+means waiting, they do so with CUDA_LAUNCH_BLOCKING=1 only, as in PyTorch; without it they wrap around.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
             raise _too_large(extents, shape, dim, source)
         if source is not None and source.array.ndim and extent > source.array.shape[place]:
             raise _too_large(extents, shape, dim, source)
-    check_range(array, dim, shape[dim] if shape else 1, error=RuntimeError)
+    if input.xp.looks:
+        check_range(array, dim, shape[dim] if shape else 1, error=RuntimeError)
     return dim, array
 
 
@@ -389,7 +390,8 @@ def slices(
         raise IndexError(f"{name}(): Index is supposed to be a vector, but has shape {list(array.shape)}")
     size = shape[dim] if shape else 1
     try:
-        check_range(array, dim, size, -size if negative else 0, error)
+        if input.xp.looks:
+            check_range(array, dim, size, -size if negative else 0, error)
     except IndexError as problem:
         if name == "index_select":
             raise IndexError(f"index out of range in self: index_select() got {problem}") from None

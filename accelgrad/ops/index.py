@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad import backend, dtypes
+from accelgrad.backend import CPU
 from accelgrad.graph import state
 from accelgrad.ops.dims import element, wrap_dim
 from accelgrad.ops.registry import OPS, arg, op, sample
@@ -296,10 +297,10 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
             arrays.append(xp.zeros(int(item), dtype=np.int64))
             plain = False
         else:
-            _check_item(array, item, dim, len(arrays))
+            _check_item(array, item, dim, xp)
             count = _consumes(item)
             basic += [_ALL] * count
-            arrays.append(item)
+            arrays.append(xp.from_host(item) if isinstance(item, np.ndarray) else item)
             dim += count
     while arrays and arrays[-1] is _ALL:
         arrays.pop()
@@ -311,29 +312,25 @@ _PARTS = (list, tuple, slice, Tensor, np.ndarray, type(None))
 
 
 def _item(item: Any, xp: Any) -> Any:
-    """One entry of an index as int, slice, None, ..., True, False or an array of ``xp``."""
+    """One entry of an index as int, slice, None, ..., True, False or an array, still on the host if it comes
+    from there."""
     if item is None or item is ... or item is True or item is False or type(item) is int:
         return item
     if isinstance(item, slice):
         return _slice(item)
     if isinstance(item, Tensor):
-        if item.xp is not xp:
-            if item.xp.device.type != "cpu":
-                raise RuntimeError(
-                    "indices should be either on cpu or on the same device as the indexed tensor"
-                    f" ({xp.device})"
-                )
-            item = xp.from_host(item.array)
-        else:
-            item = item.array
-    elif isinstance(item, np.ndarray):
-        item = xp.from_host(item)
+        if item.xp is not xp and item.is_cuda:
+            raise RuntimeError(
+                "indices should be either on cpu or on the same device as the indexed tensor"
+                f" ({xp.device}), but this one is on {item.device}: move it with .to('{xp.device}')"
+            )
+        item = item.array
     elif backend.is_array(item):
         pass
     elif isinstance(item, list | range) or (isinstance(item, tuple) and item):
-        item = as_array(list(item), None if item else np.dtype(np.int64), xp)
+        item = as_array(list(item), None if item else np.dtype(np.int64), CPU)
     elif isinstance(item, tuple):
-        item = xp.zeros(0, dtype=np.int64)
+        item = np.zeros(0, dtype=np.int64)
     elif hasattr(item, "__index__"):
         return operator.index(item)
     elif isinstance(item, str):
@@ -388,9 +385,9 @@ def _slice(index: slice) -> slice:
     return index
 
 
-def _check_item(array: Any, item: Any, dim: int, place: int) -> None:
-    """A mask must have the shape of what it masks; on a card, where it would wrap, an index must be in
-    range."""
+def _check_item(array: Any, item: Any, dim: int, xp: Any) -> None:
+    """A mask must have the shape of what it masks; on a card, where it would wrap, an index must be in range:
+    that is looked at where nobody has to wait for it."""
     if item.dtype.kind == "b":
         for offset, extent in enumerate(item.shape):
             if extent != array.shape[dim + offset]:
@@ -398,7 +395,7 @@ def _check_item(array: Any, item: Any, dim: int, place: int) -> None:
                     f"The shape of the mask {list(item.shape)} at index {offset} does not match the shape of"
                     f" the indexed tensor {list(array.shape)} at index {dim + offset}"
                 )
-    elif not isinstance(array, np.ndarray):
+    elif xp.asynchronous and (xp.looks or isinstance(item, np.ndarray)):
         check_range(item, dim, array.shape[dim], -array.shape[dim])
 
 

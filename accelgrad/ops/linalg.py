@@ -24,6 +24,15 @@ def lapack(holder: Any) -> Any:
     return holder.xp.module.linalg
 
 
+def sound(xp: Any, result: Any, A: Any) -> Any:
+    """``result``; LinAlgError where the array module gave NaN or infinities for a finite matrix, as CuPy does
+    where NumPy raises.  To find out the host waits for the card, as PyTorch's functions of these names do.
+    """
+    if xp.asynchronous and bool(xp.all(xp.isfinite(A)) & ~xp.all(xp.isfinite(result))):
+        raise np.linalg.LinAlgError("Singular matrix")
+    return result
+
+
 def swapped(xp: Any, x: Any) -> Any:
     """Every matrix transposed."""
     return xp.swapaxes(x, -1, -2)
@@ -72,7 +81,7 @@ class Inverse(Primitive):
 
     @staticmethod
     def forward(ctx: Any, A: Any) -> Any:
-        B = lapack(ctx).inv(A)
+        B = sound(ctx.xp, lapack(ctx).inv(A), A)
         ctx.save_for_backward(B)
         return B
 
@@ -113,7 +122,7 @@ class Solve(Primitive):
             stack = xp.broadcast_shapes(A.shape[:-2], B.shape[:-2])
             left = xp.broadcast_to(A, stack + A.shape[-2:])
             right = xp.broadcast_to(B, stack + B.shape[-2:])
-        X = lapack(ctx).solve(left, right)
+        X = sound(ctx.xp, lapack(ctx).solve(left, right), A)
         ctx.save_for_backward(A, X)
         return X
 
@@ -212,7 +221,7 @@ class Cholesky(Primitive):
 
     @staticmethod
     def forward(ctx: Any, A: Any) -> Any:
-        L = lapack(ctx).cholesky(A)
+        L = sound(ctx.xp, lapack(ctx).cholesky(A), A)
         ctx.save_for_backward(L)
         return L
 

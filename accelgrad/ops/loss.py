@@ -132,8 +132,8 @@ def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
 
 
 def _check(xp: Any, target: Any, c: int, ignore_index: int) -> None:
-    """IndexError for a target outside the classes, where looking at it does not make the host wait."""
-    if not xp.asynchronous:
+    """IndexError for a target outside the classes, where formulas look at values."""
+    if xp.looks:
         _split(xp, target, c, ignore_index)
 
 

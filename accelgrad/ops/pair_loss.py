@@ -401,10 +401,11 @@ def binary_cross_entropy(
             f"Found dtype {title(target.array)} but expected {title(x)}: the targets are probabilities of the"
             " input's type, target.to(input.dtype)"
         )
-    if not input.xp.asynchronous and x.size and not (x.min() >= 0 and x.max() <= 1):
+    if input.xp.looks and x.size and not (x.min() >= 0 and x.max() <= 1):
+        low, high = float(x.min()), float(x.max())
         raise RuntimeError(
             "all elements of input should be between 0 and 1: binary_cross_entropy takes probabilities; for"
-            f" scores use binary_cross_entropy_with_logits (got values from {x.min():g} to {x.max():g})"
+            f" scores use binary_cross_entropy_with_logits (got values from {low:g} to {high:g})"
         )
     if weight is None:
         return BinaryCrossEntropy.apply(input, target, reduction=reduction)

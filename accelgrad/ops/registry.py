@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from accelgrad import graph
 from accelgrad.graph import state
 from accelgrad.primitive import Primitive, assign
+from accelgrad.promotion import misplaced
 from accelgrad.tensor import Tensor
 
 __all__ = ["OPS", "Arg", "Op", "Sample", "arg", "op", "sample"]
@@ -209,7 +210,11 @@ def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def public(*args: Any, **kwargs: Any) -> Any:
         if not kwargs:
-            return function(*args)
+            try:
+                return function(*args)
+            except (TypeError, ValueError, NotImplementedError):
+                refuse_two_devices(function.__name__, args)
+                raise
         if starred in kwargs:  # rand(size=(2, 3)) is rand(2, 3)
             args = (*args, kwargs.pop(starred))
         for numpy_name, name in renamed.items():
@@ -219,11 +224,13 @@ def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
                         f"{function.__name__}() got both {name!r} and {numpy_name!r}: they mean the same"
                     )
                 kwargs[name] = kwargs.pop(numpy_name)
-        if out and "out" in kwargs:
-            target = kwargs.pop("out")
+        target = kwargs.pop("out", None) if out else None
+        try:
             result = function(*args, **kwargs)
-            return result if target is None else _into(function.__name__, target, result)
-        return function(*args, **kwargs)
+        except (TypeError, ValueError, NotImplementedError):
+            refuse_two_devices(function.__name__, [*args, *kwargs.values()])
+            raise
+        return result if target is None else _into(function.__name__, target, result)
 
     if out:
         where = list(parameters.values())
@@ -235,6 +242,15 @@ def _public(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
     return public
 
 
+def refuse_two_devices(name: str, values: Iterable[Any]) -> None:
+    """After an array module has refused arrays: the error that says so in PyTorch's words, if the reason is
+    that they lie on two devices.
+    """
+    problem = misplaced(name, values)
+    if problem is not None:
+        raise problem from None
+
+
 def _into(name: str, target: Any, result: Any) -> Any:
     """Write a result (or a tuple of them) into what the caller gave as ``out``."""
     if isinstance(result, tuple):
@@ -244,6 +260,11 @@ def _into(name: str, target: Any, result: Any) -> Any:
         return type(result)(*written) if hasattr(result, "_fields") else tuple(written)
     if not isinstance(target, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(target).__name__}")
+    if target.xp is not result.xp:
+        raise RuntimeError(
+            f"Expected out tensor to have device {result.device}, but got {target.device} instead: in"
+            f" {name}(), give an out on {result.device}, or move the result"
+        )
     if state.grad and (result.requires_grad or target.requires_grad):
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of"

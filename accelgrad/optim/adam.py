@@ -77,11 +77,9 @@ class Adam(Optimizer):
             for one in params:
                 state = self.state[one]
                 if not state:
-                    state["step"] = 0.0
-                    state["exp_avg"] = zeros_like(one)
-                    state["exp_avg_sq"] = zeros_like(one)
-                    if amsgrad:
-                        state["max_exp_avg_sq"] = zeros_like(one)
+                    kept = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if amsgrad else 2]
+                    # All of it or nothing: where memory runs out, the next step must find no half of a state.
+                    state.update({"step": 0.0, **{name: zeros_like(one) for name in kept}})
                 state["step"] += 1.0
                 states.append(state)
                 steps.append(state["step"])

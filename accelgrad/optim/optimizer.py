@@ -64,7 +64,7 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
     def step_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
         self._opt_called = True  # schedulers ask whether a step came before theirs
         if not self._has_hooks and not _pre_everywhere and not _post_everywhere:
-            return step(self, *args, **kwargs)
+            return _placed(step, self, args, kwargs)
         for hook in (*_pre_everywhere.values(), *self._optimizer_step_pre_hooks.values()):
             changed = hook(self, args, kwargs)
             if changed is not None:
@@ -73,12 +73,33 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
                         f"{hook} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
                     )
                 args, kwargs = changed
-        result = step(self, *args, **kwargs)
+        result = _placed(step, self, args, kwargs)
         for hook in (*self._optimizer_step_post_hooks.values(), *_post_everywhere.values()):
             hook(self, args, kwargs)
         return result
 
     return step_with_hooks
+
+
+def _placed(step: Callable[..., Any], optimizer: Optimizer, args: tuple[Any, ...], kwargs: Any) -> Any:
+    """``step``; where the array module has refused arrays of two devices, an error that names what lies
+    where.
+    """
+    try:
+        return step(optimizer, *args, **kwargs)
+    except (TypeError, ValueError):
+        for group in optimizer.param_groups:
+            for place, one in enumerate(group["params"]):
+                for name, value in {"grad": one._grad, **optimizer.state.get(one, {})}.items():
+                    if isinstance(value, Tensor) and value.xp is not one.xp:
+                        raise RuntimeError(
+                            "Expected all tensors to be on the same device, but found at least two devices,"
+                            f" {one.device} and {value.device}! In {type(optimizer).__name__}, parameter"
+                            f" {place} of shape {tuple(one.shape)} is on {one.device}, but its {name!r} on"
+                            f" {value.device}. Move the model before the first step; afterwards"
+                            " optimizer.load_state_dict(optimizer.state_dict()) takes the state along"
+                        ) from None
+        raise
 
 
 class Optimizer:

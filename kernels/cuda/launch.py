@@ -8,6 +8,7 @@ same functions run in Numba's simulator on NumPy arrays, which is how they are t
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -16,6 +17,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -259,8 +261,7 @@ def compiler_version() -> str:
 
 def load_cubin(cupy: Any, program: Program, char: str, arch: int) -> Callable[..., None]:
     """Load the kernel from the disk, compiling it first if nobody has."""
-    kept = cache_folder()
-    folder = pathlib.Path(kept or tempfile.mkdtemp(prefix="accelgrad-")) / f"cuda-{fingerprint()}"
+    folder = pathlib.Path(cache_folder() or own_folder()) / f"cuda-{fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
     found = sorted(folder.glob(f"{program.name}-{char}-sm{arch}-*.cubin"))
     if found:
@@ -269,14 +270,29 @@ def load_cubin(cupy: Any, program: Program, char: str, arch: int) -> Callable[..
         cubin, entry, _ = program.cubin(char, arch)
         number = hashlib.sha256(entry.encode()).hexdigest()[:8]
         file = folder / f"{program.name}-{char}-sm{arch}-{number}.cubin"
-        (folder / f"{number}.entry").write_text(entry)
-        handle, name = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(cubin)
-        os.replace(name, file)  # whole or not at all, also with two processes at it
+        write_whole(folder / f"{number}.entry", entry.encode())
+        write_whole(file, cubin)
     number = file.stem.rpartition("-")[2]
     entry = (folder / f"{number}.entry").read_text()
     return cupy.RawModule(path=str(file)).get_function(entry)
+
+
+def write_whole(file: pathlib.Path, content: bytes) -> None:
+    """Write a file that others find whole or not at all, also where several processes are at it."""
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    os.replace(name, file)
+
+
+@functools.cache
+def own_folder() -> str:
+    """Where there is no folder to keep things in: one of this process, which goes with it.  CuPy reads a
+    file again when a second card wants the kernel.
+    """
+    folder = tempfile.mkdtemp(prefix="accelgrad-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 # ------------------------------------------------------------------------------------------ for the kernels

@@ -49,6 +49,7 @@ def test_pools_give_their_places_under_a_name_of_their_own(name):
     assert values.tolist() == [[[3.0, 2.0]]] and places.tolist() == [[[1, 2]]]
 
 
+@pytest.mark.host
 def test_a_tensor_says_that_it_lives_on_the_processor():
     assert accelgrad.ones(1).is_cpu
 

@@ -21,6 +21,7 @@ def test_shape_and_kin():
         x.size(2)
 
 
+@pytest.mark.host
 def test_from_numpy_shares_memory_and_tensor_copies():
     array = np.arange(3.0)
     shared, copied = ag.from_numpy(array), ag.tensor(array)
@@ -118,6 +119,7 @@ def test_numpy_of_a_tensor_that_needs_a_gradient():
     assert x.numpy(force=True).tolist() == [1, 1]
 
 
+@pytest.mark.host
 def test_an_array_and_a_tensor_add_up_and_keep_the_gradient():
     x = ag.ones(2, dtype=ag.float64, requires_grad=True)
     y = np.array([2.0, 3.0]) * x + np.ones(2)
@@ -152,6 +154,7 @@ def test_pickle_keeps_values_types_and_requires_grad():
     assert pickle.loads(pickle.dumps(ag.device("gpu:1"))) == ag.device("cuda", 1)
 
 
+@pytest.mark.host
 def test_dlpack_both_ways():
     x = ag.tensor([1.0, 2.0])
     assert np.from_dlpack(x).tolist() == [1, 2]

@@ -60,3 +60,34 @@ def test_where_all_cards_are_of_one_kind_nobody_asks_again(
     asked = len(questions)
     program((2, 3), 32, "f", 6)
     assert len(questions) == asked and program.asked[-2:] == [(5,), (6,)]
+
+
+class FakeCupy:
+    """What load_cubin asks of CuPy; it reads the file, as CuPy does on every card that wants the kernel."""
+
+    class RawModule:
+        def __init__(self, path: str) -> None:
+            self.content = launch.pathlib.Path(path).read_bytes()
+
+        def get_function(self, entry: str) -> Any:
+            return self.content, entry
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_machine_code_and_its_entry_are_found_again(
+    kept: bool, program: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    compiled = []
+
+    def cubin(char: str, arch: int) -> tuple[bytes, str, str]:
+        compiled.append((char, arch))
+        return b"machine code", "the_entry", ""
+
+    monkeypatch.setattr(program, "cubin", cubin)
+    monkeypatch.setattr(launch, "cache_folder", lambda: str(tmp_path) if kept else None)
+    for _ in range(2):
+        assert launch.load_cubin(FakeCupy, program, "f", 90) == (b"machine code", "the_entry")
+    assert compiled == [("f", 90)]
+    folder = tmp_path if kept else launch.pathlib.Path(launch.own_folder())
+    names = sorted(file.suffix for file in folder.rglob("*") if file.is_file())
+    assert names == [".cubin", ".entry"], "nothing half-written is left"

@@ -525,6 +525,7 @@ def test_parameter_list_and_dict_register_what_they_hold():
 # ------------------------------------------------------------------------------------------------- parameters
 
 
+@pytest.mark.host
 def test_a_parameter_prints_copies_and_pickles_as_one():
     x = nn.Parameter(accelgrad.tensor([1.0, 2.0]))
     assert repr(x) == "Parameter containing:\ntensor([1., 2.], requires_grad=True)"

@@ -22,6 +22,7 @@ def test_adding_what_is_no_operand_is_a_type_error(other):
         accelgrad.ones(2) + other
 
 
+@pytest.mark.host
 def test_a_numpy_array_on_the_left_gives_a_tensor_with_gradient():
     x = accelgrad.ones(2, requires_grad=True)
     y = np.array([2.0, 3.0], dtype=np.float32) * x

@@ -58,6 +58,7 @@ def test_values_and_types_equal_pytorchs(name: str, args: Any, kwargs: dict[str,
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-7)
 
 
+@pytest.mark.host
 def test_from_numpy_shares_memory_and_keeps_the_type() -> None:
     a = np.zeros((2, 3), np.float32)[:, ::2]
     x = accelgrad.from_numpy(a)
@@ -89,6 +90,7 @@ def test_from_numpy_refuses_what_it_cannot_share(array: Any, exception: Any, mes
         accelgrad.from_numpy(array)
 
 
+@pytest.mark.host
 def test_dlpack_shares_memory_with_numpy_and_pytorch() -> None:
     torch = pytest.importorskip("torch")
     theirs = torch.zeros(3)
@@ -101,6 +103,7 @@ def test_dlpack_shares_memory_with_numpy_and_pytorch() -> None:
         accelgrad.from_dlpack([1])
 
 
+@pytest.mark.host
 def test_asarray_refuses_a_copy_that_was_forbidden() -> None:
     with pytest.raises(ValueError, match="can't alias arbitrary sequence"):
         accelgrad.asarray([1, 2], copy=False)

@@ -39,6 +39,7 @@ def test_max_norm_shrinks_the_rows_that_are_looked_up_in_place():
 
 
 @pytest.mark.parametrize("index", [4, -1])
+@pytest.mark.usefixtures("looking")
 def test_an_index_outside_the_table_is_named(index):
     with pytest.raises(
         IndexError, match=f"index out of range in self: embedding looked up {index} in a table of 4"
@@ -99,6 +100,8 @@ def test_padding_counts_for_nothing_in_a_bag():
     ],
 )
 def test_wrong_bags_are_refused(options, error, message):
+    here = ag.get_default_device()
+    options = {name: one.to(here) if isinstance(one, ag.Tensor) else one for name, one in options.items()}
     with pytest.raises(error, match=message):
         F.embedding_bag(ag.tensor([[0, 1]]), table(), **options)
 

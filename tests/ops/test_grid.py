@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -153,19 +152,20 @@ def test_method_in_place_and_out_forms_agree(entry: Op, sample: Sample, device: 
 
 @pytest.mark.parametrize(("entry", "sample", "exception", "message"), ERRORS)
 def test_wrong_arguments_are_refused(
-    entry: Op, sample: Sample, exception: type[Exception], message: str, device: str
+    entry: Op,
+    sample: Sample,
+    exception: type[Exception],
+    message: str,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(backend.namespace(device), "looks", True)  # on a card values are looked at on demand
     args, kwargs, _ = make(sample, device, "float32")
-    try:
+    with pytest.raises(exception, match=message):
         call(entry, args, kwargs)
-    except exception as error:
-        assert re.search(message, str(error))
-    else:
-        if device == "cpu":
-            pytest.fail(f"{entry.path} raised no {exception.__name__}")
-        pytest.skip("looking at values for an error would make the card wait")
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("entry", OPS.values(), ids=OPS)
 def test_operation_is_documented_and_exported(entry: Op) -> None:
     assert entry.call.__doc__ and len(entry.call.__doc__) > 20

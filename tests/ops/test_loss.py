@@ -43,10 +43,11 @@ def test_an_impossible_class_that_is_ignored_does_not_make_nan():
     assert F.nll_loss(x, ag.tensor([-100, 1])).item() == 0.0
 
 
-@pytest.mark.parametrize("target", [ag.tensor([0, 3]), ag.tensor([-1, 0])])
+@pytest.mark.parametrize("target", [[0, 3], [-1, 0]])
+@pytest.mark.usefixtures("looking")
 def test_a_class_out_of_bounds_is_named(target):
     with pytest.raises(IndexError, match=r"Target (3|-1) is out of bounds. The input scores 3 classes"):
-        F.cross_entropy(ag.zeros(2, 3), target)
+        F.cross_entropy(ag.zeros(2, 3), ag.tensor(target))
 
 
 def test_float_targets_of_the_wrong_shape_name_both_types():
@@ -101,6 +102,7 @@ def test_binary_cross_entropy_at_its_ends_stops_at_a_hundred():
     assert F.binary_cross_entropy(x, 1 - x, reduction="none").tolist() == [100.0, 100.0]
 
 
+@pytest.mark.usefixtures("looking")
 def test_binary_cross_entropy_points_to_the_form_for_scores():
     with pytest.raises(RuntimeError, match=r"all elements of input should be between 0 and 1.*with_logits"):
         F.binary_cross_entropy(ag.tensor([2.0]), ag.tensor([1.0]))

@@ -61,6 +61,7 @@ def test_the_gradient_of_a_deviation_of_zero_is_zero():
     assert x.grad.tolist() == [0, 0, 0]
 
 
+@pytest.mark.host
 def test_values_and_indices_come_as_a_named_tuple_that_prints_and_pickles():
     found = accelgrad.tensor([[1.0, 2.0]]).max(dim=1)
     assert repr(found) == "accelgrad.return_types.max(\nvalues=tensor([2.]),\nindices=tensor([1]))"

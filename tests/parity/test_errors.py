@@ -255,6 +255,7 @@ def opening(error: Exception) -> str:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.usefixtures("looking")
 def test_the_error_is_pytorchs(name: str) -> None:
     expected, found = outcome(torch, CALLS[name]), outcome(accelgrad, CALLS[name])
     assert expected is not None, "PyTorch takes this call: it is no error"

@@ -14,6 +14,8 @@ import pytest
 import accelgrad
 from accelgrad import cuda, gpu
 
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture(autouse=True)
 def only_with_a_card(device: str) -> None:
@@ -235,3 +237,43 @@ def test_masks_and_samples_are_the_same_on_every_device() -> None:
         here = draw("cpu")
         accelgrad.manual_seed(5)
         assert draw("gpu").tolist() == here.tolist()
+
+
+def test_the_rest_of_torch_cuda_on_a_card() -> None:
+    cuda.init()
+    assert cuda.is_initialized() and cuda.get_arch_list()[0].startswith("sm_")
+    assert accelgrad.version.cuda.split(".")[0].isdigit()
+    assert accelgrad.accelerator.is_available() and accelgrad.accelerator.current_accelerator().type == "cuda"
+    assert accelgrad.accelerator.device_count() == cuda.device_count()
+    accelgrad.accelerator.synchronize()
+    x = accelgrad.ones(2).cuda()
+    assert x.is_cuda and x.get_device() == 0 and x.cpu().get_device() == -1
+    assert accelgrad.nn.Linear(2, 2).cuda().weight.is_cuda
+    with cuda.device_of(x), cuda.device_of(x.cpu()):
+        assert cuda.current_device() == x.get_device()
+    stats = cuda.memory_stats()
+    assert stats["allocated_bytes.all.peak"] >= stats["allocated_bytes.all.current"] > 0
+    state = cuda.get_rng_state()
+    first = accelgrad.rand(3, device="cuda").tolist()
+    cuda.set_rng_state(state)
+    assert accelgrad.rand(3, device="cuda").tolist() == first
+    generator = accelgrad.Generator(device="cuda").manual_seed(3)
+    again = accelgrad.Generator(device="cpu").manual_seed(3)
+    drawn = accelgrad.randn(4, device="cuda", generator=generator)
+    assert drawn.tolist() == accelgrad.randn(4, generator=again).tolist()
+
+
+def test_a_stream_can_be_set_for_good_and_a_fraction_of_the_memory_kept_free(cupy: Any) -> None:
+    side, before = cuda.Stream(), cuda.current_stream()
+    cuda.set_stream(side)
+    try:
+        assert cuda.current_stream() == side
+    finally:
+        cuda.set_stream(before)
+    assert cuda.current_stream() == before
+    pool = cupy.get_default_memory_pool()
+    try:
+        cuda.set_per_process_memory_fraction(0.5)
+        assert pool.get_limit() == pytest.approx(cuda.mem_get_info()[1] / 2, rel=1e-6)
+    finally:
+        pool.set_limit(size=0)

@@ -13,6 +13,8 @@ import pytest
 import accelgrad
 from accelgrad import amp, nn, optim
 
+pytestmark = pytest.mark.host
+
 
 @pytest.fixture(autouse=True)
 def waits(request: pytest.FixtureRequest, device: str) -> Callable[[], int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as tree
 
-import numpy as np
 import pytest
 
 import accelgrad
@@ -80,7 +79,7 @@ def test_the_gradients_in_the_picture_are_those_of_backward(network_loss):
     record.probe()
     loss.backward()
     for leaf in record.leaves:
-        np.testing.assert_array_equal(record.gradients[(leaf, 0)], leaf.variable.grad.numpy())
+        assert bool((record.gradients[(leaf, 0)] == leaf.variable.grad.array).all())
 
 
 def test_a_value_used_twice_gets_the_sum_of_its_gradients():

@@ -13,7 +13,7 @@ import numpy as np
 from accelgrad import dtypes
 from accelgrad.utils.data.allocation import empty_batch
 from accelgrad.utils.data.info import position
-from accelgrad.utils.data.interop import Tensor, array_of, tensor_of, wrap
+from accelgrad.utils.data.interop import CPU, Tensor, tensor_of, wrap
 
 __all__ = [
     "Padded",
@@ -257,7 +257,12 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
             if not isinstance(value, Tensor):
                 raise TypeError(_unlike(batch, entry, path))
         if any(value.is_cuda for value in batch):
-            return wrap(batch[0].xp.stack([value.array for value in batch]), batch[0].xp)
+            xp = _one_device(batch, path)
+            arrays = [value.array for value in batch]
+            if any(array.shape != arrays[0].shape for array in arrays):
+                raise RuntimeError(_ragged(arrays, path))
+            with xp.scope():
+                return wrap(xp.stack(arrays), xp)
         batch = [value.array for value in batch]
     try:
         # count() compares in C, and mostly finds the same object
@@ -286,6 +291,20 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
     else:
         out[:] = batch
     return tensor_of(out)
+
+
+def _one_device(batch: Sequence[Tensor], path: str) -> Any:
+    """The array module of all tensors of a field; RuntimeError where they lie on several devices."""
+    first = batch[0]
+    for entry, value in enumerate(batch):
+        if value.xp is not first.xp:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices,"
+                f" {first.device} and {value.device}! {sample_name(0)}{path} is on {first.device} and"
+                f" {sample_name(entry)}{path} on {value.device}: return all samples on the CPU, and move the"
+                f" batch with .to('{first.device if first.is_cuda else value.device}')"
+            )
+    return first.xp
 
 
 def _ragged(batch: Sequence[np.ndarray], path: str) -> str:
@@ -402,7 +421,8 @@ class PadCollate:
         if dims is not None:
             arrays = _sequences(batch)
             if arrays is not None and (arrays[0].ndim > 0 or any(array.ndim for array in arrays)):
-                return self._pad(arrays, dims, path, field)
+                tensors = isinstance(batch[0], Tensor) and any(value.is_cuda for value in batch)
+                return self._pad(arrays, dims, path, field, _one_device(batch, path) if tensors else CPU)
         first = batch[0]
         structured = isinstance(first, Mapping | tuple | list) or dataclasses.is_dataclass(first)
         if structured and not _sequence_of_numbers(first) and type(first) not in default_collate_fn_map:
@@ -418,7 +438,7 @@ class PadCollate:
             dims = dims[field]
         return tuple(dims) if isinstance(dims, tuple | list) else (dims,)
 
-    def _pad(self, arrays: list[np.ndarray], dims: tuple[int, ...], path: str, field: Any) -> Any:
+    def _pad(self, arrays: list[np.ndarray], dims: tuple[int, ...], path: str, field: Any, xp: Any) -> Any:
         first = arrays[0]
         if [array.ndim for array in arrays].count(first.ndim) < len(arrays) or max(dims) >= first.ndim:
             entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
@@ -446,21 +466,22 @@ class PadCollate:
         dtypes.of(dtype)
         n, (longest, *rest) = len(arrays), extents.max(axis=0).tolist()
         shape = (n, longest, *rest) if self.batch_first else (longest, n, *rest)
-        out = empty_batch(shape, dtype)
-        if self.batch_first and dims == (0,) and out.nbytes // n <= ROW_OF_ONE_CALL:
-            _fill_in_one_call(out, arrays, value)
-        else:
-            rows = out if self.batch_first else np.moveaxis(out, 1, 0)
-            for row, array in zip(rows, arrays, strict=True):
-                if array.shape == row.shape:
-                    row[...] = array
-                elif dims == (0,):  # write the sequence and its padding, each byte once
-                    row[: len(array)] = array
-                    row[len(array) :] = value
-                else:
-                    row[...] = value
-                    row[tuple(map(slice, array.shape))] = array
-        values = tensor_of(out)
+        with xp.scope():
+            out = empty_batch(shape, dtype) if xp is CPU else xp.empty(shape, dtype)
+            if xp is CPU and self.batch_first and dims == (0,) and out.nbytes // n <= ROW_OF_ONE_CALL:
+                _fill_in_one_call(out, arrays, value)
+            else:
+                rows = out if self.batch_first else xp.moveaxis(out, 1, 0)
+                for row, array in zip(rows, arrays, strict=True):
+                    if array.shape == row.shape:
+                        row[...] = array
+                    elif dims == (0,):  # write the sequence and its padding, each byte once
+                        row[: len(array)] = array
+                        row[len(array) :] = value
+                    else:
+                        row[...] = value
+                        row[tuple(map(slice, array.shape))] = array
+        values = tensor_of(out) if xp is CPU else wrap(out, xp)
         if not self.lengths:
             return values
         true = extents[:, dims[0]] if len(dims) == 1 else extents[:, list(dims)]
@@ -498,7 +519,7 @@ def _sequences(batch: Sequence[Any]) -> list[np.ndarray] | None:
     if set(map(type, batch)) == {np.ndarray}:
         return list(batch)
     if all(isinstance(value, np.ndarray | Tensor) for value in batch):
-        return [array_of(value) for value in batch]
+        return [value.array if isinstance(value, Tensor) else value for value in batch]
     if all(_sequence_of_numbers(value) for value in batch):
         return _unify([np.asarray(value) if value else np.empty(0, np.int64) for value in batch])
     return None

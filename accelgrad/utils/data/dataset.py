@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from accelgrad.utils.data.allocation import batch_copy, empty_batch
-from accelgrad.utils.data.interop import Tensor, numpy_generator, tensor_of
+from accelgrad.utils.data.interop import Tensor, numpy_generator, tensor_of, wrap
 
 __all__ = [
     "Dataset",
@@ -102,7 +102,8 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
             if isinstance(tensor, Tensor):
                 if tensor.requires_grad:
                     return NotImplemented  # sample by sample, so that the graph is kept
-                tensor = tensor.array
+                if not tensor.is_cuda:
+                    tensor = tensor.array
             arrays.append(tensor)
         rows, length = _rows(indices), len(arrays[0])
         if isinstance(rows, slice) and not 0 <= rows.start <= rows.stop <= length:
@@ -127,15 +128,18 @@ def _rows(indices: Sequence[int]) -> slice | np.ndarray:
 
 
 def _take(array: Any, rows: slice | np.ndarray) -> Any:
+    if not isinstance(rows, slice) and rows.size and not -len(array) <= rows.min() <= rows.max() < len(array):
+        raise IndexError(f"index {rows.max()} is out of bounds for a TensorDataset of {len(array)} samples")
+    if isinstance(array, Tensor):  # on a card: the batch is made there, of positions that were checked here
+        xp = array.xp
+        with xp.scope():
+            part = array.array[rows if isinstance(rows, slice) else xp.from_host(rows)]
+            return wrap(part.copy() if isinstance(rows, slice) else part, xp)
     if not isinstance(array, np.ndarray):
         return tensor_of(array[rows].copy() if isinstance(rows, slice) else array[rows])
     if isinstance(rows, slice):
         out = batch_copy(array[rows])
     elif array.flags.c_contiguous:
-        if rows.size and not (-len(array) <= rows.min() and rows.max() < len(array)):
-            raise IndexError(
-                f"index {rows.max()} is out of bounds for a TensorDataset of {len(array)} samples"
-            )
         out = empty_batch((len(rows), *array.shape[1:]), array.dtype)
         array.take(rows, axis=0, out=out, mode="wrap")  # "raise" would go through a second buffer
     else:

@@ -11,7 +11,16 @@ from accelgrad import random as ag_random
 from accelgrad.backend import CPU
 from accelgrad.tensor import Tensor, wrap
 
-__all__ = ["Tensor", "array_of", "default_generator", "draw_seed", "new_generator", "tensor_of", "wrap"]
+__all__ = [
+    "CPU",
+    "Tensor",
+    "array_of",
+    "default_generator",
+    "draw_seed",
+    "new_generator",
+    "tensor_of",
+    "wrap",
+]
 
 default_generator = ag_random.default_generator
 Generator = ag_random.Generator
@@ -28,9 +37,9 @@ def tensor_of(array: np.ndarray) -> Tensor:
     return wrap(array)
 
 
-def array_of(value: Any) -> np.ndarray:
-    """The array behind a Tensor, or the array itself."""
-    return value.array if isinstance(value, Tensor) else value
+def array_of(value: Any) -> Any:
+    """The values of a Tensor as NumPy's array, copied from a card; anything else as it is."""
+    return value.xp.to_host(value.array) if isinstance(value, Tensor) else value
 
 
 def new_generator(seed: int) -> Any:

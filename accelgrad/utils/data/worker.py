@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import Any
 
-from accelgrad import kernels
+from accelgrad import backend, kernels
 from accelgrad.utils.data import transport
 from accelgrad.utils.data.allocation import use_allocator
 from accelgrad.utils.data.faults import pack_exception, protocol5, unpicklable_error
@@ -170,6 +170,14 @@ def _tie(lifeline: socket.socket, called: bool) -> None:
         pass
 
 
+def keep_to_the_host() -> None:
+    """Whatever the program's default device is, new tensors and those of the dataset lie in host memory: each
+    worker on the card would hold a context of it, and no batch could travel from there.
+    """
+    os.environ["ACCELGRAD_WORKER"] = "1"  # the card cannot be used: gpu.status
+    backend.set_default_device("cpu")
+
+
 def limit_threads() -> None:
     """One thread for BLAS, OpenMP and our kernels: the workers are the parallelism.
 
@@ -216,6 +224,7 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
         os.chdir(first["directory"])
     except OSError:
         pass  # the folder is gone; the program lives with it, too
+    keep_to_the_host()
 
 
 # ----------------------------------------------------------------------------------------------------- life
@@ -263,6 +272,8 @@ class _Worker:
         if stack is not None and STACK_SIGNAL is not None:
             faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
         limit_threads()
+        if inherited is not None:
+            keep_to_the_host()
         send_frame(self.sock, bytes((transport.HELLO,)), os.getpid().to_bytes(8, "little"))
         try:
             if inherited is None:

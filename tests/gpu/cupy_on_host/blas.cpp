@@ -5,6 +5,7 @@
 namespace {
 
 int pointer_mode = 0, math_mode = 0;
+int latest = 0, latest_mode = 0;  // in which type (cublasComputeType_t) and mode the latest product was to be computed
 void* stream = nullptr;
 
 enum Kind { FLOAT = 0, DOUBLE = 1, HALF = 2 };  // cudaDataType
@@ -20,6 +21,8 @@ void store(void* x, int kind, int64_t i, double value) {
   else if (kind == DOUBLE) static_cast<double*>(x)[i] = value;
   else static_cast<_Float16*>(x)[i] = _Float16(float(value));
 }
+
+void asked_for(int compute) { latest = compute, latest_mode = math_mode; }
 
 int size_of(int kind) { return kind == FLOAT ? 4 : kind == DOUBLE ? 8 : 2; }
 
@@ -91,6 +94,8 @@ int add(int ta, int tb, int m, int n, T alpha, const T* a, int lda, T beta, cons
 }  // namespace
 
 extern "C" {
+int latest_compute_type() { return latest; }
+int latest_math_mode() { return latest_mode; }
 int cublasCreate_v2(void** handle) { return *handle = reinterpret_cast<void*>(1), 0; }
 int cublasDestroy_v2(void*) { return 0; }
 int cublasSetStream_v2(void*, void* s) { return stream = s, 0; }
@@ -104,15 +109,18 @@ int cublasGetVersion_v2(void*, int* version) { return *version = 130000, 0; }
 #define GEMM(letter, T, kind)                                                                                                   \
   int cublas##letter##gemm_v2(void*, int ta, int tb, int m, int n, int k, const T* alpha, const T* a, int lda, const T* b,      \
                               int ldb, const T* beta, T* c, int ldc) {                                                          \
+    asked_for(0);                                                                                                               \
     return product(ta, tb, m, n, k, *alpha, a, kind, lda, 0, b, kind, ldb, 0, *beta, c, kind, ldc, 0, 1);                       \
   }                                                                                                                             \
   int cublas##letter##gemmStridedBatched(void*, int ta, int tb, int m, int n, int k, const T* alpha, const T* a, int lda,       \
                                          long long a_step, const T* b, int ldb, long long b_step, const T* beta, T* c, int ldc, \
                                          long long c_step, int count) {                                                         \
+    asked_for(0);                                                                                                               \
     return product(ta, tb, m, n, k, *alpha, a, kind, lda, a_step, b, kind, ldb, b_step, *beta, c, kind, ldc, c_step, count);    \
   }                                                                                                                             \
   int cublas##letter##gemmBatched(void*, int ta, int tb, int m, int n, int k, const T* alpha, const T* const* a, int lda,       \
                                   const T* const* b, int ldb, const T* beta, T* const* c, int ldc, int count) {                 \
+    asked_for(0);                                                                                                               \
     for (int s = 0; s < count; s++)                                                                                             \
       product(ta, tb, m, n, k, *alpha, a[s], kind, lda, 0, b[s], kind, ldb, 0, *beta, c[s], kind, ldc, 0, 1);                   \
     return 0;                                                                                                                   \
@@ -141,12 +149,14 @@ int cublasSgemmEx(void*, int ta, int tb, int m, int n, int k, const float* alpha
 }
 int cublasGemmEx(void*, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int a_kind, int lda, const void* b,
                  int b_kind, int ldb, const void* beta, void* c, int c_kind, int ldc, int compute, int) {
+  asked_for(compute);
   return product(ta, tb, m, n, k, scalar(alpha, compute), a, a_kind, lda, 0, b, b_kind, ldb, 0, scalar(beta, compute), c, c_kind,
                  ldc, 0, 1);
 }
 int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const void* alpha, const void* a, int a_kind, int lda,
                                long long a_step, const void* b, int b_kind, int ldb, long long b_step, const void* beta, void* c,
                                int c_kind, int ldc, long long c_step, int count, int compute, int) {
+  asked_for(compute);
   return product(ta, tb, m, n, k, scalar(alpha, compute), a, a_kind, lda, a_step, b, b_kind, ldb, b_step, scalar(beta, compute),
                  c, c_kind, ldc, c_step, count);
 }

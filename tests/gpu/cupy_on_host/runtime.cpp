@@ -34,7 +34,8 @@ long launches = 0;
 PyObject* pointer_attributes = nullptr;  // CuPy's class of that name
 PyObject* compile = nullptr;             // (source, name of the kernel) -> address of its HostKernel
 
-const size_t CARD = size_t(16) << 30;
+// The memory of a pretended card: CUPY_ON_HOST_MIB, or 16 GiB.
+const size_t CARD = size_t(getenv("CUPY_ON_HOST_MIB") ? atoll(getenv("CUPY_ON_HOST_MIB")) : 16 << 10) << 20;
 size_t held = 0;
 
 PyObject* none() { Py_RETURN_NONE; }

@@ -91,6 +91,7 @@ def roundtrip(batch, slots=2):
 
 
 @pytest.mark.parametrize("size", [1, 5000])
+@pytest.mark.host
 def test_every_kind_of_array_comes_back_as_it_was(size):
     batch = [
         np.arange(size),
@@ -138,6 +139,7 @@ def test_subclasses_of_arrays_keep_their_type():
     )
 
 
+@pytest.mark.host
 def test_a_tensor_with_a_graph_is_refused():
     x = accelgrad.from_numpy(np.ones(3)).requires_grad_() * 2
     with pytest.raises(RuntimeError, match="non-leaf tensor which requires_grad"):

@@ -124,7 +124,7 @@ def _function(name: str, target: Any, keywords: list[str]) -> Any:
         if name == "diagonal":  # a view that may be written, on the card
             result.flags.writeable = plain(args[0], host).flags.writeable
         elif name == "broadcast_to":
-            result = np.lib.stride_tricks.as_strided(result, result.shape, result.strides)
+            result = np.lib.stride_tricks.as_strided(plain(args[0], host), result.shape, result.strides)
         return give(result, tuple(one for one in args if isinstance(one, ndarray)))
 
     function.__name__ = name

@@ -59,7 +59,7 @@ class ndarray:
 
     @property
     def base(self) -> Any:
-        return None if self._host.base is None or self._host.flags.owndata else self
+        return wrap(self._host.base, (self,)) if isinstance(self._host.base, np.ndarray) else None
 
     def __getattr__(self, name: str) -> Any:
         if name not in METHODS:

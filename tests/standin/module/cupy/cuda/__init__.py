@@ -144,7 +144,25 @@ class MemoryPool:
         self.limit[current.device] = size if size is not None else int((fraction or 0) * TOTAL_MEMORY)
 
 
-cublas = "NumPy multiplies here"
+class Cublas:
+    """NumPy multiplies here; what is left of cuBLAS is the mode of its handle."""
+
+    mode = 0
+
+    def getMathMode(self, handle: int) -> int:
+        return self.mode
+
+    def setMathMode(self, handle: int, mode: int) -> None:
+        self.mode = mode
+
+
+cublas = Cublas()
+
+
+def get_cublas_handle() -> int:
+    return 1
+
+
 pool = MemoryPool()
 _allocator: Callable[[int], MemoryPointer] = pool.malloc
 

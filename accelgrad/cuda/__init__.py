@@ -8,22 +8,27 @@ unless they say otherwise.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from accelgrad import gpu, random
-from accelgrad.backend import Device
+from accelgrad.backend import CPU, Device
 from accelgrad.gpu import OutOfMemoryError, Status
+from accelgrad.tensor import wrap
 
 __all__ = [
-    "Event", "OutOfMemoryError", "Status", "Stream", "current_device", "current_stream",
-    "default_stream", "device", "device_count", "empty_cache", "get_device_capability",
-    "get_device_name", "get_device_properties", "is_available", "is_initialized", "manual_seed",
-    "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "mem_get_info",
-    "memory_allocated", "memory_reserved", "memory_summary", "reset_peak_memory_stats",
-    "set_device", "status", "stream", "synchronize",
+    "Event", "OutOfMemoryError", "Status", "Stream", "amp", "can_device_access_peer", "current_device",
+    "current_stream", "default_stream", "device", "device_count", "device_of", "empty_cache",
+    "get_arch_list", "get_device_capability", "get_device_name", "get_device_properties",
+    "get_rng_state", "get_rng_state_all", "init", "initial_seed", "ipc_collect", "is_available",
+    "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",
+    "mem_get_info", "memory_allocated", "memory_reserved", "memory_stats", "memory_summary",
+    "reset_max_memory_allocated", "reset_peak_memory_stats", "seed", "seed_all", "set_device",
+    "set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all", "set_stream", "status",
+    "stream", "synchronize",
 ]  # fmt: skip
 
 
@@ -46,6 +51,12 @@ def status() -> Status:
 def is_initialized() -> bool:
     """Whether this process has used a card."""
     return gpu.meter.cache_info().currsize > 0
+
+
+def init() -> None:
+    """Find the card now rather than at first use; RuntimeError with the cause where there is none."""
+    _cupy()
+    gpu.meter()
 
 
 def device_count() -> int:
@@ -106,6 +117,13 @@ class device:
             self._entered = None
 
 
+class device_of(device):
+    """A block in which the card of a tensor is the current one; a tensor on the CPU changes nothing."""
+
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj.get_device() if getattr(obj, "is_cuda", False) else None)
+
+
 @dataclass(frozen=True)
 class Properties:
     """What a card can do."""
@@ -147,6 +165,22 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
     """The compute capability (major, minor), e.g. (9, 0)."""
     properties = get_device_properties(device)
     return properties.major, properties.minor
+
+
+def get_arch_list() -> list[str]:
+    """The capability of the cards here, in PyTorch's form: everything is compiled for them when it is needed.
+
+    >>> all(one.startswith("sm_") for one in get_arch_list())
+    True
+    """
+    found = {get_device_capability(index) for index in range(device_count())}
+    return [f"sm_{major}{minor}" for major, minor in sorted(found)]
+
+
+def can_device_access_peer(device: Any, peer_device: Any) -> bool:
+    """Whether one card can read another's memory."""
+    first, second = _index(device), _index(peer_device)
+    return first != second and bool(_cupy().cuda.runtime.deviceCanAccessPeer(first, second))
 
 
 def synchronize(device: Any = None) -> None:
@@ -221,6 +255,13 @@ def stream(stream: Stream | None) -> Iterator[None]:
         return
     with device(stream.device), stream.cupy:
         yield
+
+
+def set_stream(stream: Stream | None) -> None:
+    """Put all work of this thread into this stream of its card from here on; None changes nothing."""
+    if stream is not None:
+        set_device(stream.device)
+        stream.cupy.use()
 
 
 def current_stream(device: Any = None) -> Stream:
@@ -314,6 +355,36 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     gpu.meter().restart(_index(device))
 
 
+def reset_max_memory_allocated(device: Any = None) -> None:
+    """The older name of :func:`reset_peak_memory_stats`."""
+    reset_peak_memory_stats(device)
+
+
+def memory_stats(device: Any = None) -> dict[str, int]:
+    """The figures of this file under PyTorch's keys, as far as CuPy's pool knows them (in bytes)."""
+    index = _index(device)
+    allocated, reserved = memory_allocated(index), memory_reserved(index)
+    return {
+        "allocated_bytes.all.current": allocated,
+        "allocated_bytes.all.peak": max_memory_allocated(index),
+        "reserved_bytes.all.current": reserved,
+        "reserved_bytes.all.peak": max_memory_reserved(index),
+        "inactive_split_bytes.all.current": reserved - allocated,
+    }
+
+
+def set_per_process_memory_fraction(fraction: float, device: Any = None) -> None:
+    """Let arrays take at most this part of a card's memory; ValueError outside of 0 ... 1."""
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
+    with _cupy().cuda.Device(_index(device)):
+        _cupy().get_default_memory_pool().set_limit(fraction=fraction)
+
+
+def ipc_collect() -> None:
+    """Memory is not shared with other processes here, so there is nothing to collect."""
+
+
 def empty_cache() -> None:
     """Give the memory that the pools keep for reuse back to the system."""
     if is_available():
@@ -358,3 +429,43 @@ def manual_seed(seed: int) -> None:
 def manual_seed_all(seed: int) -> None:
     """Seed every card: they all draw from the default generator."""
     random.manual_seed(seed)
+
+
+def seed() -> None:
+    """Give the default generator a seed that nobody can foretell."""
+    random.seed()
+
+
+seed_all = seed
+
+
+def initial_seed() -> int:
+    """The seed of the default generator, from which cards draw too."""
+    return random.initial_seed()
+
+
+def get_rng_state(device: Any = "cuda") -> Any:
+    """The state of the generator from which cards draw, as a ByteTensor on the CPU."""
+    return wrap(random.default_generator.get_state(), CPU)
+
+
+def set_rng_state(new_state: Any, device: Any = "cuda") -> None:
+    """Return to a state that :func:`get_rng_state` gave."""
+    random.default_generator.set_state(new_state)
+
+
+def get_rng_state_all() -> list[Any]:
+    """The state for every card: all draw from one generator."""
+    return [get_rng_state(index) for index in range(device_count())]
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Return to the states that :func:`get_rng_state_all` gave."""
+    for state in new_states[:1]:
+        set_rng_state(state)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # imported when it is named
+        return importlib.import_module("accelgrad.cuda.amp")
+    raise AttributeError(f"module 'accelgrad.cuda' has no attribute {name!r}")
