@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ class FakeCupy:
 
     class RawModule:
         def __init__(self, path: str) -> None:
-            self.content = launch.pathlib.Path(path).read_bytes()
+            self.content = pathlib.Path(path).read_bytes()
 
         def get_function(self, entry: str) -> Any:
             return self.content, entry
@@ -88,6 +89,6 @@ def test_machine_code_and_its_entry_are_found_again(
     for _ in range(2):
         assert launch.load_cubin(FakeCupy, program, "f", 90) == (b"machine code", "the_entry")
     assert compiled == [("f", 90)]
-    folder = tmp_path if kept else launch.pathlib.Path(launch.own_folder())
+    folder = tmp_path if kept else pathlib.Path(launch.own_folder())
     names = sorted(file.suffix for file in folder.rglob("*") if file.is_file())
     assert names == [".cubin", ".entry"], "nothing half-written is left"
