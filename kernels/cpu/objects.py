@@ -22,7 +22,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["array_address", "array_size", "dimensions", "extent", "list_item", "list_length", "step", "word"]
+__all__ = [
+    "addresses_of", "array_address", "array_size", "dimensions", "extent", "list_item", "list_length", "step",
+    "word",
+]  # fmt: skip
 
 # PyListObject: reference count, type, length, address of the items
 _LENGTH, _ITEMS = 16, 24
@@ -64,6 +67,34 @@ def list_item(items, i):
 @jit()
 def array_address(array):
     return word(array + _DATA)
+
+
+@intrinsic
+def addresses_of(typingctx, lists, i, first, like):
+    """Where in memory element ``first`` of array ``i`` of each list lies; None stays None.
+
+    ``like`` is any number of the element type.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(64)
+
+        def read(address: Any, offset: Any) -> Any:
+            return builder.load(builder.inttoptr(builder.add(address, offset), wide.as_pointer()))
+
+        ahead = builder.mul(args[2], ir.Constant(wide, like.bitwidth // 8))
+        found = []
+        for place, kind in enumerate(lists):
+            if kind == types.none:
+                found.append(context.get_dummy_value())
+                continue
+            items = read(builder.extract_value(args[0], place), ir.Constant(wide, _ITEMS))
+            array = read(items, builder.mul(args[1], ir.Constant(wide, 8)))
+            found.append(builder.add(read(array, ir.Constant(wide, _DATA)), ahead))
+        return context.make_tuple(builder, signature.return_type, found)
+
+    result = types.Tuple([types.none if kind == types.none else types.int64 for kind in lists])
+    return result(lists, types.int64, types.int64, like), generate
 
 
 @jit()

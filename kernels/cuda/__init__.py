@@ -6,7 +6,6 @@ of 5 to 20 launches each.
 """
 
 CONTENTS: dict[str, tuple[str, int | None]] = {
-    "adam_step": ("optimizer", 0),
     "argmax": ("reduce", None),
     "argmin": ("reduce", None),
     "batch_norm": ("norm", 0),
@@ -34,12 +33,13 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "mean": ("reduce", None),
     "min": ("reduce", None),
     "prod": ("reduce", None),
-    "sgd_step": ("optimizer", 0),
     "softmax": ("softmax", 0),
     "softmax_backward": ("softmax", 0),
     "softmax_cross_entropy": ("softmax", 0),
     "softmax_cross_entropy_backward": ("softmax", 0),
     "sum": ("reduce", None),
+    "total_norm": ("optimizer", 0),
+    "update_all": ("optimizer", 0),
     "var": ("reduce", None),
     "vector_norm": ("reduce", 0),
 }
