@@ -8,7 +8,7 @@ from typing import Any
 
 from accelgrad.kernels import updates
 from accelgrad.optim.elementwise import Elementwise, Numbers
-from accelgrad.optim.optimizer import Group, check_betas, check_positive, number, refuse
+from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, number, refuse
 from accelgrad.tensor import Tensor
 
 __all__ = ["Adam", "AdamW"]
@@ -67,12 +67,12 @@ class Adam(Elementwise):
         """m, v, and the largest v so far."""
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """The two corrections are gathered in ``rate`` and ``root``."""
         t += 1
-        lr, beta1, beta2 = number(group["lr"]), *map(number, group["betas"])
+        lr, (beta1, beta2) = number(group["lr"]), map(number, group["betas"])
         rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
-        return (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]), (t,)
+        return (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]), {"step": t}
 
 
 class AdamW(Adam):

@@ -55,10 +55,10 @@ class RMSprop(Elementwise):
         mean = "grad_avg" if group["centered"] else None
         return "square_avg", mean, "momentum_buffer" if group["momentum"] > 0 else None
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """1 - alpha among them."""
         alpha = group["alpha"]
-        return (number(group["lr"]), alpha, 1 - alpha, group["eps"], group["momentum"]), (t + 1,)
+        return (number(group["lr"]), alpha, 1 - alpha, group["eps"], group["momentum"]), {"step": t + 1}
 
 
 class Adagrad(Elementwise):
@@ -113,10 +113,10 @@ class Adagrad(Elementwise):
         """s."""
         return ("sum",)
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """The rate sinks with every step."""
         t += 1
-        return (number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), group["eps"]), (t,)
+        return (number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), group["eps"]), {"step": t}
 
 
 class Adadelta(Elementwise):
@@ -160,10 +160,10 @@ class Adadelta(Elementwise):
         """v and u."""
         return "square_avg", "acc_delta"
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """1 - rho among them."""
         rho = group["rho"]
-        return (number(group["lr"]), rho, 1 - rho, group["eps"]), (t + 1,)
+        return (number(group["lr"]), rho, 1 - rho, group["eps"]), {"step": t + 1}
 
 
 class Adamax(Elementwise):
@@ -205,11 +205,11 @@ class Adamax(Elementwise):
         """m and u."""
         return "exp_avg", "exp_inf"
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """The correction of m is in the rate."""
         t += 1
         beta1, beta2 = map(number, group["betas"])
-        return (1 - beta1, beta2, group["eps"], number(group["lr"]) / (1 - beta1**t)), (t,)
+        return (1 - beta1, beta2, group["eps"], number(group["lr"]) / (1 - beta1**t)), {"step": t}
 
 
 class NAdam(Elementwise):
@@ -255,7 +255,7 @@ class NAdam(Elementwise):
         """m and v."""
         return "exp_avg", "exp_avg_sq"
 
-    def numbers(self, group: Group, t: float, mu_product: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float, mu_product: float) -> tuple[Numbers, State]:
         """The momentum of this step and of the next one are in the rates of g and of m."""
         t += 1
         (beta1, beta2), lr, psi = map(number, group["betas"]), number(group["lr"]), group["momentum_decay"]
@@ -264,7 +264,7 @@ class NAdam(Elementwise):
         mu_product *= mu
         rate_g, rate_m = lr * (1 - mu) / (1 - mu_product), lr * mu_next / (1 - mu_product * mu_next)
         numbers = (1 - beta1, beta2, 1 - beta2, 1 - beta2**t, group["eps"], rate_g, rate_m)
-        return numbers, (t, mu_product)
+        return numbers, {"step": t, "mu_product": mu_product}
 
 
 class RAdam(Elementwise):
@@ -301,7 +301,7 @@ class RAdam(Elementwise):
         """m and v."""
         return "exp_avg", "exp_avg_sq"
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """``rectified`` is 0 until the average covers so many steps that its variance can be trusted."""
         t += 1
         beta1, beta2 = map(number, group["betas"])
@@ -313,4 +313,4 @@ class RAdam(Elementwise):
             r = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
             rectified = r * math.sqrt(1 - beta2**t)
         numbers = (number(group["lr"]), 1 - beta1, beta2, 1 - beta2, 1 - beta1**t, rectified, group["eps"])
-        return numbers, (t,)
+        return numbers, {"step": t}

@@ -56,12 +56,13 @@ class ASGD(Elementwise):
         """The average."""
         return ("ax",)
 
-    def numbers(self, group: Group, t: float, eta: float, mu: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float, eta: float, mu: float) -> tuple[Numbers, State]:
         """This step takes the eta and mu that the last one has left."""
         t += 1
         lr, lambd = number(group["lr"]), group["lambd"]
         numbers = (eta, 1 - lambd * eta, mu, mu == 1)
-        return numbers, (t, lr / (1 + lambd * lr * t) ** group["alpha"], 1 / max(1.0, t - group["t0"]))
+        eta, mu = lr / (1 + lambd * lr * t) ** group["alpha"], 1 / max(1.0, t - group["t0"])
+        return numbers, {"step": t, "eta": eta, "mu": mu}
 
 
 class Rprop(Elementwise):
@@ -106,6 +107,6 @@ class Rprop(Elementwise):
         """The last gradient, and the length of the step."""
         return "prev", "step_size"
 
-    def numbers(self, group: Group, t: float) -> tuple[Numbers, Numbers]:
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
         """The factors and the bounds."""
-        return (*group["etas"], *group["step_sizes"], 0.0), (t + 1,)
+        return (*group["etas"], *group["step_sizes"], 0.0), {"step": t + 1}

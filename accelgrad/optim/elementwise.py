@@ -11,7 +11,7 @@ the numbers that it is given::
 
         def numbers(self, group, t):
             t += 1
-            return (number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), group["eps"]), (t,)
+            return (number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), group["eps"]), {"step": t}
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Elementwise(Optimizer):
         """
         raise NotImplementedError
 
-    def numbers(self, *args: Any, **kwargs: Any) -> tuple[Numbers, Numbers]:
+    def numbers(self, *args: Any, **kwargs: Any) -> tuple[Numbers, State]:
         """``numbers(group, *scalars)``: the formula's numbers in this step, and what becomes of the entries
         ``self.scalars`` of a state, given what they are before it.
         """
@@ -63,16 +63,21 @@ class Elementwise(Optimizer):
 
     def _numbers(self, group: Group, states: list[State]) -> Numbers | list[Numbers]:
         """The numbers for all parameters, or, where their states differ, a list with those of each."""
-        if len(self.scalars) == 1:
-            (name,) = self.scalars
-            found = [(state[name],) for state in states]
-        else:
-            found = [tuple([state[name] for name in self.scalars]) for state in states]
-        alike = found.count(found[0]) == len(found)
-        results = {one: self.numbers(group, *one) for one in (found[:1] if alike else found)}
-        for state, before in zip(states, found, strict=True):
-            state.update(zip(self.scalars, results[before][1], strict=True))
-        return results[found[0]][0] if alike else [results[one][0] for one in found]
+        before = [states[0][name] for name in self.scalars]
+        for name in self.scalars:
+            value = states[0][name]
+            for state in states:
+                if state[name] != value:
+                    return [self._numbers_of(group, state) for state in states]
+        numbers, after = self.numbers(group, *before)
+        for state in states:
+            state.update(after)
+        return numbers
+
+    def _numbers_of(self, group: Group, state: State) -> Numbers:
+        numbers, after = self.numbers(group, *[state[name] for name in self.scalars])
+        state.update(after)
+        return numbers
 
     def apply(
         self, xp: Any, params: list[Tensor], kept: list[Any], numbers: Numbers | list[Numbers], group: Group

@@ -229,7 +229,7 @@ class Optimizer:
         """The parameters of a group that have a gradient, a list for each device and type: for steps on all
         of them at once.
         """
-        yield from by_kind([one for one in group["params"] if one._grad is not None])
+        return by_kind([one for one in group["params"] if one._grad is not None])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""

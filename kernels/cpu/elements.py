@@ -15,7 +15,7 @@ from numba import types
 from numba.core import errors
 from numba.extending import intrinsic
 
-__all__ = ["load_all", "rounded", "store_all"]
+__all__ = ["load_all", "present", "rounded", "store_all"]
 
 
 def number_type(number: Any) -> Any:
@@ -75,6 +75,17 @@ def define_rounded(typingctx: Any, numbers: Any, like: Any) -> Any:
     return types.UniTuple(like, len(numbers))(numbers, like), generate
 
 
+def define_present(typingctx: Any, values: Any) -> Any:
+    """The tuple without what is None in it."""
+    places = [place for place, kind in enumerate(values) if kind != types.none]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        found = [builder.extract_value(args[0], place) for place in places]
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.Tuple([values[place] for place in places])(values), generate
+
+
 def define_words(typingctx: Any, table: Any, start: Any, there: Any) -> Any:
     """The next 64-bit numbers of a table, from place ``start``: one where ``there`` has a number, None where
     it has None.
@@ -107,3 +118,4 @@ def define_neighbours(typingctx: Any, memory: Any, start: Any, like: Any) -> Any
 load_all = intrinsic(define_load_all)
 store_all = intrinsic(define_store_all)
 rounded = intrinsic(define_rounded)
+present = intrinsic(define_present)

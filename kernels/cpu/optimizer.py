@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from accelgrad.kernels.cpu import scalar
 from accelgrad.kernels.cpu.compile import REASSOCIATE, jit
-from accelgrad.kernels.cpu.elements import load_all, rounded, store_all
+from accelgrad.kernels.cpu.elements import load_all, present, rounded, store_all
 from accelgrad.kernels.cpu.objects import (
     ALIGNED,
     ARRAY_TYPE,
@@ -52,7 +52,8 @@ WRITE = READ | WRITEABLE
 @jit()
 def total_size(lists, reads, array_type, descr):
     """The number of elements of the first list's arrays; -1 if the lists do not match, or hold anything but
-    contiguous arrays of one dtype.  The list number ``reads`` (the gradients) is only read."""
+    contiguous arrays of one dtype.  The list number ``reads`` (the gradients) is only read.
+    """
     count = list_length(lists[0])
     total = 0
     for i in range(count):
@@ -84,17 +85,24 @@ def nothing(g, x, sign, decay):
     return None
 
 
+# What :func:`compiled` puts in other places of the functions below.
+
+
 def formula(xp: Any, x: Any, g: Any, *rest: Any) -> tuple[Any, ...]:
-    """Stands in :func:`update_range` for the formula that :func:`compiled` puts in its place."""
+    """Stands for the formula."""
     raise NotImplementedError
 
 
-def update_range(start, stop, lists, common, numbers, zero):
-    """Elements start ... stop of all the parameters laid end to end; ``lists``: gradients, parameters, what
-    is kept.
+HAS_GRADIENT = True  # stands for whether it has one
+
+
+def update_range(start, stop, lists, numbers, zero):
+    """Elements start ... stop of all the parameters laid end to end.
+
+    ``lists``: gradients, parameters, what is kept; ``numbers``: sign, decay, shrink, the formula's own.
     """
-    sign, decay, shrink = rounded(common, zero)
-    own = rounded(numbers, zero)
+    numbers = rounded(numbers, zero)
+    sign, decay, shrink = numbers[:3]
     begin = 0
     for i in range(list_length(lists[1])):
         size = array_size(list_item(lists[1], i))
@@ -106,50 +114,48 @@ def update_range(start, stop, lists, common, numbers, zero):
                 values = load_all(addresses, j, zero)
                 g = descent(values[0], values[1], sign, decay)
                 x = values[1] * shrink
-                store_all(addresses[1:], j, formula(scalar, x, g, *values[2:], *own))
+                store_all(addresses[1:], j, formula(scalar, x, g, *values[2:], *numbers[3:]))
+
+
+def update_few(lists, numbers, zero, array_type, descr, most):
+    """How many elements there are, or -1 as in :func:`total_size`; fewer than ``most`` are done here."""
+    size = total_size(present(lists), 0 if HAS_GRADIENT else -1, array_type, descr)
+    if 0 < size < most:
+        update_range(0, size, lists, numbers, zero)
+    return size
 
 
 @functools.cache
-def compiled(which: updates.Formula) -> Callable[..., None]:
-    """:func:`update_range` with this formula in its loop.
+def compiled(which: updates.Formula) -> tuple[Callable[..., int], Callable[..., None]]:
+    """:func:`update_few` and :func:`update_range` with this formula in the loop.
 
-    A copy of the function with other globals: what it is compiled to can be kept on disk, unlike that of a
-    closure.
+    They are copies of the functions with other globals: what these are compiled to can be kept on disk,
+    unlike that of closures.
     """
-    name = f"update_range_{which.__name__}"
-    inner = njit(error_model="numpy")(which)
-    names = {**globals(), "formula": inner}
-    if "_" in updates.arrays_of(which):
-        names["descent"] = nothing
-    copy = python_types.FunctionType(update_range.__code__, names, name)
-    copy.__qualname__, copy.__module__ = name, __name__
-    return jit()(copy)
+
+    def copy(function: Any, **others: Any) -> Any:
+        name = f"{function.__name__}_{which.__name__}"
+        made = python_types.FunctionType(function.__code__, {**globals(), **others}, name)
+        made.__qualname__, made.__module__ = name, __name__
+        return jit()(made)
+
+    has_gradient = "_" not in updates.arrays_of(which)
+    part = copy(
+        update_range,
+        formula=njit(error_model="numpy")(which),
+        descent=descent if has_gradient else nothing,
+    )
+    return copy(update_few, update_range=part, HAS_GRADIENT=has_gradient), part
 
 
 def accepts(params: Any, formula: Any, others: Any, numbers: Any, *common: Any, **options: Any) -> bool:
     """Lists; what is in them the kernel itself looks at."""
-    return (
-        type(params) is list
-        and len(params) > 0
-        and type(params[0]) is np.ndarray
-        and params[0].dtype in DESCR
-        and formula in updates.FORMULAS
-        and all(one is None or type(one) is list for one in others)
-    )
-
-
-def measure(params: list[Any], grads: list[Any] | None, *kept: list[Any]) -> tuple[int, list[Any] | None]:
-    """The total size, or -1, and the gradients, copied where they were not contiguous."""
-    descr = DESCR[params[0].dtype]
-    others = tuple(map(id, kept))
-    if grads is None:
-        return total_size((id(params), *others), -1, ARRAY_TYPE, descr), None
-    size = total_size((id(params), id(grads), *others), 1, ARRAY_TYPE, descr)
-    if size < 0 and all(type(g) is np.ndarray for g in grads):
-        # ascontiguousarray would make one dimension of none
-        grads = [g if g.flags.c_contiguous else np.array(g, order="C") for g in grads]
-        size = total_size((id(params), id(grads), *others), 1, ARRAY_TYPE, descr)
-    return size, grads
+    if type(params) is not list or not params or type(params[0]) is not np.ndarray:
+        return False
+    for one in others:
+        if one is not None and type(one) is not list:
+            return False
+    return params[0].dtype in DESCR and formula in updates.FORMULAS
 
 
 @kernel("update_all", "cpu", accepts=accepts)
@@ -163,27 +169,46 @@ def update_all(
     shrink: float = 1.0,
 ) -> Any:
     """The plain reading; declined for lists that hold anything but contiguous arrays of one dtype."""
-    grads, *kept = others
-    size, grads = measure(params, grads, *[one for one in kept if one is not None])
-    if size < 0:
-        return NotImplemented
-    common = (float(sign), float(decay), float(shrink))
-    run, zero = compiled(formula), ZERO[params[0].dtype.char]
+    columns = [others[0], params, *others[1:]]
     if type(numbers) is not list:
-        lists = (None if grads is None else id(grads), id(params), *[one and id(one) for one in kept])
-        own = tuple(map(float, numbers))
-        parallel(run, size, lists, common, own, zero, wide=size >= PARALLEL, grain=64)
-        return None
+        return updated(formula, columns, (sign, decay, shrink, *numbers))
     if len(numbers) != len(params):
         return NotImplemented
     alike: dict[Any, list[int]] = {}
     for i, own in enumerate(numbers):
-        alike.setdefault(tuple(map(float, own)), []).append(i)
+        alike.setdefault(tuple(own), []).append(i)
+    grads, dtype = columns[0], params[0].dtype
+    if any(one is not None and len(one) != len(params) for one in columns) or len(alike) == 1:
+        return updated(formula, columns, (sign, decay, shrink, *numbers[0]))
+    # Nothing may be written if any of them is to be declined.
+    lists = tuple([id(one) for one in columns if one is not None])
+    if total_size(lists, -1 if grads is None else 0, ARRAY_TYPE, DESCR[dtype]) < 0:
+        return NotImplemented
     for own, places in alike.items():
-        chosen = [one and [one[i] for i in places] for one in (grads, params, *kept)]
-        size = sum([one.size for one in chosen[1]])
-        lists = tuple([one and id(one) for one in chosen])
-        parallel(run, size, lists, common, own, zero, wide=size >= PARALLEL, grain=64)
+        chosen = [column and [column[i] for i in places] for column in columns]
+        updated(formula, chosen, (sign, decay, shrink, *own))
+    return None
+
+
+def updated(formula: updates.Formula, columns: list[Any], numbers: tuple[float, ...]) -> Any:
+    """The formula on the lists of gradients, parameters and what is kept; NotImplemented where they do not
+    fit.
+    """
+    dtype, grads = columns[1][0].dtype, columns[0]
+    few, part = compiled(formula)
+    numbers, zero, descr = tuple(map(float, numbers)), ZERO[dtype.char], DESCR[dtype]
+    lists = tuple([None if one is None else id(one) for one in columns])
+    size = few(lists, numbers, zero, ARRAY_TYPE, descr, PARALLEL)
+    if size < 0 and grads is not None and all(type(g) is np.ndarray for g in grads):
+        # Gradients are copied where they are not contiguous; ascontiguousarray would make one dimension of
+        # none.
+        grads = [g if g.flags.c_contiguous else np.array(g, order="C") for g in grads]
+        lists = (id(grads), *lists[1:])
+        size = few(lists, numbers, zero, ARRAY_TYPE, descr, PARALLEL)
+    if size < 0:
+        return NotImplemented
+    if size >= PARALLEL:
+        parallel(part, size, lists, numbers, zero, grain=64)
     return None
 
 
