@@ -55,12 +55,13 @@ def total_size(lists, reads, array_type, descr):
     contiguous arrays of one dtype.  The list number ``reads`` (the gradients) is only read.
     """
     count = list_length(lists[0])
+    for which in range(len(lists)):
+        if list_length(lists[which]) != count:
+            return -1
     total = 0
     for i in range(count):
         size = -1
         for which in range(len(lists)):
-            if list_length(lists[which]) != count:
-                return -1
             array = list_item(lists[which], i)
             if not is_plain(array, array_type, descr, READ if which == reads else WRITE):
                 return -1
@@ -231,11 +232,11 @@ def norm_parts(start, stop, arrays, total, parts, order, zero):
                 if order == 2:
                     for j in range(last - first):
                         (x,) = load_all(addresses, j, zero)
-                        found += float(x) * float(x)
+                        found += np.float64(x) * np.float64(x)
                 elif order == 1:
                     for j in range(last - first):
                         (x,) = load_all(addresses, j, zero)
-                        found += float(abs(x))
+                        found += np.float64(abs(x))
                 else:
                     for j in range(last - first):
                         (x,) = load_all(addresses, j, zero)
