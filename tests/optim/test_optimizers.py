@@ -45,6 +45,11 @@ KINDS: dict[str, list[dict[str, Any]]] = {
         {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True},
     ],
     "Adadelta": [{}, {"rho": 0.5, "weight_decay": 0.1}, {"lr": 0.5, "maximize": True, "eps": 1e-3}],
+    "Adafactor": [
+        {},
+        {"lr": 0.1, "beta2_decay": -0.5, "weight_decay": 0.1},
+        {"eps": (1e-3, 0.1), "d": 1.5, "maximize": True, "lr": 0.5},
+    ],
     "Adamax": [{}, {"lr": 0.1, "betas": (0.7, 0.8), "weight_decay": 0.1}, {"maximize": True}],
     "NAdam": [
         {},
@@ -315,6 +320,10 @@ class Plain(nn.Module):
             RuntimeError,
             "differentiable=True is not offered",
         ),
+        (lambda: optim.Adafactor([one_parameter()], lr=-1), ValueError, "Learning rate should be >= 0 but"),
+        (lambda: optim.Adafactor([one_parameter()], beta2_decay=1), ValueError, "beta2_decay should be <= 0"),
+        (lambda: optim.Adafactor([one_parameter()], d=0.5), ValueError, "threshold d should be >= 1 but is"),
+        (lambda: optim.Adafactor([one_parameter()], eps=(-1, 1)), ValueError, "epsilon1 should be >= 0 but"),
         (lambda: optim.Rprop([one_parameter()], etas=(1.5, 1.2)), ValueError, "Invalid eta values: 1.5, 1.2"),
         (lambda: optim.Adadelta([one_parameter()], rho=2), ValueError, "Invalid rho value: 2"),
     ],
