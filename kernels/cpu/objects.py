@@ -1,10 +1,10 @@
 """Reads NumPy arrays and Python lists of them inside compiled code, from nothing but their identities.
 
 Numba unpacks an array argument in about 0.2 microseconds and compiles a version for every layout and every
-number of arrays.  An optimizer's step gets four lists of any length in each training step; a matrix product
-gets C, Fortran and strided arrays.  Here a kernel takes ``id(list)`` or ``id(array)``, and reads addresses,
-shapes and strides from the objects themselves.  The fields are those of CPython's ``listobject.h`` and
-NumPy's public ``ndarraytypes.h``.
+number of arrays.  An optimizer's step gets up to five lists of any length in each training step; a matrix
+product gets C, Fortran and strided arrays.  Here a kernel takes ``id(list)`` or ``id(array)``, and reads
+addresses, shapes and strides from the objects themselves.  The fields are those of CPython's
+``listobject.h`` and NumPy's public ``ndarraytypes.h``.
 
 Whether they lie where they are read is tested when this file is imported; if not (another Python than
 64-bit CPython with a GIL), the import fails, and the kernels that need it are reported as missing.

@@ -122,22 +122,22 @@ def accepts(
     own shape.
     """
     there = tuple([one is not None for one in others])
-    if not params or (formula, there) not in UPDATES:
-        return False
-    present = [one for one in others if one is not None]
-    if any(len(one) != len(params) for one in present):
+    if not params or (formula, there) not in UPDATES or not on_card(params[0], contiguous=False):
         return False
     if type(numbers) is list and len(numbers) != len(params):
         return False
-    char = params[0].dtype.char
-    gradients = others[0] if there[0] else [None] * len(params)
-    kept = [one for one in others[1:] if one is not None]
-    for p, g, *arrays in zip(params, gradients, *kept, strict=True):
-        if p.dtype.char != char or not on_card(p, *arrays) or any(one.shape != p.shape for one in arrays):
+    kind, char = type(params[0]), params[0].dtype.char
+    for column in (params, *others):
+        if column is None:
+            continue
+        if len(column) != len(params):
             return False
-        if g is not None and (g.shape != p.shape or not on_card(p, g, contiguous=False)):
-            return False
-    return True
+        for p, x in zip(params, column, strict=True):
+            if type(x) is not kind or x.dtype.char != char or x.shape != p.shape:
+                return False
+            if column is not others[0] and not x.flags.c_contiguous:
+                return False
+    return all(p.size < 2**31 for p in params)
 
 
 @cuda_kernel("update_all", accepts=accepts)
