@@ -8,7 +8,7 @@ from typing import Any
 
 from accelgrad.kernels import updates
 from accelgrad.optim.elementwise import Elementwise, Numbers
-from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, number, refuse
+from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, full_like, number, refuse
 from accelgrad.tensor import Tensor
 
 __all__ = ["Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop"]
@@ -105,9 +105,8 @@ class Adagrad(Elementwise):
 
     def start(self, parameter: Tensor, group: Group) -> State:
         """The sum may begin with something."""
-        state = super().start(parameter, group)
-        state["sum"].array[...] = group["initial_accumulator_value"]
-        return state
+        total = full_like(parameter, group["initial_accumulator_value"])
+        return super().start(parameter, group) | {"sum": total}
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
         """s."""

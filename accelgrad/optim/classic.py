@@ -9,7 +9,7 @@ from typing import Any
 
 from accelgrad.kernels import updates
 from accelgrad.optim.elementwise import Elementwise, Numbers
-from accelgrad.optim.optimizer import Group, State, check_positive, number, refuse
+from accelgrad.optim.optimizer import Group, State, check_positive, full_like, number, refuse
 from accelgrad.tensor import Tensor
 
 __all__ = ["ASGD", "Rprop"]
@@ -99,9 +99,7 @@ class Rprop(Elementwise):
 
     def start(self, parameter: Tensor, group: Group) -> State:
         """Every element begins with steps of length lr."""
-        state = super().start(parameter, group)
-        state["step_size"].array[...] = number(group["lr"])
-        return state
+        return super().start(parameter, group) | {"step_size": full_like(parameter, number(group["lr"]))}
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
         """The last gradient, and the length of the step."""

@@ -14,6 +14,7 @@ or, as in PyTorch, a ``step`` of its own over ``self.param_groups`` under ``no_g
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import warnings
@@ -212,7 +213,9 @@ class Optimizer:
                 state = self.state[parameter]
                 if not state:
                     state.update(self.start(parameter, group))
-                self.update_parameter(parameter.xp, parameter.array, parameter._grad.array, state, group)
+                xp, arrays = parameter.xp, (parameter.array, parameter._grad.array)
+                with contextlib.nullcontext() if xp.alone else xp.scope():
+                    self.update_parameter(xp, *arrays, state, group)
                 parameter._version[0] += 1
 
     def start(self, parameter: Tensor, group: Group) -> State:
@@ -392,10 +395,15 @@ def number(value: Any) -> float:
     return value.item() if isinstance(value, Tensor) else value
 
 
+def full_like(parameter: Tensor, value: float) -> Tensor:
+    """``value`` in the shape, type and place of ``parameter``."""
+    with parameter.xp.scope():
+        return wrap(parameter.xp.full_like(parameter.array, value), parameter.xp)
+
+
 def zeros_like(parameter: Tensor) -> Tensor:
     """Zeros in the shape, type and place of ``parameter``: what most states begin with."""
-    with parameter.xp.scope():
-        return wrap(parameter.xp.zeros_like(parameter.array), parameter.xp)
+    return full_like(parameter, 0.0)
 
 
 _WORDS = {"lr": "learning rate", "eps": "epsilon value", "momentum": "momentum value"}

@@ -127,6 +127,8 @@ def accepts(
     if type(numbers) is list and len(numbers) != len(params):
         return False
     kind, char = type(params[0]), params[0].dtype.char
+    if type(numbers) is not list and type(numbers) is not tuple and numbers.dtype.char != char:
+        return False
     for column in (params, *others):
         if column is None:
             continue

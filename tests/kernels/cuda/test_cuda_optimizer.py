@@ -117,6 +117,7 @@ def test_what_does_not_fit_is_declined() -> None:
     assert not accepts(arrays(1, "float64"))
     assert not accepts(arrays(1, "float32")[1:])
     assert not accepts(arrays(1, "float32"), numbers=[numbers])
+    assert not accepts(arrays(1, "float32"), numbers=np.array(numbers, np.float64))
     assert not accepts(arrays(1, "float16"), params=arrays(0, "float16"))
     assert not accepts([one.T for one in arrays(1, "float32")])
     assert not accepts(arrays(1, "float32"), params=[np.asfortranarray(one) for one in params])
