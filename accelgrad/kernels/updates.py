@@ -98,8 +98,8 @@ def update_all(
     ``others``: a list of arrays like ``params`` for each of the formula's arrays after x (the gradients come
     first), or None for one that is left out.  ``numbers``: a tuple for all parameters, a list with a tuple
     for each, or an array beside the parameters for all, which the host need not know.  First comes what all
-    optimizers share: ``g`` is ``sign`` times the gradient plus ``decay`` times x (weight decay), and x
-    itself is multiplied by ``shrink`` (decoupled weight decay).
+    optimizers share: ``g`` is ``sign``, 1 or -1, times the gradient plus ``decay`` times x (weight decay),
+    and x itself is multiplied by ``shrink`` (decoupled weight decay).
     """
     columns = [[None] * len(params) if one is None else one for one in others]
     if type(numbers) is list:

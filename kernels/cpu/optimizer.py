@@ -36,6 +36,7 @@ from accelgrad.kernels.cpu.objects import (
 )
 from accelgrad.kernels.cpu.threads import parallel
 from numba import njit
+from numba.core.errors import NumbaError
 
 from accelgrad.kernels import kernel, updates
 
@@ -199,7 +200,14 @@ def updated(formula: updates.Formula, columns: list[Any], numbers: tuple[float, 
     few, part = compiled(formula)
     numbers, zero, descr = tuple(map(float, numbers)), ZERO[dtype.char], DESCR[dtype]
     lists = tuple([None if one is None else id(one) for one in columns])
-    size = few(lists, numbers, zero, ARRAY_TYPE, descr, PARALLEL)
+    try:
+        size = few(lists, numbers, zero, ARRAY_TYPE, descr, PARALLEL)
+    except NumbaError:
+        there = tuple([one is not None for one in (grads, *columns[2:])])
+        expected = 3 + len(updates.numbers_of(formula))
+        if there in updates.variants(formula) and len(numbers) == expected:
+            raise
+        return NotImplemented  # the call is wrong, not the compiler: the plain reading says so
     if size < 0 and grads is not None and all(type(g) is np.ndarray for g in grads):
         # Gradients are copied where they are not contiguous; ascontiguousarray would make one dimension of
         # none.

@@ -120,6 +120,16 @@ def test_transposed_gradients_are_copied_not_refused(xp: Any, took: Any) -> None
     np.testing.assert_array_equal(params[0], 0)
 
 
+def test_a_wrong_call_is_an_error_of_pythons_and_the_kernel_remains(xp: Any, took: Any) -> None:
+    params = arrays([(5,)], np.float32, 0)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'nesterov'"):
+        xp.update_all(params, updates.sgd, [params, None], SGD[1:])
+    with pytest.raises(TypeError):
+        xp.update_all(params, updates.adagrad, [params, None], (0.1, 0.1))
+    xp.update_all(params, updates.sgd, [[params[0].copy()], None], SGD)
+    assert took == ["update_all"] and ("cpu", "update_all") not in kernels.missing
+
+
 @pytest.mark.parametrize("order", ["F", "strided"])
 def test_strided_parameters_are_stepped_where_they_are(order: str, xp: Any, took: Any) -> None:
     base = np.ones((8, 6), np.float32)
