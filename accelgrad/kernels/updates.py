@@ -101,7 +101,8 @@ def update_all(
     optimizers share: ``g`` is ``sign``, 1 or -1, times the gradient plus ``decay`` times x (weight decay),
     and x itself is multiplied by ``shrink`` (decoupled weight decay).
     """
-    columns = [[None] * len(params) if one is None else one for one in others]
+    nothing = [None] * len(params)
+    columns = [nothing if one is None else one for one in others]
     if type(numbers) is list:
         rows = [tuple(map(float, own)) for own in numbers]
     else:  # NumPy's own numbers, unlike Python's, would change the type
@@ -115,9 +116,9 @@ def update_all(
         if shrink != 1:
             x *= shrink
         arrays = (x, *kept)
-        for array, new in zip(arrays, formula(xp, x, g, *kept, *own), strict=True):
-            if new is not array:
-                array[...] = new
+        for place, new in enumerate(formula(xp, x, g, *kept, *own)):
+            if new is not arrays[place]:
+                arrays[place][...] = new
 
 
 def total_norm(xp: Any, arrays: Sequence[Any], ord: float = 2.0) -> Any:
