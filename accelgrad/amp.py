@@ -19,7 +19,9 @@ from typing import Any
 from accelgrad import dtypes
 from accelgrad.backend import Device, hush, unhush
 from accelgrad.graph import state
+from accelgrad.kernels import updates
 from accelgrad.tensor import Tensor
+from accelgrad.together import by_kind, update_all
 
 __all__ = [
     "GradScaler", "autocast", "custom_bwd", "custom_fwd", "get_autocast_dtype", "is_autocast_available",
@@ -323,20 +325,17 @@ class GradScaler:
         finite."""
         inverse = 1.0 / self._scale
         finite: dict[Any, Any] = {}
-        for group in optimizer.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                array = param.grad.array
-                if array.dtype.char == "e":
-                    raise ValueError("Attempting to unscale FP16 gradients.")
-                with param.xp.scope():
-                    array *= inverse
-                    # 0 * x is 0 where x is finite and NaN elsewhere: one sum answers for a whole gradient.
-                    share = param.xp.sum(array * 0)
-                    known = finite.get(param.xp)
-                    finite[param.xp] = share if known is None else known + share
-                param.grad._version[0] += 1
+        params = [one for group in optimizer.param_groups for one in group["params"]]
+        gradients = [one.grad for one in params if one.grad is not None]
+        if any(one.array.dtype.char == "e" for one in gradients):
+            raise ValueError("Attempting to unscale FP16 gradients.")
+        for xp, alike in by_kind(gradients):
+            update_all(xp, alike, updates.scale, [None], (inverse,))
+            # 0 * x is 0 where x is finite and NaN elsewhere, and the largest of all is finite if all are.
+            filled = [one.array for one in alike if one.array.size]
+            with xp.scope():
+                share = xp.total_norm(filled, math.inf) * 0 if filled else 0.0
+                finite[xp] = finite.get(xp, 0.0) + share
         return finite
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:

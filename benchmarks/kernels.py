@@ -29,7 +29,8 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from accelgrad import backend, kernels
+import accelgrad
+from accelgrad import backend, kernels, nn, optim
 from accelgrad.kernels.windows import Geometry
 
 try:
@@ -51,6 +52,7 @@ class Case:
     array: Callable[[Any], Any]
     torch: Call | None = None
     work: float = 0.0  # floating point operations, for products
+    foreach: Call | None = None  # a step of PyTorch's with foreach=True
 
 
 def random(*shape: int, dtype: str = "float32") -> np.ndarray:
@@ -281,34 +283,37 @@ def recurrent(quick: bool) -> Iterator[Case]:
         )
 
 
+STEPS: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9},
+    "Adam": {},
+    **{name: {} for name in ("RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "ASGD", "Rprop")},
+}
+
+
 def steps(quick: bool) -> Iterator[Case]:
-    models = {
-        "MLP 64-32-10": [(32, 64), (32,), (10, 32), (10,)],
-        "MLP 784-256-128-10": [(256, 784), (256,), (128, 256), (128,), (10, 128), (10,)],
-    }
-    for name, shapes in models.items():
-        params, grads, first, second = ([random(*shape) for shape in shapes] for _ in range(4))
-        second = [abs(x) for x in second]
-        sgd = adam = None
-        if torch:
-            twins = [torch.from_numpy(x.copy()).requires_grad_() for x in params]
-            for twin, grad in zip(twins, grads, strict=True):
-                twin.grad = torch.from_numpy(grad)
-            sgd = torch.optim.SGD(twins, lr=1e-9, momentum=0.9).step
-            adam = torch.optim.Adam(twins, lr=1e-9).step
-        yield Case(
-            "steps",
-            f"sgd with momentum, {name}",
-            lambda xp, p=params, g=grads, b=first: xp.sgd_step(p, g, b, 1e-9, 0.9),
-            sgd,
-        )
-        ages = [5] * len(params)
-        yield Case(
-            "steps",
-            f"adam, {name}",
-            lambda xp, p=params, g=grads, m=first, v=second, t=ages: xp.adam_step(p, g, m, v, t, 1e-9),
-            adam,
-        )
+    """Whole steps of optimizers: with a kernel, with the formula over NumPy, and PyTorch's two ways."""
+    models = {"MLP 64-32-10": [(32, 64), (32,), (10, 32), (10,)]}
+    if not quick:
+        models["MLP 784-256-128-10"] = [(256, 784), (256,), (128, 256), (128,), (10, 128), (10,)]
+    for model, shapes in models.items():
+        for name, options in STEPS.items():
+            params = [nn.Parameter(accelgrad.tensor(random(*shape))) for shape in shapes]
+            for one in params:
+                one.grad = accelgrad.tensor(random(*one.shape))
+            step = getattr(optim, name)(params, lr=1e-9, **options).step
+            case = Case("steps", f"{name}, {model}", lambda xp, step=step: step())
+            if torch:
+                case.torch = twin_step(name, params, options, None)
+                case.foreach = twin_step(name, params, options, True)
+            yield case
+
+
+def twin_step(name: str, params: list[Any], options: dict[str, Any], foreach: bool | None) -> Call:
+    """PyTorch's step on the same parameters and gradients."""
+    twins = [torch.from_numpy(one.detach().numpy().copy()).requires_grad_() for one in params]
+    for twin, one in zip(twins, params, strict=True):
+        twin.grad = torch.from_numpy(one.grad.numpy().copy())
+    return getattr(torch.optim, name)(twins, lr=1e-9, foreach=foreach, **options).step
 
 
 def turn(call: Call, seconds: float) -> float:
@@ -327,12 +332,12 @@ def turn(call: Call, seconds: float) -> float:
 def measure(case: Case, rounds: int, seconds: float) -> dict[str, Any]:
     """The times of the contenders in every round, in microseconds."""
     times: dict[str, list[float]] = {"kernel": [], "numpy": []}
-    if case.torch is not None:
-        times["torch"] = []
+    calls: dict[str, Call] = dict.fromkeys(times, lambda: case.array(backend.CPU))
+    for name, rival in (("torch", case.torch), ("foreach", case.foreach)):
+        if rival is not None:
+            times[name], calls[name] = [], rival
     for _ in range(rounds):
-        for contender in times:
-            call = case.torch if contender == "torch" else lambda: case.array(backend.CPU)
-            assert call is not None
+        for contender, call in calls.items():
             with kernels.use("numba" if contender == "kernel" else "off"):
                 times[contender].append(1e6 * turn(call, seconds))
     row: dict[str, Any] = {"group": case.group, "case": case.name, "microseconds": times}

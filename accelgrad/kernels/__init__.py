@@ -236,10 +236,10 @@ def _dispatcher(
 
     def dispatch(x: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal entries, waits
-        try:
-            size = x.size
-        except AttributeError:  # the arrays of an optimizer's step; Python numbers are no matter for a kernel
-            size = sum([y.size for y in x]) if type(x) is list and x and hasattr(x[0], "size") else -1
+        if type(x) is list:  # the arrays of an optimizer's step
+            size = sum([y.size for y in x]) if x and hasattr(x[0], "size") else -1
+        else:  # Python's numbers are no matter for a kernel
+            size = getattr(x, "size", -1)
         if size >= least:
             if entries is None:
                 if waits and "numba" not in sys.modules:

@@ -3,8 +3,8 @@
 ``xp.softmax(x)`` is ``plain.softmax(xp, x)`` unless a kernel takes it.  A formula here is three things at
 once: the specification that the kernels are tested against, the way it is computed where no kernel is, and,
 read over Tensors instead of arrays, the source of its own derivative.  So it uses operators and NumPy's
-names only, and never writes into an array that it was given; the optimizers' steps at the end, which are
-there to write, are the exception.
+names only, and never writes into an array that it was given; the optimizers' steps, which are there to
+write, are the exception (``update_all``, in :mod:`accelgrad.kernels.updates`).
 
 >>> import types
 >>> import numpy
@@ -16,7 +16,6 @@ array([[0.25, 0.25, 0.25, 0.25]])
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from accelgrad.kernels.chains import (
@@ -39,9 +38,9 @@ from accelgrad.kernels.recurrent import (
     lstm_steps_backward,
 )
 from accelgrad.kernels.special import digamma, erf, erfc, erfinv, lgamma
+from accelgrad.kernels.updates import total_norm, update_all
 
 __all__ = [
-    "adam_step",
     "batch_norm",
     "batch_norm_backward",
     "before_each_step",
@@ -80,7 +79,6 @@ __all__ = [
     "relu_backward",
     "running_average",
     "scatter_add",
-    "sgd_step",
     "sigmoid",
     "sigmoid_backward",
     "silu",
@@ -90,6 +88,8 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "tanh_backward",
+    "total_norm",
+    "update_all",
     "vector_norm",
 ]
 
@@ -484,80 +484,3 @@ def keep_mask(xp: Any, like: Any, shape: tuple[int, ...], p: float, generator: A
     ``like`` is an array beside which the mask will lie; a kernel on a card draws the same bits there.
     """
     return xp.from_host(generator.integers(0, 2**32, shape, dtype="uint32") >= math.ceil(p * 2**32))
-
-
-# ------------------------------------------------------------------------------------ steps of the optimizers
-
-
-def sgd_step(
-    xp: Any,
-    params: Sequence[Any],
-    grads: Sequence[Any],
-    momentum_buffers: list[Any] | None,
-    lr: float,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    maximize: bool = False,
-) -> None:
-    """One step of gradient descent on every parameter, in place.
-
-    A buffer that is None yet is made here: it starts as a copy of the first gradient.  Sutskever et al.
-    2013, in PyTorch's form, which multiplies the whole momentum by the present lr.
-    """
-    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        if maximize:
-            grad = -grad
-        if weight_decay:
-            grad = grad + weight_decay * param
-        if momentum and momentum_buffers is not None:
-            buffer = momentum_buffers[i]
-            if buffer is None:
-                buffer = momentum_buffers[i] = xp.array(grad)
-            else:
-                buffer *= momentum
-                buffer += grad if dampening == 0 else (1 - dampening) * grad
-            grad = grad + momentum * buffer if nesterov else buffer
-        param -= lr * grad
-
-
-def adam_step(
-    xp: Any,
-    params: Sequence[Any],
-    grads: Sequence[Any],
-    exp_avgs: Sequence[Any],
-    exp_avg_sqs: Sequence[Any],
-    steps: Sequence[float],
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    decoupled: bool = False,
-    maximize: bool = False,
-    max_exp_avg_sqs: Sequence[Any] | None = None,
-) -> None:
-    """One step of Adam on every parameter, in place.  ``steps`` counts from 1, this step included.
-
-    Kingma & Ba 2015, Algorithm 1; ``decoupled`` is the weight decay of AdamW (Loshchilov & Hutter 2019,
-    Algorithm 2); ``max_exp_avg_sqs`` makes it AMSGrad (Reddi et al. 2018, Algorithm 2).
-    """
-    for i, (param, grad, m, v, t) in enumerate(zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True)):
-        if maximize:
-            grad = -grad
-        if weight_decay and decoupled:
-            param *= 1 - lr * weight_decay
-        elif weight_decay:
-            grad = grad + weight_decay * param
-        m *= beta1
-        m += (1 - beta1) * grad
-        v *= beta2
-        v += (1 - beta2) * (grad * grad)
-        second = v
-        if max_exp_avg_sqs is not None:
-            second = max_exp_avg_sqs[i]
-            second[...] = xp.maximum(second, v)
-        # The corrections of the start from zero, 1 - beta^t, gathered in two scalars.
-        denominator = xp.sqrt(second) / math.sqrt(1 - beta2**t) + eps
-        param -= (lr / (1 - beta1**t)) * (m / denominator)

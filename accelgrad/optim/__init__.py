@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any as _Any
 
 from accelgrad.optim import lr_scheduler as lr_scheduler
+from accelgrad.optim.adafactor import Adafactor
 from accelgrad.optim.adam import Adam, AdamW
 from accelgrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
 from accelgrad.optim.classic import ASGD, Rprop
@@ -14,8 +15,8 @@ from accelgrad.optim.optimizer import Optimizer
 from accelgrad.optim.sgd import SGD
 
 __all__ = [
-    "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "Optimizer", "RAdam",
-    "RMSprop", "Rprop", "SGD",
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "SGD",
     "lr_scheduler", "swa_utils",
 ]  # fmt: skip
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad.optim.optimizer import (
-    Group,
-    Optimizer,
-    arrays,
-    check_betas,
-    check_positive,
-    number,
-    refuse,
-    zeros_like,
-)
+from accelgrad.kernels import updates
+from accelgrad.optim.elementwise import Elementwise, Numbers
+from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, number, refuse
 from accelgrad.tensor import Tensor
 
 __all__ = ["Adam", "AdamW"]
 
 
-class Adam(Optimizer):
+class Adam(Elementwise):
     """Adam::
 
         g = grad + weight_decay x                    (AdamW: x = x - lr weight_decay x  instead)
@@ -39,6 +33,8 @@ class Adam(Optimizer):
     >>> round(x.item(), 4)
     0.9
     """
+
+    formula = staticmethod(updates.adam)
 
     def __init__(
         self,
@@ -67,39 +63,16 @@ class Adam(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def update(self, group: Group) -> None:
-        """All parameters of the group in one fused step."""
-        beta1, beta2 = group["betas"]
-        amsgrad = group["amsgrad"]
-        for xp, params in self.active(group):
-            states = []
-            steps = []
-            for one in params:
-                state = self.state[one]
-                if not state:
-                    kept = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 if amsgrad else 2]
-                    # All of it or nothing: where memory runs out, the next step must find no half of a state.
-                    state.update({"step": 0.0, **{name: zeros_like(one) for name in kept}})
-                state["step"] += 1.0
-                states.append(state)
-                steps.append(state["step"])
-            xp.adam_step(
-                [one.array for one in params],
-                [one._grad.array for one in params],  # type: ignore[union-attr]
-                arrays(states, "exp_avg"),
-                arrays(states, "exp_avg_sq"),
-                steps,
-                number(group["lr"]),
-                number(beta1),
-                number(beta2),
-                group["eps"],
-                group["weight_decay"],
-                group["decoupled_weight_decay"],
-                group["maximize"],
-                arrays(states, "max_exp_avg_sq") if amsgrad else None,
-            )
-            for one in params:
-                one._version[0] += 1
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """m, v, and the largest v so far."""
+        return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
+
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """The two corrections are gathered in ``rate`` and ``root``."""
+        t += 1
+        lr, (beta1, beta2) = number(group["lr"]), map(number, group["betas"])
+        rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+        return (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]), {"step": t}
 
 
 class AdamW(Adam):

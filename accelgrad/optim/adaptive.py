@@ -6,31 +6,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad.optim.optimizer import (
-    Group,
-    Optimizer,
-    State,
-    check_betas,
-    check_positive,
-    number,
-    refuse,
-    zeros_like,
-)
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.kernels import updates
+from accelgrad.optim.elementwise import Elementwise, Numbers
+from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, full_like, number, refuse
+from accelgrad.tensor import Tensor
 
 __all__ = ["Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop"]
 
 
-def _directed(x: Any, grad: Any, group: Group) -> Any:
-    """The gradient to descend along: turned round by ``maximize``, with weight decay added."""
-    if group["maximize"]:
-        grad = -grad
-    if group["weight_decay"] and not group.get("decoupled_weight_decay", False):
-        grad = grad + group["weight_decay"] * x
-    return grad
-
-
-class RMSprop(Optimizer):
+class RMSprop(Elementwise):
     """RMSprop::
 
         v = alpha v + (1 - alpha) g²
@@ -39,6 +23,8 @@ class RMSprop(Optimizer):
     ``centered`` subtracts the square of the running mean of g from v (Graves 2013); ``momentum`` accumulates
     the steps. Hinton, Neural Networks for Machine Learning, lecture 6e.
     """
+
+    formula = staticmethod(updates.rmsprop)
 
     def __init__(
         self,
@@ -64,38 +50,18 @@ class RMSprop(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
-        state: State = {"step": 0.0, "square_avg": zeros_like(parameter)}
-        if group["momentum"] > 0:
-            state["momentum_buffer"] = zeros_like(parameter)
-        if group["centered"]:
-            state["grad_avg"] = zeros_like(parameter)
-        return state
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """v, the mean of g, and the momentum."""
+        mean = "grad_avg" if group["centered"] else None
+        return "square_avg", mean, "momentum_buffer" if group["momentum"] > 0 else None
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        g, alpha = _directed(x, grad, group), group["alpha"]
-        state["step"] += 1
-        v = state["square_avg"].array
-        v *= alpha
-        v += (1 - alpha) * (g * g)
-        if group["centered"]:
-            mean = state["grad_avg"].array
-            mean += (1 - alpha) * (g - mean)
-            root = xp.sqrt(v - mean * mean)
-        else:
-            root = xp.sqrt(v)
-        direction = g / (root + group["eps"])
-        if group["momentum"] > 0:
-            buffer = state["momentum_buffer"].array
-            buffer *= group["momentum"]
-            buffer += direction
-            direction = buffer
-        x -= number(group["lr"]) * direction
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """1 - alpha among them."""
+        alpha = group["alpha"]
+        return (number(group["lr"]), alpha, 1 - alpha, group["eps"], group["momentum"]), {"step": t + 1}
 
 
-class Adagrad(Optimizer):
+class Adagrad(Elementwise):
     """Adagrad::
 
         s = s + g²
@@ -103,6 +69,8 @@ class Adagrad(Optimizer):
 
     Duchi, Hazan & Singer 2011.
     """
+
+    formula = staticmethod(updates.adagrad)
 
     def __init__(
         self,
@@ -133,20 +101,24 @@ class Adagrad(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for one in group["params"]:
-            total = one.xp.zeros_like(one.array) + one.array.dtype.type(group["initial_accumulator_value"])
-            self.state[one] = {"step": 0.0, "sum": wrap(one.xp.asarray(total), one.xp)}
+            self.state[one] = self.start(one, group)
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        g = _directed(x, grad, group)
-        state["step"] += 1
-        rate = number(group["lr"]) / (1 + (state["step"] - 1) * group["lr_decay"])
-        total = state["sum"].array
-        total += g * g
-        x -= rate * (g / (xp.sqrt(total) + group["eps"]))
+    def start(self, parameter: Tensor, group: Group) -> State:
+        """The sum may begin with something."""
+        total = full_like(parameter, group["initial_accumulator_value"])
+        return super().start(parameter, group) | {"sum": total}
+
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """s."""
+        return ("sum",)
+
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """The rate sinks with every step."""
+        t += 1
+        return (number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), group["eps"]), {"step": t}
 
 
-class Adadelta(Optimizer):
+class Adadelta(Elementwise):
     """Adadelta::
 
         v = rho v + (1 - rho) g²
@@ -156,6 +128,8 @@ class Adadelta(Optimizer):
 
     Zeiler 2012, Algorithm 1.
     """
+
+    formula = staticmethod(updates.adadelta)
 
     def __init__(
         self,
@@ -181,24 +155,17 @@ class Adadelta(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
-        return {"step": 0.0, "square_avg": zeros_like(parameter), "acc_delta": zeros_like(parameter)}
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """v and u."""
+        return "square_avg", "acc_delta"
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        g, rho, eps = _directed(x, grad, group), group["rho"], group["eps"]
-        state["step"] += 1
-        v, u = state["square_avg"].array, state["acc_delta"].array
-        v *= rho
-        v += (1 - rho) * (g * g)
-        d = xp.sqrt(u + eps) / xp.sqrt(v + eps) * g
-        u *= rho
-        u += (1 - rho) * (d * d)
-        x -= number(group["lr"]) * d
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """1 - rho among them."""
+        rho = group["rho"]
+        return (number(group["lr"]), rho, 1 - rho, group["eps"]), {"step": t + 1}
 
 
-class Adamax(Optimizer):
+class Adamax(Elementwise):
     """Adamax::
 
         m = beta1 m + (1 - beta1) g
@@ -207,6 +174,8 @@ class Adamax(Optimizer):
 
     Kingma & Ba 2015, Algorithm 2.
     """
+
+    formula = staticmethod(updates.adamax)
 
     def __init__(
         self,
@@ -231,46 +200,25 @@ class Adamax(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
-        return {"step": 0.0, "exp_avg": zeros_like(parameter), "exp_inf": zeros_like(parameter)}
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """m and u."""
+        return "exp_avg", "exp_inf"
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        g, (beta1, beta2) = _directed(x, grad, group), group["betas"]
-        state["step"] += 1
-        m, u = state["exp_avg"].array, state["exp_inf"].array
-        m += (1 - beta1) * (g - m)
-        u[...] = xp.maximum(beta2 * u, xp.abs(g) + group["eps"])
-        x -= number(group["lr"]) / (1 - beta1 ** state["step"]) * (m / u)
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """The correction of m is in the rate."""
+        t += 1
+        beta1, beta2 = map(number, group["betas"])
+        return (1 - beta1, beta2, group["eps"], number(group["lr"]) / (1 - beta1**t)), {"step": t}
 
 
-class _Moments(Optimizer):
-    """What NAdam and RAdam share with Adam: running averages of the gradient and its square."""
-
-    def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
-        return {"step": 0.0, "exp_avg": zeros_like(parameter), "exp_avg_sq": zeros_like(parameter)}
-
-    def _moments(self, x: Any, grad: Any, state: State, group: Group) -> tuple[Any, Any, Any]:
-        """The gradient and both averages, brought up to date; decoupled weight decay happens here too."""
-        g, (beta1, beta2) = _directed(x, grad, group), group["betas"]
-        if group["weight_decay"] and group["decoupled_weight_decay"]:
-            x *= 1 - number(group["lr"]) * group["weight_decay"]
-        state["step"] += 1
-        m, v = state["exp_avg"].array, state["exp_avg_sq"].array
-        m += (1 - beta1) * (g - m)
-        v *= beta2
-        v += (1 - beta2) * (g * g)
-        return g, m, v
-
-
-class NAdam(_Moments):
+class NAdam(Elementwise):
     """Adam with Nesterov's momentum; the momentum itself grows from step to step.  Dozat 2016, Algorithm
     2.
     """
 
     scalars = ("step", "mu_product")
+
+    formula = staticmethod(updates.nadam)
 
     def __init__(
         self,
@@ -299,29 +247,29 @@ class NAdam(_Moments):
         super().__init__(params, defaults)
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
+        """The product of all mu so far begins at 1."""
         return {"mu_product": 1.0, **super().start(parameter, group)}
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        g, m, v = self._moments(x, grad, state, group)
-        (beta1, beta2), lr, psi, t = (
-            group["betas"],
-            number(group["lr"]),
-            group["momentum_decay"],
-            state["step"],
-        )
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """m and v."""
+        return "exp_avg", "exp_avg_sq"
+
+    def numbers(self, group: Group, t: float, mu_product: float) -> tuple[Numbers, State]:
+        """The momentum of this step and of the next one are in the rates of g and of m."""
+        t += 1
+        (beta1, beta2), lr, psi = map(number, group["betas"]), number(group["lr"]), group["momentum_decay"]
         mu = beta1 * (1 - 0.5 * 0.96 ** (t * psi))
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * psi))
-        state["mu_product"] *= mu
-        product = state["mu_product"]
-        denominator = xp.sqrt(v / (1 - beta2**t)) + group["eps"]
-        x -= lr * (1 - mu) / (1 - product) * (g / denominator)
-        x -= lr * mu_next / (1 - product * mu_next) * (m / denominator)
+        mu_product *= mu
+        rate_g, rate_m = lr * (1 - mu) / (1 - mu_product), lr * mu_next / (1 - mu_product * mu_next)
+        numbers = (1 - beta1, beta2, 1 - beta2, 1 - beta2**t, group["eps"], rate_g, rate_m)
+        return numbers, {"step": t, "mu_product": mu_product}
 
 
-class RAdam(_Moments):
+class RAdam(Elementwise):
     """Adam that waits with its scaling until the variance can be trusted.  Liu et al. 2020, Algorithm 2."""
+
+    formula = staticmethod(updates.radam)
 
     def __init__(
         self,
@@ -348,16 +296,20 @@ class RAdam(_Moments):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        _, m, v = self._moments(x, grad, state, group)
-        (beta1, beta2), lr, t = group["betas"], number(group["lr"]), state["step"]
-        direction = m / (1 - beta1**t)
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """m and v."""
+        return "exp_avg", "exp_avg_sq"
+
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """``rectified`` is 0 until the average covers so many steps that its variance can be trusted."""
+        t += 1
+        beta1, beta2 = map(number, group["betas"])
+        # The length of the simple moving average that this one amounts to.
         rho_inf = 2 / (1 - beta2) - 1
-        rho = rho_inf - 2 * t * beta2**t / (
-            1 - beta2**t
-        )  # length of the simple moving average this amounts to
+        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+        rectified = 0.0
         if rho > 5:
             r = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
-            direction = direction * (r * math.sqrt(1 - beta2**t)) / (xp.sqrt(v) + group["eps"])
-        x -= lr * direction
+            rectified = r * math.sqrt(1 - beta2**t)
+        numbers = (number(group["lr"]), 1 - beta1, beta2, 1 - beta2, 1 - beta1**t, rectified, group["eps"])
+        return numbers, {"step": t}

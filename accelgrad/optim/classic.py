@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad.optim.optimizer import Group, Optimizer, State, check_positive, number, refuse, zeros_like
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.kernels import updates
+from accelgrad.optim.elementwise import Elementwise, Numbers
+from accelgrad.optim.optimizer import Group, State, check_positive, full_like, number, refuse
+from accelgrad.tensor import Tensor
 
 __all__ = ["ASGD", "Rprop"]
 
 
-class ASGD(Optimizer):
+class ASGD(Elementwise):
     """Averaged stochastic gradient descent: the average of the path is kept in ``state[x]["ax"]`` from step
     ``t0`` on.
 
@@ -21,6 +23,8 @@ class ASGD(Optimizer):
     """
 
     scalars = ("step", "eta", "mu")
+
+    formula = staticmethod(updates.asgd)
 
     def __init__(
         self,
@@ -45,34 +49,31 @@ class ASGD(Optimizer):
         super().__init__(params, defaults)
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
-        return {"step": 0.0, "eta": number(group["lr"]), "mu": 1.0, "ax": zeros_like(parameter)}
+        """The first rate is lr, the first weight in the average 1."""
+        return {"eta": number(group["lr"]), "mu": 1.0, **super().start(parameter, group)}
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """The average."""
+        return ("ax",)
+
+    def numbers(self, group: Group, t: float, eta: float, mu: float) -> tuple[Numbers, State]:
+        """This step takes the eta and mu that the last one has left."""
+        t += 1
         lr, lambd = number(group["lr"]), group["lambd"]
-        state["step"] += 1
-        t, eta, average = state["step"], state["eta"], state["ax"].array
-        g = -grad if group["maximize"] else grad
-        if group["weight_decay"]:
-            g = g + group["weight_decay"] * x
-        x *= 1 - lambd * eta
-        x -= eta * g
-        if state["mu"] == 1:
-            average[...] = x
-        else:
-            average += state["mu"] * (x - average)
-        state["eta"] = lr / (1 + lambd * lr * t) ** group["alpha"]
-        state["mu"] = 1 / max(1.0, t - group["t0"])
+        numbers = (eta, 1 - lambd * eta, mu, mu == 1)
+        eta, mu = lr / (1 + lambd * lr * t) ** group["alpha"], 1 / max(1.0, t - group["t0"])
+        return numbers, {"step": t, "eta": eta, "mu": mu}
 
 
-class Rprop(Optimizer):
+class Rprop(Elementwise):
     """Resilient backpropagation: every element has its own step length, which grows while the sign of its
     gradient stays.
 
     ``etas``: the factors after a change of sign and without one; ``step_sizes``: the bounds.  For full
     batches. Riedmiller & Braun 1993.
     """
+
+    formula = staticmethod(updates.rprop)
 
     def __init__(
         self,
@@ -97,21 +98,13 @@ class Rprop(Optimizer):
         super().__init__(params, defaults)
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """The state before the first step."""
-        sizes = parameter.xp.zeros_like(parameter.array)
-        sizes += number(group["lr"])
-        return {"step": 0.0, "prev": zeros_like(parameter), "step_size": wrap(sizes, parameter.xp)}
+        """Every element begins with steps of length lr."""
+        return super().start(parameter, group) | {"step_size": full_like(parameter, number(group["lr"]))}
 
-    def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array."""
-        (shrink, grow), (smallest, largest) = group["etas"], group["step_sizes"]
-        g = -grad if group["maximize"] else grad
-        state["step"] += 1
-        previous, size = state["prev"].array, state["step_size"].array
-        agreement = g * previous
-        size[...] = xp.clip(
-            size * xp.where(agreement > 0, grow, xp.where(agreement < 0, shrink, 1.0)), smallest, largest
-        )
-        g = xp.where(agreement < 0, 0.0, g)  # after a change of sign: stay, and forget the gradient
-        x -= size * xp.sign(g)
-        previous[...] = g
+    def kept(self, group: Group) -> tuple[str | None, ...]:
+        """The last gradient, and the length of the step."""
+        return "prev", "step_size"
+
+    def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
+        """The factors and the bounds."""
+        return (*group["etas"], *group["step_sizes"], 0.0), {"step": t + 1}

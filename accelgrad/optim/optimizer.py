@@ -14,6 +14,7 @@ or, as in PyTorch, a ``step`` of its own over ``self.param_groups`` under ``no_g
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import warnings
@@ -24,7 +25,9 @@ from typing import Any
 import numpy as np
 
 from accelgrad.graph import RemovableHandle, enable_grad
+from accelgrad.kernels import updates
 from accelgrad.tensor import Tensor, wrap
+from accelgrad.together import by_kind, update_all
 
 __all__ = [
     "Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook", "required",
@@ -231,7 +234,9 @@ class Optimizer:
                 state = self.state[parameter]
                 if not state:
                     state.update(self.start(parameter, group))
-                self.update_parameter(parameter.xp, parameter.array, parameter._grad.array, state, group)
+                xp, arrays = parameter.xp, (parameter.array, parameter._grad.array)
+                with contextlib.nullcontext() if xp.alone else xp.scope():
+                    self.update_parameter(xp, *arrays, state, group)
                 parameter._version[0] += 1
 
     def start(self, parameter: Tensor, group: Group) -> State:
@@ -245,31 +250,23 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} defines update_parameter, update or step")
 
     def active(self, group: Group) -> Iterator[tuple[Any, list[Tensor]]]:
-        """The parameters of a group that have a gradient, a list for each device: for steps on all of them at
-        once.
+        """The parameters of a group that have a gradient, a list for each device and type: for steps on all
+        of them at once.
         """
-        chosen = [one for one in group["params"] if one._grad is not None]
-        if not chosen:
-            return
-        xp = chosen[0].xp
-        for one in chosen:
-            if one.xp is not xp:
-                break
-        else:
-            yield xp, chosen
-            return
-        for xp in {id(one.xp): one.xp for one in chosen}.values():
-            yield xp, [one for one in chosen if one.xp is xp]
+        return by_kind([one for one in group["params"] if one._grad is not None])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
+        left: list[Tensor] = []
         for group in self.param_groups:
             for one in group["params"]:
                 if set_to_none:
                     one._grad = None
                 elif one._grad is not None:
                     one._grad = one._grad.detach()
-                    one._grad.array[...] = 0
+                    left.append(one._grad)
+        for xp, gradients in by_kind(left):
+            update_all(xp, gradients, updates.fill, [None], (0.0,))
 
     # -------------------------------------------------------------------------------------------------- hooks
 
@@ -419,14 +416,15 @@ def number(value: Any) -> float:
     return value.item() if isinstance(value, Tensor) else value
 
 
+def full_like(parameter: Tensor, value: float) -> Tensor:
+    """``value`` in the shape, type and place of ``parameter``."""
+    with parameter.xp.scope():
+        return wrap(parameter.xp.full_like(parameter.array, value), parameter.xp)
+
+
 def zeros_like(parameter: Tensor) -> Tensor:
     """Zeros in the shape, type and place of ``parameter``: what most states begin with."""
-    return wrap(parameter.xp.zeros_like(parameter.array), parameter.xp)
-
-
-def arrays(states: list[State], name: str) -> list[Any]:
-    """The raw arrays of one entry of several states."""
-    return [state[name].array for state in states]
+    return full_like(parameter, 0.0)
 
 
 _WORDS = {"lr": "learning rate", "eps": "epsilon value", "momentum": "momentum value"}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad.optim.optimizer import Group, Optimizer, check_positive, number, refuse
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.kernels import updates
+from accelgrad.optim.elementwise import Elementwise, Numbers
+from accelgrad.optim.optimizer import Group, check_positive, number, refuse, zeros_like
+from accelgrad.tensor import Tensor
 
 __all__ = ["SGD"]
 
 
-class SGD(Optimizer):
+class SGD(Elementwise):
     """Stochastic gradient descent::
 
         g = grad + weight_decay x
@@ -28,6 +30,8 @@ class SGD(Optimizer):
     >>> round(x.item(), 4)
     0.8
     """
+
+    formula = staticmethod(updates.sgd)
 
     def __init__(
         self,
@@ -55,28 +59,25 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, group: Group) -> None:
-        """All parameters of the group in one fused step."""
-        momentum = group["momentum"]
+        """One step on all parameters of the group.  What is kept is the momentum alone, so a parameter is new
+        where it has none.
+        """
+        lr, momentum, nesterov = number(group["lr"]), group["momentum"], group["nesterov"]
+        fresh = 1.0 - group["dampening"]
         for xp, params in self.active(group):
-            buffers: list[Any] | None = None
-            if momentum:
-                states = [self.state[one] for one in params]
-                held = [state.get("momentum_buffer") for state in states]
-                buffers = [None if one is None else one.array for one in held]
-            xp.sgd_step(
-                [one.array for one in params],
-                [one._grad.array for one in params],  # type: ignore[union-attr]
-                buffers,
-                number(group["lr"]),
-                momentum,
-                group["dampening"],
-                group["weight_decay"],
-                group["nesterov"],
-                group["maximize"],
-            )
+            if not momentum:
+                self.apply(xp, params, [None], (lr, 0.0, 0.0, 0.0, 0.0), group)
+                continue
+            buffers: list[Any] = []
+            numbers: list[Numbers] = []
             for one in params:
-                one._version[0] += 1
-            if buffers is not None:
-                for state, before, buffer in zip(states, held, buffers, strict=True):
-                    if before is None:
-                        state["momentum_buffer"] = wrap(buffer, xp)
+                state = self.state[one]
+                buffer = state.get("momentum_buffer")
+                if buffer is None:
+                    buffer = state["momentum_buffer"] = zeros_like(one)
+                    numbers.append((lr, momentum, 0.0, 1.0, nesterov))
+                else:
+                    numbers.append((lr, momentum, momentum, fresh, nesterov))
+                buffers.append(buffer.array)
+            alike = numbers.count(numbers[0]) == len(numbers)
+            self.apply(xp, params, [buffers], numbers[0] if alike else numbers, group)

@@ -10,12 +10,14 @@ from typing import Any
 
 from accelgrad import dtypes
 from accelgrad.graph import no_grad
+from accelgrad.kernels import updates
 from accelgrad.nn.module import Module
 from accelgrad.nn.modules.norm import _BatchNorm
 from accelgrad.nn.parameter import empty
 from accelgrad.optim.optimizer import Optimizer
 from accelgrad.optim.schedule import LRScheduler, for_each_group
 from accelgrad.tensor import Tensor
+from accelgrad.together import by_kind, update_all
 
 __all__ = [
     "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
@@ -57,13 +59,21 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
 
 
 def get_swa_multi_avg_fn() -> MultiAverage:
-    """:func:`get_swa_avg_fn` for lists of tensors, written into the first list."""
-    return _in_place(get_swa_avg_fn())
+    """:func:`get_swa_avg_fn` for lists of tensors, written into the first list, all of them in one call."""
+
+    def numbers(xp: Any, own: Tensor, num_averaged: Any) -> Any:
+        if not isinstance(num_averaged, Tensor):
+            return (num_averaged + 1,)
+        with xp.scope():  # the host need not know it
+            return xp.astype(xp.reshape(num_averaged.to(own.device).array + 1, (1,)), own.array.dtype)
+
+    return _in_place(updates.equal_average, numbers, get_swa_avg_fn())
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
-    """:func:`get_ema_avg_fn` for lists of tensors, written into the first list."""
-    return _in_place(get_ema_avg_fn(decay))
+    """:func:`get_ema_avg_fn` for lists of tensors, written into the first list, all of them in one call."""
+    average = get_ema_avg_fn(decay)
+    return _in_place(updates.exponential_average, lambda *count: (decay, 1 - decay), average)
 
 
 def _check_decay(decay: float) -> None:
@@ -71,11 +81,21 @@ def _check_decay(decay: float) -> None:
         raise ValueError(f"Invalid decay value {decay} provided. Please provide a value in [0,1] range.")
 
 
-def _in_place(average: Average) -> MultiAverage:
+def _in_place(formula: updates.Formula, numbers: Callable[..., Any], average: Average) -> MultiAverage:
+    """The formula on all tensors of a device and type; integers, which change their type, one by one."""
+
     def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Any) -> None:
-        with no_grad():
-            for one, other in zip(averaged, current, strict=True):
-                one.copy_(average(one, other, num_averaged))
+        partners = {id(own): one for own, one in zip(averaged, current, strict=True)}
+        for xp, alike in by_kind(averaged):
+            others = [partners[id(own)] for own in alike]
+            if alike[0].dtype.is_floating_point:
+                others = [one.to(own.device, own.dtype) for own, one in zip(alike, others, strict=True)]
+                arrays = [one.array for one in others]
+                update_all(xp, alike, formula, [arrays], numbers(xp, alike[0], num_averaged))
+                continue
+            with no_grad():
+                for own, one in zip(alike, others, strict=True):
+                    own.copy_(average(own, one, num_averaged))
 
     return update
 
@@ -143,22 +163,14 @@ class AveragedModel(Module):
                     own.copy_(self.avg_fn(own, one, self.n_averaged.to(own.device)))
             else:
                 average = self.multi_avg_fn or get_swa_multi_avg_fn()
-                for one_kind in _by_kind(averaged, current):
-                    average(*one_kind, self.n_averaged.to(one_kind[0][0].device))
+                for _, alike in by_kind(averaged):
+                    present = {id(own) for own in alike}
+                    chosen = [one for own, one in zip(averaged, current, strict=True) if id(own) in present]
+                    average(alike, chosen, self.n_averaged.to(alike[0].device))
             if not self.use_buffers:
                 for own, one in zip(self.module.buffers(), model.buffers(), strict=True):
                     own.detach().copy_(one.detach().to(own.device))
             self.n_averaged += 1
-
-
-def _by_kind(averaged: list[Tensor], current: list[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
-    """The pairs as two lists for each device and type."""
-    kinds: dict[Any, tuple[list[Tensor], list[Tensor]]] = {}
-    for own, one in zip(averaged, current, strict=True):
-        both = kinds.setdefault((str(own.device), own.dtype), ([], []))
-        both[0].append(own)
-        both[1].append(one)
-    return kinds.values()
 
 
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:

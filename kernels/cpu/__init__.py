@@ -9,7 +9,6 @@ threads of the two pools would get in each other's way if both were at work.
 """
 
 CONTENTS: dict[str, tuple[str, int | None]] = {
-    "adam_step": ("optimizer", 0),
     "argmax": ("argument", 1 << 15),
     "argmin": ("argument", 1 << 15),
     "batch_norm": ("norm", 1 << 12),
@@ -39,13 +38,14 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "mean": ("reduce", 1 << 19),
     "min": ("reduce", None),
     "prod": ("reduce", 1 << 15),
-    "sgd_step": ("optimizer", 0),
     "softmax": ("softmax", 1 << 10),
     "softmax_backward": ("softmax", 1 << 10),
     "softmax_cross_entropy": ("softmax", 1 << 8),
     # Its first argument is the gradient of the losses, one for each row.
     "softmax_cross_entropy_backward": ("softmax", 1 << 3),
     "sum": ("reduce", 1 << 19),
+    "total_norm": ("optimizer", 1 << 10),
+    "update_all": ("optimizer", 0),
     "var": ("reduce", 1 << 18),
     "vector_norm": ("reduce", 1 << 16),
 }

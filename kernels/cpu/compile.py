@@ -22,6 +22,8 @@ import llvmlite
 import numba
 import numpy as np
 
+from accelgrad.kernels import updates
+
 __all__ = ["cache_folder", "compiled_at", "jit"]
 
 # The flags under which LLVM may use x * y + z in one instruction, and, with "reassoc", several partial sums.
@@ -52,11 +54,16 @@ def _writable(folder: pathlib.Path) -> bool:
         return False
 
 
+def sources() -> list[pathlib.Path]:
+    """The files whose functions are compiled: these, and the formulas of the optimizers."""
+    return [*sorted(pathlib.Path(__file__).parent.glob("*.py")), pathlib.Path(updates.__file__)]
+
+
 def _fingerprint() -> str:
     """Numba compares the file of a function alone with its cache; here functions are inlined from other
     files."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
-    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for file in sources():
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -1,10 +1,10 @@
 """Reads NumPy arrays and Python lists of them inside compiled code, from nothing but their identities.
 
 Numba unpacks an array argument in about 0.2 microseconds and compiles a version for every layout and every
-number of arrays.  An optimizer's step gets four lists of any length in each training step; a matrix product
-gets C, Fortran and strided arrays.  Here a kernel takes ``id(list)`` or ``id(array)``, and reads addresses,
-shapes and strides from the objects themselves.  The fields are those of CPython's ``listobject.h`` and
-NumPy's public ``ndarraytypes.h``.
+number of arrays.  An optimizer's step gets up to five lists of any length in each training step; a matrix
+product gets C, Fortran and strided arrays.  Here a kernel takes ``id(list)`` or ``id(array)``, and reads
+addresses, shapes and strides from the objects themselves.  The fields are those of CPython's
+``listobject.h`` and NumPy's public ``ndarraytypes.h``.
 
 Whether they lie where they are read is tested when this file is imported; if not (another Python than
 64-bit CPython with a GIL), the import fails, and the kernels that need it are reported as missing.
@@ -22,7 +22,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["array_address", "array_size", "dimensions", "extent", "list_item", "list_length", "step", "word"]
+__all__ = [
+    "addresses_of", "array_address", "array_size", "dimensions", "extent", "list_item", "list_length", "step",
+    "word",
+]  # fmt: skip
 
 # PyListObject: reference count, type, length, address of the items
 _LENGTH, _ITEMS = 16, 24
@@ -64,6 +67,34 @@ def list_item(items, i):
 @jit()
 def array_address(array):
     return word(array + _DATA)
+
+
+@intrinsic
+def addresses_of(typingctx, lists, i, first, like):
+    """Where in memory element ``first`` of array ``i`` of each list lies; None stays None.
+
+    ``like`` is any number of the element type.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(64)
+
+        def read(address: Any, offset: Any) -> Any:
+            return builder.load(builder.inttoptr(builder.add(address, offset), wide.as_pointer()))
+
+        ahead = builder.mul(args[2], ir.Constant(wide, like.bitwidth // 8))
+        found = []
+        for place, kind in enumerate(lists):
+            if kind == types.none:
+                found.append(context.get_dummy_value())
+                continue
+            items = read(builder.extract_value(args[0], place), ir.Constant(wide, _ITEMS))
+            array = read(items, builder.mul(args[1], ir.Constant(wide, 8)))
+            found.append(builder.add(read(array, ir.Constant(wide, _DATA)), ahead))
+        return context.make_tuple(builder, signature.return_type, found)
+
+    result = types.Tuple([types.none if kind == types.none else types.int64 for kind in lists])
+    return result(lists, types.int64, types.int64, like), generate
 
 
 @jit()

@@ -6,7 +6,6 @@ of 5 to 20 launches each.
 """
 
 CONTENTS: dict[str, tuple[str, int | None]] = {
-    "adam_step": ("optimizer", 0),
     "argmax": ("reduce", None),
     "argmin": ("reduce", None),
     "batch_norm": ("norm", 0),
@@ -46,7 +45,6 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "prod": ("reduce", None),
     "relu_backward": ("elementwise", 0),
     "running_average": ("elementwise", 0),
-    "sgd_step": ("optimizer", 0),
     "sigmoid": ("elementwise", 0),
     "sigmoid_backward": ("elementwise", 0),
     "silu": ("elementwise", 0),
@@ -57,6 +55,8 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "softmax_cross_entropy_backward": ("softmax", 0),
     "sum": ("reduce", None),
     "tanh_backward": ("elementwise", 0),
+    "total_norm": ("optimizer", 0),
+    "update_all": ("optimizer", 0),
     "var": ("reduce", None),
     "vector_norm": ("reduce", 0),
 }

@@ -26,7 +26,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from accelgrad.kernels.cpu.compile import cache_folder
+from accelgrad.kernels.cpu.compile import cache_folder, sources
 from numba import types
 
 from accelgrad import kernels
@@ -81,6 +81,7 @@ class Program:
     ``make(T)`` gives the function for the Numba type ``T``; ``signature`` has a letter an argument: P a
     pointer to the element type, t a number of it, L and B pointers to int64 and uint8, i, q and d numbers.
     ``threads`` is the size of the largest block: so many must find room for their registers.
+    The function gets the arguments from number ``gathered`` on as one tuple.
     """
 
     def __init__(
@@ -90,10 +91,11 @@ class Program:
         *,
         dtypes: str = "fd",
         threads: int = 512,
+        gathered: int | None = None,
         **options: Any,
     ) -> None:
         self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
-        self.threads = threads
+        self.threads, self.gathered = threads, gathered
         self.name = make.__name__
         self._loaded: dict[Any, Any] = {}
         self._ready: dict[str, Callable[..., None]] = {}  # where all cards are of one kind
@@ -104,7 +106,10 @@ class Program:
         """Numba's signature for elements of this type."""
         element = NUMBA_TYPES[char]
         special = {"P": types.CPointer(element), "t": element}
-        return types.void(*(LETTERS[letter] or special[letter] for letter in self.signature))
+        kinds = [LETTERS[letter] or special[letter] for letter in self.signature]
+        if self.gathered is not None:
+            kinds[self.gathered :] = [types.Tuple(kinds[self.gathered :])]
+        return types.void(*kinds)
 
     def cubin(self, char: str, arch: int) -> tuple[bytes, str, str]:
         """The machine code, the name of its entry and the linker's words on registers and stack."""
@@ -129,7 +134,10 @@ class Program:
         """
         if SIMULATED:
             function = cuda.jit(self.make(NUMBA_TYPES[char]))
-            return lambda grid, block, args: function[grid, block](*args)
+            if self.gathered is None:
+                return lambda grid, block, args: function[grid, block](*args)
+            alone = self.gathered
+            return lambda grid, block, args: function[grid, block](*args[:alone], args[alone:])
         cupy = sys.modules["cupy"]
         try:
             arch = int(cupy.cuda.Device().compute_capability)
@@ -246,7 +254,7 @@ def link(code: bytes, arch: int) -> tuple[bytes, str]:
 def fingerprint() -> str:
     """A number that changes with any of these files and with the compiler."""
     digest = hashlib.sha256(f"{cuda.__name__} {numba.__version__} {compiler_version()}".encode())
-    for file in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for file in [*sorted(pathlib.Path(__file__).parent.glob("*.py")), *sources()]:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -1,5 +1,5 @@
-"""The steps of SGD and Adam for all parameters in one launch: a table of addresses tells each block where
-it works.
+"""The optimizers' steps for all parameters in one launch: a table of addresses tells each block where it
+works, and a formula of accelgrad.kernels.updates what to do there.
 """
 
 from __future__ import annotations
@@ -10,130 +10,71 @@ import sys
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card
-from numba import types
+from accelgrad.kernels.cuda.elements import load_all, neighbours, scalar, store_all, words
+from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.reduce import LARGEST, ROOT, SUM, size, square
+from accelgrad.kernels.cuda.warp import add, block_reduce, larger
 
-__all__ = ["adam_step", "sgd_step"]
+from accelgrad.kernels import updates
+
+__all__ = ["total_norm", "update_all"]
 
 # Elements that one block of THREADS threads takes care of.
 CHUNK = 4096
 THREADS = 256
 
-if SIMULATED:
-    import ctypes
 
-    _C_TYPES = {32: ctypes.c_float, 64: ctypes.c_double}
+def program(formula: updates.Formula, there: tuple[bool, ...]) -> Program:
+    """The kernel of a formula with those of its arrays that are there.
 
-    def at_address(T: Any) -> tuple[Any, Any]:
-        """How to read and write the number at an address."""
-        number = _C_TYPES[T.bitwidth]
-
-        def read(address: Any, index: Any) -> Any:
-            return np.dtype(number).type(
-                number.from_address(int(address) + int(index) * (T.bitwidth // 8)).value
-            )
-
-        def write(address: Any, index: Any, value: Any) -> None:
-            number.from_address(int(address) + int(index) * (T.bitwidth // 8)).value = float(value)
-
-        return read, write
-
-else:
-    from llvmlite import ir
-    from numba.cuda.extending import intrinsic
-
-    @functools.cache
-    def at_address(T: Any) -> tuple[Any, Any]:
-        """How to read and write the number at an address."""
-        llvm_type = ir.FloatType() if T.bitwidth == 32 else ir.DoubleType()
-
-        def place(builder: Any, args: Any) -> Any:
-            return builder.gep(builder.inttoptr(args[0], llvm_type.as_pointer()), [args[1]])
-
-        @intrinsic
-        def read(typingctx: Any, address: Any, index: Any) -> Any:
-            def generate(cg: Any, builder: Any, signature: Any, args: Any) -> Any:
-                return builder.load(place(builder, args))
-
-            return T(types.int64, types.int64), generate
-
-        @intrinsic
-        def write(typingctx: Any, address: Any, index: Any, value: Any) -> Any:
-            def generate(cg: Any, builder: Any, signature: Any, args: Any) -> Any:
-                builder.store(args[2], place(builder, args))
-                return cg.get_dummy_value()
-
-            return types.void(types.int64, types.int64, T), generate
-
-        return read, write
-
-
-def sgd_all(T: Any) -> Any:
-    """One step for every element: table rows are parameter, gradient, buffer, size, first step or not."""
-    read, write = at_address(T)
-    ONE = T(1)
-
-    def kernel(table, blocks, lr, momentum, dampening, decay, nesterov, maximize):
-        entry = blocks[cuda.blockIdx.x * 2] * 5
-        low = blocks[cuda.blockIdx.x * 2 + 1]
-        param, grad, buffer = table[entry], table[entry + 1], table[entry + 2]
-        high = min(low + CHUNK, table[entry + 3])
-        first = table[entry + 4]
-        i = low + cuda.threadIdx.x
-        while i < high:
-            g, p = read(grad, i), read(param, i)
-            if maximize:
-                g = -g
-            g += decay * p
-            if buffer != 0:
-                b = g if first else momentum * read(buffer, i) + (ONE - dampening) * g
-                write(buffer, i, b)
-                g = g + momentum * b if nesterov else b
-            write(param, i, p - lr * g)
-            i += cuda.blockDim.x
-
-    return kernel
-
-
-def adam_all(T: Any) -> Any:
-    """One step for every element; ``corrections`` has 1 - beta1^t and sqrt(1 - beta2^t) of every
-    parameter.
+    A row of the table has the addresses of the gradient, the parameter and what is kept, then the size;
+    ``own`` has a row of numbers for each parameter, ``stride`` apart, or for all with the stride 0; the
+    numbers of the call count where the stride is -1.
     """
-    read, write = at_address(T)
-    ONE = T(1)
+    has_gradient, *kept = there
+    layout = tuple([1 if one else None for one in (has_gradient, True, *kept)])
+    length = sum(one is not None for one in layout)
 
-    def kernel(table, blocks, corrections, lr, beta1, beta2, eps, decay, decoupled, maximize):
-        which = blocks[cuda.blockIdx.x * 2]
-        low = blocks[cuda.blockIdx.x * 2 + 1]
-        entry = which * 6
-        param, grad, first, second = table[entry], table[entry + 1], table[entry + 2], table[entry + 3]
-        largest = table[entry + 4]
-        high = min(low + CHUNK, table[entry + 5])
-        scale, root = lr / corrections[which * 2], corrections[which * 2 + 1]
-        i = low + cuda.threadIdx.x
-        while i < high:
-            g, p = read(grad, i), read(param, i)
-            if maximize:
-                g = -g
-            if decoupled:
-                p *= ONE - lr * decay
-            else:
-                g += decay * p
-            m = beta1 * read(first, i) + (ONE - beta1) * g
-            v = beta2 * read(second, i) + (ONE - beta2) * g * g
-            write(first, i, m)
-            write(second, i, v)
-            if largest != 0:
-                v = max(read(largest, i), v)
-                write(largest, i, v)
-            write(param, i, p - scale * m / (math.sqrt(v) / root + eps))
-            i += cuda.blockDim.x
+    def make(T: Any) -> Any:
+        xp, ZERO = scalar(T), T(0)
+        run = cuda.jit(device=True)(formula)
 
-    return kernel
+        def kernel(table, blocks, own, stride, sign, decay, shrink, numbers):
+            which = blocks[cuda.blockIdx.x * 2]
+            low = blocks[cuda.blockIdx.x * 2 + 1]
+            row = which * (length + 1)
+            addresses = words(table, row, layout)
+            high = min(low + CHUNK, table[row + length])
+            if stride >= 0:
+                numbers = neighbours(own, which * stride, numbers)
+            i = low + cuda.threadIdx.x
+            while i < high:
+                values = load_all(addresses, i, ZERO)
+                x = values[1] * shrink
+                if has_gradient:
+                    g = sign * values[0]
+                    if decay != ZERO:
+                        g = g + decay * values[1]
+                    results = run(xp, x, g, *values[2:], *numbers)
+                else:
+                    results = run(xp, x, None, *values[2:], *numbers)
+                store_all(addresses[1:], i, results)
+                i += cuda.blockDim.x
+
+        return kernel
+
+    absent = [
+        name for name, one in zip(updates.arrays_of(formula), there, strict=True) if not one and name != "_"
+    ]
+    make.__name__ = "_without_".join([f"{formula.__name__}_all", *absent])
+    return Program(make, "LLPittt" + "t" * len(updates.numbers_of(formula)), gathered=7)
 
 
-SGD = Program(sgd_all, "LLttttii")
-ADAM = Program(adam_all, "LLPtttttii")
+UPDATES = {
+    (formula, there): program(formula, there)
+    for formula in updates.FORMULAS
+    for there in updates.variants(formula)
+}
 
 
 def upload(values: Any, dtype: Any) -> Any:
@@ -158,122 +99,145 @@ def blocks_of(sizes: tuple[int, ...], device: int) -> tuple[Any, int]:
 
 
 def address(x: Any) -> int:
-    return 0 if x is None else x.ctypes.data if SIMULATED else x.data.ptr
+    return x.ctypes.data if SIMULATED else x.data.ptr
 
 
 def device_of(x: Any) -> int:
     return 0 if SIMULATED else x.device.id
 
 
-def arrays_accepted(params: Any, *groups: Any) -> bool:
-    """Float32 or float64 arrays of one type, in index order, each beside others of its own shape."""
-    if not params or any(len(group) != len(params) for group in groups):
+def table_and_blocks(columns: list[list[Any]]) -> tuple[Any, Any, int]:
+    """For the arrays of each list side by side: the table of addresses and sizes, the blocks, how many."""
+    sizes = tuple([one.size for one in columns[0]])
+    rows = zip(*[[address(one) for one in column] for column in columns], sizes, strict=True)
+    device = device_of(columns[0][0])
+    blocks, count = blocks_of(sizes, device)
+    return table_of(tuple([word for row in rows for word in row]), device), blocks, count
+
+
+def accepts(
+    params: Any, formula: Any, others: Any, numbers: Any, sign: Any = 1.0, decay: Any = 0.0, shrink: Any = 1.0
+) -> bool:
+    """Float32 or float64 arrays of one type, in index order but for the gradients, each beside others of its
+    own shape.
+    """
+    there = tuple([one is not None for one in others])
+    if not params or (formula, there) not in UPDATES or not on_card(params[0], contiguous=False):
         return False
-    char = params[0].dtype.char
-    for p, *others in zip(params, *groups, strict=True):
-        present = [one for one in others if one is not None]
-        if p.dtype.char != char or not on_card(p, *present) or any(one.shape != p.shape for one in present):
+    if type(numbers) is list and len(numbers) != len(params):
+        return False
+    kind, char = type(params[0]), params[0].dtype.char
+    if type(numbers) is not list and type(numbers) is not tuple and numbers.dtype.char != char:
+        return False
+    for column in (params, *others):
+        if column is None:
+            continue
+        if len(column) != len(params):
             return False
-    return True
+        for p, x in zip(params, column, strict=True):
+            if type(x) is not kind or x.dtype.char != char or x.shape != p.shape:
+                return False
+            if column is not others[0] and not x.flags.c_contiguous:
+                return False
+    return all(p.size < 2**31 for p in params)
 
 
-def sgd_accepts(
+@cuda_kernel("update_all", accepts=accepts)
+def update_all(
     params: Any,
-    grads: Any,
-    momentum_buffers: Any,
-    lr: float,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    maximize: bool = False,
-) -> bool:
-    groups = [momentum_buffers] if momentum_buffers is not None and momentum else []
-    return arrays_accepted(params, grads, *groups)
-
-
-@cuda_kernel("sgd_step", accepts=sgd_accepts)
-def sgd_step(
-    params: Any,
-    grads: Any,
-    momentum_buffers: Any,
-    lr: float,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    maximize: bool = False,
+    formula: updates.Formula,
+    others: Any,
+    numbers: Any,
+    sign: float = 1.0,
+    decay: float = 0.0,
+    shrink: float = 1.0,
 ) -> None:
-    """One step of gradient descent on every parameter, in place.
+    """The formula on every parameter, in place.
 
-    for every parameter:  for i:  g = grad[i] + decay p[i];  b[i] = momentum b[i] + (1 - dampening) g;
-    p[i] -= lr b[i]
+    for every parameter:  for i:  x[i], kept[i] = formula(x[i], sign g[i] + decay x[i], kept[i], numbers)
     """
-    SGD.prepare(params[0].dtype.char)
-    buffers = momentum_buffers if momentum and momentum_buffers is not None else [None] * len(params)
-    table: list[int] = []
-    for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
-        first = buffers[i] is None
-        if first and buffers is momentum_buffers:
-            buffers[i] = param.copy()
-        table += (address(param), address(grad), address(buffers[i]), param.size, first)
-    device = device_of(params[0])
-    blocks, count = blocks_of(tuple([param.size for param in params]), device)
-    SGD(
-        *(count, THREADS, params[0].dtype.char, table_of(tuple(table), device), blocks),
-        *(lr, momentum, dampening, weight_decay, nesterov, maximize),
+    grads, *kept = others
+    run = UPDATES[formula, tuple([one is not None for one in others])]
+    char = params[0].dtype.char
+    run.prepare(char)
+    if grads is not None:
+        grads = [g if g.flags.c_contiguous else g.copy(order="C") for g in grads]
+    columns = [one for one in (grads, params, *kept) if one is not None]
+    table, blocks, count = table_and_blocks(columns)
+    if count == 0:
+        return
+    width = run.signature.count("t") - 3
+    own, stride, values = None, -1, (0.0,) * width
+    if type(numbers) is list:
+        own, stride = upload(numbers, params[0].dtype), width
+    elif type(numbers) is tuple:
+        values = numbers
+    else:
+        own, stride = numbers, 0
+    run(count, THREADS, char, table, blocks, own, stride, sign, decay, shrink, *values)
+
+
+# ----------------------------------------------------------------------------------- the norm of all of them
+
+
+def norm_program(name: str, prepare: Any, combine: Any) -> Program:
+    """``parts[block] = combination of prepare(x[i])`` over the elements that the block takes care of."""
+    reduce = block_reduce(combine)
+
+    def make(T: Any) -> Any:
+        ZERO = T(0)
+
+        def kernel(table, blocks, parts):
+            buffer = cuda.shared.array(32, T)
+            row = blocks[cuda.blockIdx.x * 2] * 2
+            low = blocks[cuda.blockIdx.x * 2 + 1]
+            addresses = words(table, row, (1,))
+            high = min(low + CHUNK, table[row + 1])
+            total = ZERO
+            i = low + cuda.threadIdx.x
+            while i < high:
+                total = combine(total, prepare(load_all(addresses, i, ZERO)[0], ZERO))
+                i += cuda.blockDim.x
+            total = reduce(total, buffer)
+            if cuda.threadIdx.x == 0:
+                parts[cuda.blockIdx.x] = total
+
+        return kernel
+
+    make.__name__ = name
+    return Program(make, "LLP")
+
+
+NORMS = {
+    1: norm_program("sizes_of_all", size, add),
+    2: norm_program("squares_of_all", square, add),
+    math.inf: norm_program("largest_of_all", size, larger),
+}
+LAST = {1: SUM.rows, 2: ROOT, math.inf: LARGEST.rows}
+
+
+def norm_accepts(arrays: Any, ord: float = 2.0) -> bool:
+    """Float32 or float64 arrays of one type, in index order, not all of them empty; norms 1, 2, infinity."""
+    return (
+        type(arrays) is list
+        and len(arrays) > 0
+        and ord in NORMS
+        and all(on_card(arrays[0], one) for one in arrays)
+        and any(one.size for one in arrays)
     )
 
 
-def adam_accepts(
-    params: Any,
-    grads: Any,
-    exp_avgs: Any,
-    exp_avg_sqs: Any,
-    steps: Any,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    decoupled: bool = False,
-    maximize: bool = False,
-    max_exp_avg_sqs: Any = None,
-) -> bool:
-    groups = [grads, exp_avgs, exp_avg_sqs] + ([] if max_exp_avg_sqs is None else [max_exp_avg_sqs])
-    return arrays_accepted(params, *groups) and all(isinstance(t, int | float) for t in steps)
+@cuda_kernel("total_norm", accepts=norm_accepts)
+def total_norm(arrays: Any, ord: float = 2.0) -> Any:
+    """The norm of all arrays as if they were one vector: a launch for the blocks, one for their results.
 
-
-@cuda_kernel("adam_step", accepts=adam_accepts)
-def adam_step(
-    params: Any,
-    grads: Any,
-    exp_avgs: Any,
-    exp_avg_sqs: Any,
-    steps: Any,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    decoupled: bool = False,
-    maximize: bool = False,
-    max_exp_avg_sqs: Any = None,
-) -> None:
-    """One step of Adam on every parameter, in place.
-
-    for every parameter:  for i:  m[i] = beta1 m[i] + (1 - beta1) g;  v[i] = beta2 v[i] + (1 - beta2) g^2
-                                  p[i] -= lr / (1 - beta1^t) m[i] / (sqrt(v[i]) / sqrt(1 - beta2^t) + eps)
+    for every array:  for i:  total += |x[i]|^ord
     """
-    largest = max_exp_avg_sqs or [None] * len(params)
-    table: list[int] = []
-    for group in zip(params, grads, exp_avgs, exp_avg_sqs, largest, strict=True):
-        table += [address(one) for one in group]
-        table.append(group[0].size)
-    device = device_of(params[0])
-    blocks, count = blocks_of(tuple([param.size for param in params]), device)
-    corrections = upload([(1 - beta1**t, math.sqrt(1 - beta2**t)) for t in steps], params[0].dtype)
-    ADAM(
-        *(count, THREADS, params[0].dtype.char, table_of(tuple(table), device), blocks, corrections),
-        *(lr, beta1, beta2, eps, weight_decay, decoupled, maximize),
-    )
+    char = arrays[0].dtype.char
+    NORMS[ord].prepare(char)
+    table, blocks, count = table_and_blocks([arrays])
+    parts = room(arrays[0], (count,))
+    NORMS[ord](count, THREADS, char, table, blocks, parts)
+    total = room(arrays[0], ())
+    LAST[ord]((1, 1), THREADS, char, parts, total, None, count, count, count, False, 1.0)
+    return total

@@ -23,6 +23,7 @@ LAYERS = {
     "accelgrad.tensor": 2,
     "accelgrad.promotion": 3,
     "accelgrad.primitive": 3,
+    "accelgrad.together": 3,
     "accelgrad.ops": 4,
     "accelgrad.linalg": 5,
     "accelgrad.special": 5,

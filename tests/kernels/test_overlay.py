@@ -145,12 +145,13 @@ def test_small_work_imports_no_numba_until_it_has_been_done_often():
         import sys
         import numpy as np
         from accelgrad import backend, kernels
+        from accelgrad.kernels import updates
         x = np.ones(4, np.float32)
         for _ in range(kernels.PATIENCE):
-            backend.CPU.sgd_step([x], [x.copy()], None, 0.1)
+            backend.CPU.update_all([x], updates.scale, [None], (0.5,))
             backend.CPU.sum(x)
         before = "numba" in sys.modules
-        backend.CPU.sgd_step([x], [x.copy()], None, 0.1)
+        backend.CPU.update_all([x], updates.scale, [None], (0.5,))
         print(before, "numba" in sys.modules)
     """
     assert python(code, ACCELGRAD_KERNELS="auto") == "False True"
@@ -162,10 +163,11 @@ def test_without_numba_everything_runs_and_the_reason_is_recorded():
         sys.modules["numba"] = None  # its import now fails
         import numpy as np
         from accelgrad import backend, kernels
+        from accelgrad.kernels import updates
         x = np.ones((40, 50), np.float32)
         assert backend.CPU.sum(x) == 2000
         assert abs(backend.CPU.softmax(x).sum() - 40) < 1e-3
-        backend.CPU.sgd_step([x], [x.copy()], None, 1.0)
+        backend.CPU.update_all([x], updates.sgd, [[x.copy()], None], (1.0, 0, 0, 0, 0))
         assert not x.any()
         print(sorted(kernels.missing), [why for _, _, why in kernels.report()][0])
     """

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelgrad.kernels import plain
+from accelgrad.kernels import plain, updates
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -202,14 +202,18 @@ def test_adding_by_an_index_adds_repeats_and_leaves_its_input(formula):
 )
 def test_sgd_takes_pytorchs_steps(options, formula):
     torch = pytest.importorskip("torch")
-    param, buffers = numbers(5), [None]
+    param, buffer = numbers(5), np.zeros(5)
+    momentum, sign = options.get("momentum", 0.0), -1.0 if options.get("maximize") else 1.0
     twin = torch.from_numpy(param.copy()).requires_grad_()
     optimizer = torch.optim.SGD([twin], lr=0.1, **options)
     for step in range(4):
         grad = numbers(5, seed=step + 1)
         twin.grad = torch.from_numpy(grad.copy())
         optimizer.step()
-        formula.sgd_step([param], [grad], buffers, 0.1, **options)
+        kept, fresh = (momentum, 1 - options.get("dampening", 0.0)) if step else (0.0, 1.0)
+        others = [[grad], [buffer] if momentum else None]
+        settings = (0.1, momentum, kept, fresh, "nesterov" in options)
+        formula.update_all([param], updates.sgd, others, settings, sign, options.get("weight_decay", 0.0))
     np.testing.assert_allclose(param, twin.detach().numpy(), rtol=1e-12)
 
 
@@ -226,15 +230,8 @@ def test_adam_takes_pytorchs_steps(decoupled, amsgrad, formula):
         grad = numbers(5, seed=step)
         twin.grad = torch.from_numpy(grad.copy())
         optimizer.step()
-        formula.adam_step(
-            [param],
-            [grad],
-            first,
-            second,
-            [step],
-            0.1,
-            weight_decay=0.1,
-            decoupled=decoupled,
-            max_exp_avg_sqs=largest if amsgrad else None,
-        )
+        settings = (0.9, 1 - 0.9, 0.999, 1 - 0.999, 0.1 / (1 - 0.9**step), math.sqrt(1 - 0.999**step), 1e-8)
+        others = [[grad], first, second, largest if amsgrad else None]
+        weights = (0.0, 1 - 0.1 * 0.1) if decoupled else (0.1, 1.0)
+        formula.update_all([param], updates.adam, others, settings, 1.0, *weights)
     np.testing.assert_allclose(param, twin.detach().numpy(), rtol=1e-10)

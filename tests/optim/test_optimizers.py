@@ -12,6 +12,7 @@ import pytest
 
 import accelgrad
 from accelgrad import nn, optim
+from accelgrad.optim.elementwise import Elementwise
 
 KINDS: dict[str, list[dict[str, Any]]] = {
     "SGD": [
@@ -45,6 +46,11 @@ KINDS: dict[str, list[dict[str, Any]]] = {
         {"initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True},
     ],
     "Adadelta": [{}, {"rho": 0.5, "weight_decay": 0.1}, {"lr": 0.5, "maximize": True, "eps": 1e-3}],
+    "Adafactor": [
+        {},
+        {"lr": 0.1, "beta2_decay": -0.5, "weight_decay": 0.1},
+        {"eps": (1e-3, 0.1), "d": 1.5, "maximize": True, "lr": 0.5},
+    ],
     "Adamax": [{}, {"lr": 0.1, "betas": (0.7, 0.8), "weight_decay": 0.1}, {"maximize": True}],
     "NAdam": [
         {},
@@ -196,6 +202,60 @@ def test_an_optimizer_is_written_by_one_formula():
     assert x.item() == 0.5 and optimizer.state[x]["count"] == 2
 
 
+def test_an_optimizer_is_written_by_a_formula_for_one_element():
+    def climb(xp, x, g, total, /, rate):
+        total += xp.abs(g)
+        x += rate * g / total
+        return x, total
+
+    class Climber(Elementwise):
+        formula = staticmethod(climb)
+
+        def kept(self, group):
+            return ("total",)
+
+        def numbers(self, group, t):
+            return (group["lr"] / (t + 1),), {"step": t + 1}
+
+    x, y = one_parameter(), one_parameter(gradient=-4.0)
+    optimizer = Climber([x, y], {"lr": 0.5, "maximize": False})
+    optimizer.step()
+    y.grad = None
+    optimizer.step()
+    y.grad = accelgrad.tensor([-4.0], dtype=accelgrad.float64)
+    optimizer.step()  # now they are of different ages
+    assert x.item() == pytest.approx(1 + 0.5 + 0.5 / 2 / 2 + 0.5 / 3 / 3)
+    assert y.item() == pytest.approx(1 - 0.5 - 0.5 / 2 / 2)
+    assert optimizer.state[x]["step"] == 3 and optimizer.state[y]["total"].item() == 8
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_parameters_of_several_types_share_an_optimizer(name: str):
+    types = (accelgrad.float32, accelgrad.float64, accelgrad.float16, accelgrad.float32)
+    params = [nn.Parameter(accelgrad.full((2, 3), 1.0, dtype=kind)) for kind in types]
+    optimizer = getattr(optim, name)(params, lr=0.125)
+    for _ in range(2):
+        for one in params:
+            one.grad = accelgrad.full((2, 3), 0.5, dtype=one.dtype)
+        optimizer.step()
+    assert [one.dtype for one in params] == list(types)
+    for one in params:
+        assert one._version[0] == 2
+        np.testing.assert_allclose(one.detach().numpy(), params[1].detach().numpy(), rtol=4e-3)
+    assert (params[0].detach() != 1).all()
+
+
+def test_zeros_in_a_gradient_are_a_change_in_place():
+    params = [one_parameter(), one_parameter(gradient=float("nan"))]
+    gradients = [one.grad for one in params]
+    y = (params[0].grad.requires_grad_() ** 2).sum()
+    optim.SGD(params, lr=0.1).zero_grad(set_to_none=False)
+    assert [one.item() for one in gradients] == [0, 0]
+    assert [one.grad.requires_grad for one in params] == [False, False]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
 def test_an_optimizer_is_written_as_in_pytorch():
     class Descent(optim.Optimizer):
         def __init__(self, params, lr):
@@ -315,6 +375,10 @@ class Plain(nn.Module):
             RuntimeError,
             "differentiable=True is not offered",
         ),
+        (lambda: optim.Adafactor([one_parameter()], lr=-1), ValueError, "Learning rate should be >= 0 but"),
+        (lambda: optim.Adafactor([one_parameter()], beta2_decay=1), ValueError, "beta2_decay should be <= 0"),
+        (lambda: optim.Adafactor([one_parameter()], d=0.5), ValueError, "threshold d should be >= 1 but is"),
+        (lambda: optim.Adafactor([one_parameter()], eps=(-1, 1)), ValueError, "epsilon1 should be >= 0 but"),
         (lambda: optim.Rprop([one_parameter()], etas=(1.5, 1.2)), ValueError, "Invalid eta values: 1.5, 1.2"),
         (lambda: optim.Adadelta([one_parameter()], rho=2), ValueError, "Invalid rho value: 2"),
     ],

@@ -53,6 +53,8 @@ CHOICES: list[Any] = [
     lambda utils: {"avg_fn": utils.get_ema_avg_fn(0.8)},
     lambda utils: {"multi_avg_fn": utils.get_ema_multi_avg_fn(0.7)},
     lambda utils: {"multi_avg_fn": utils.get_swa_multi_avg_fn()},
+    lambda utils: {"use_buffers": True},
+    lambda utils: {"use_buffers": True, "multi_avg_fn": utils.get_ema_multi_avg_fn(0.7)},
     lambda utils: {"avg_fn": lambda average, x, n: average * 0.5 + x * 0.5},
 ]
 

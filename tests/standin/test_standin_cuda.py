@@ -277,3 +277,45 @@ def test_a_stream_can_be_set_for_good_and_a_fraction_of_the_memory_kept_free(cup
         assert pool.get_limit() == pytest.approx(cuda.mem_get_info()[1] / 2, rel=1e-6)
     finally:
         pool.set_limit(size=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SGD",
+        "Adam",
+        "RMSprop",
+        "Adagrad",
+        "Adadelta",
+        "Adafactor",
+        "Adamax",
+        "NAdam",
+        "RAdam",
+        "ASGD",
+        "Rprop",
+    ],
+)
+def test_an_optimizer_steps_parameters_on_two_cards(name: str) -> None:
+    if cuda.device_count() < 2:
+        pytest.skip("needs two cards")
+
+    def walk(*places: str) -> list[Any]:
+        params = [accelgrad.nn.Parameter(accelgrad.full((3,), 1.0, device=place)) for place in places]
+        options = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+        optimizer = getattr(accelgrad.optim, name)(params, lr=0.1, **options)
+        for step in range(3):
+            optimizer.zero_grad(set_to_none=False)
+            for one in params:
+                one.grad = accelgrad.full((3,), 3.0 - step, device=one.device)
+            total = accelgrad.nn.utils.clip_grad_norm_(params, 1.0)
+            assert float(total.item()) == pytest.approx((6 * (3.0 - step) ** 2) ** 0.5)
+            optimizer.step()
+        for one in params:
+            kept = [one, *(value for value in optimizer.state[one].values() if hasattr(value, "array"))]
+            assert {value.device for value in kept} == {one.device}
+        return params
+
+    expected = walk("cpu", "cpu")
+    for one, other in zip(walk("gpu:0", "gpu:1"), expected, strict=True):
+        np.testing.assert_allclose(one.detach().cpu().numpy(), other.detach().numpy(), rtol=1e-5)
+    assert gpu.current_device() == 0

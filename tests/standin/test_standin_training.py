@@ -84,6 +84,7 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
     "radam": lambda params: optim.RAdam(params, lr=0.01, decoupled_weight_decay=True, weight_decay=0.1),
     "asgd": lambda params: optim.ASGD(params, lr=0.05, t0=1),
     "rprop": lambda params: optim.Rprop(params, lr=0.01),
+    "adafactor": lambda params: optim.Adafactor(params, lr=0.1, weight_decay=0.01),
     "amsgrad": lambda params: optim.Adam(params, lr=0.01, amsgrad=True, maximize=True),
     "nesterov": lambda params: optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True),
 }

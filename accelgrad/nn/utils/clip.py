@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from accelgrad import backend, dtypes
+from accelgrad import backend, dtypes, together
 from accelgrad.graph import no_grad
+from accelgrad.kernels import updates
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
@@ -32,13 +33,7 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not tensors:
         return wrap(backend.namespace().zeros((), dtype=dtypes.get_default_dtype().numpy))
-    xp = tensors[0].xp
-    norms = [one.xp.vector_norm(one.array, norm_type) for one in tensors]
-    home = [
-        one if tensor.xp is xp else xp.from_host(tensor.xp.to_host(one))
-        for tensor, one in zip(tensors, norms, strict=True)
-    ]
-    total = wrap(xp.asarray(xp.vector_norm(xp.stack(home), norm_type)), xp)
+    total = wrap(*together.total_norm(tensors, norm_type))
     if error_if_nonfinite and not math.isfinite(float(total.item())):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot"
@@ -53,15 +48,19 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scale the gradients by ``max_norm / total_norm`` where that is less than 1."""
     gradients = _gradients(parameters)
-    if total_norm.xp.asynchronous and all(one.xp is total_norm.xp for one in gradients):
+    home = total_norm.xp
+    if home.asynchronous and all(one.xp is home for one in gradients):
         # To ask whether there is anything to scale would make the host wait for the card.
-        scale = total_norm.xp.minimum(float(max_norm) / (total_norm.array + 1e-6), 1.0)
-    else:
-        scale = float(max_norm) / (float(total_norm.item()) + 1e-6)
-    if total_norm.xp.asynchronous or not scale >= 1:  # also where the norm is nan
-        for one in gradients:
-            one.array[...] = one.array * scale
-            one._version[0] += 1
+        with home.scope():
+            scale = home.reshape(home.minimum(float(max_norm) / (total_norm.array + 1e-6), 1.0), (1,))
+            for xp, alike in together.by_kind(gradients):
+                factor = home.astype(scale, alike[0].array.dtype)
+                together.update_all(xp, alike, updates.scale, [None], factor)
+        return
+    factor = float(max_norm) / (float(total_norm.item()) + 1e-6)
+    if not factor >= 1:  # also where the norm is nan
+        for xp, alike in together.by_kind(gradients):
+            together.update_all(xp, alike, updates.scale, [None], (factor,))
 
 
 def clip_grad_norm_(
@@ -96,6 +95,5 @@ def clip_grad_value_(
 ) -> None:
     """Cut every gradient off at +-``clip_value``."""
     clip_value = float(clip_value)
-    for one in _gradients(parameters):
-        one.array[...] = one.xp.clip(one.array, -clip_value, clip_value)
-        one._version[0] += 1
+    for xp, alike in together.by_kind(_gradients(parameters)):
+        together.update_all(xp, alike, updates.cut, [None], (-clip_value, clip_value))
