@@ -83,6 +83,7 @@ RUNTIME = {
 DRIVER = {
     "ctxGetCurrent": "intptr_t ()",
     "streamGetCtx": "intptr_t (intptr_t)",
+    "moduleLoad": "intptr_t (PyObject *)",
     "moduleLoadData": "intptr_t (PyObject *)",
     "moduleUnload": "PyObject * (intptr_t)",
     "moduleGetFunction": "intptr_t (intptr_t, PyObject *)",
@@ -137,6 +138,7 @@ def run_compiler(*arguments: Any) -> None:
         raise RuntimeError("g++ refused: " + "\n".join(errors[:8] or done.stderr.splitlines()[-8:]))
 
 
+RUNTIME_PARTS = ("runtime", "threads", "detector", "libdevice")
 KERNEL_OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-w", "-fno-strict-aliasing")
 
 
@@ -178,7 +180,7 @@ def build() -> pathlib.Path:
         python = sysconfig.get_path("include")
         run_compiler(
             "-std=c++17", "-O2", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", f"-I{python}", f"-I{HERE}",
-            HERE / "runtime.cpp", "-o", folder / "runtime.so",
+            *(HERE / f"{name}.cpp" for name in RUNTIME_PARTS), "-o", folder / "runtime.so",
         )  # fmt: skip
         rest = folder / "rest.cpp"
         rest.write_text(missing_blas())
@@ -219,8 +221,21 @@ def kernel_address(source: bytes, name: str | bytes) -> int:
     name = name.decode() if isinstance(name, bytes) else name
     library = _libraries.get(source)
     if library is None:
-        library = _libraries[source] = ctypes.CDLL(str(compiled(source.decode())))
+        file = machine_code(source) if source.startswith(b"\x7fELF") else compiled(source.decode())
+        library = _libraries[source] = ctypes.CDLL(str(file))
     return ctypes.addressof(ctypes.c_char.in_dll(library, f"host_kernel_{name}"))
+
+
+def machine_code(image: bytes) -> pathlib.Path:
+    """The file of a kernel of ours, which was compiled before (kernels_on_host.py)."""
+    folder = build_folder() / "kernels"
+    target = folder / f"{hashlib.sha256(image).hexdigest()[:24]}.so"
+    if not target.exists():
+        handle, made = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(image)
+        os.replace(made, target)
+    return target
 
 
 def compiled(source: str) -> pathlib.Path:
@@ -318,7 +333,7 @@ def install(devices: int = 2) -> None:
     compiler._compile_using_nvrtc_no_warning = take_source
     replace_sorting(importlib.import_module("cupy.cuda.thrust"))
     replace_solvers(cupy)
-    without_machine_code()
+    install_kernels()
 
 
 def take_source(
@@ -342,9 +357,14 @@ def take_source(
 
 def launches() -> int:
     """How many kernels have run."""
-    count = ctypes.PyDLL(str(build_folder() / "runtime.so")).host_launches
+    count = runtime_library().host_launches
     count.restype = ctypes.c_long
     return int(count())
+
+
+def runtime_library() -> Any:
+    """What was built from runtime.cpp and its neighbours."""
+    return ctypes.PyDLL(str(build_folder() / "runtime.so"))
 
 
 # ------------------------------------------------------------- what CuPy has from libraries for the card
@@ -416,11 +436,14 @@ SOLVERS = (
 )
 
 
-def without_machine_code() -> None:
-    """Our Numba kernels are machine code for cards: say so at once, instead of after compiling each."""
+def install_kernels() -> None:
+    """Our Numba kernels as machine code for the host; without numba-cuda they say that they are missing."""
+    if importlib.util.find_spec("numba_cuda") is not None:
+        importlib.import_module("kernels_on_host").install()
+        return
     launch: Any = importlib.import_module("accelgrad.kernels.cuda.launch")
 
     def refuse(*arguments: Any) -> None:
-        raise RuntimeError("no machine code for host memory")
+        raise RuntimeError("numba-cuda, which compiles the kernels, is not installed")
 
     launch.load_cubin = refuse
