@@ -220,7 +220,7 @@ def own_memory(text: str) -> set[str]:
 def watch(text: str, sites: Sites) -> str:
     """The module with a call of the detector before every access to memory that threads share."""
     lines, own = Lines(text), own_memory(text)
-    made = ["declare void @host_access(ptr, i64, i64, i32, i32)"]
+    made: list[str] = []
     for line in text.splitlines():
         if found := LOAD.match(line):
             kind = "float" if re.search(r"\b(float|double)\b", found[1]) else "read"
@@ -236,7 +236,7 @@ def watch(text: str, sites: Sites) -> str:
         elif re.search(r"call void @llvm\.mem(set|cpy|move)", line):
             raise NotImplementedError(f"the detector does not know {line.strip()[:80]}")
         made.append(line)
-    return "\n".join(made)
+    return "\n".join([*made, "declare void @host_access(ptr, i64, i64, i32, i32)"])
 
 
 def hook(
@@ -357,7 +357,7 @@ def compile_kernel(program: Any, char: str, watching: bool) -> tuple[bytes, str]
     check_parameters(program, char, parameter_types(text, entry))
     if watching:
         text = watch(text, rewriter.sites)
-    bounds = program.options.get("launch_bounds", 0)
+    bounds = program.options.get("launch_bounds")
     most_threads = bounds[0] if isinstance(bounds, tuple) else bounds or 0
     # The shared arrays are declared until here and defined now, as parts of one piece.
     for array in rewriter.shared.places:
