@@ -117,18 +117,23 @@ def site_packages() -> pathlib.Path:
 
 
 @functools.cache
-def build_folder() -> pathlib.Path:
-    """What was built, kept by the sources' content: ``CUPY_ON_HOST_BUILD``, else in the folder for temporary
-    files.
+def build_folder(*suffixes: str) -> pathlib.Path:
+    """What was built from the files with these suffixes (.cpp and .h), kept by their content:
+    ``CUPY_ON_HOST_BUILD``, else in the folder for temporary files.
     """
     digest = hashlib.sha256(str(site_packages()).encode())
     for file in sorted(HERE.iterdir()):
-        if file.suffix in (".cpp", ".h"):
+        if file.suffix in (suffixes or (".cpp", ".h")):
             digest.update(file.read_bytes())
     base = os.environ.get("CUPY_ON_HOST_BUILD") or f"{tempfile.gettempdir()}/cupy-on-host-{os.getuid()}"
     folder = pathlib.Path(base) / digest.hexdigest()[:16]
-    (folder / "kernels").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def kernel_folder() -> pathlib.Path:
+    """Compiled kernels and the precompiled header that they need: they know nothing of the .cpp files."""
+    return build_folder(".h")
 
 
 def run_compiler(*arguments: Any) -> None:
@@ -194,19 +199,23 @@ def build() -> pathlib.Path:
         run_compiler(
             "-fPIC", "-shared", "-Wl,-soname,libcublasLt.so.13", rest, "-o", folder / "libcublasLt.so.13"
         )
-        (folder / "device.h").write_text((HERE / "device.h").read_text())
-        (folder / "kernel.h").write_text((HERE / "kernel.h").read_text())
-        run_compiler(
-            *KERNEL_OPTIONS,
-            "-x",
-            "c++-header",
-            folder / "device.h",
-            "-o",
-            folder / "device.h.gch",
-            *includes(),
-        )
         (folder / "done").touch()
     return folder
+
+
+def build_header() -> None:
+    """Precompile the header of all kernels."""
+    folder = kernel_folder()
+    with alone(folder):
+        if (folder / "done").exists():
+            return
+        for name in ("device.h", "kernel.h"):
+            (folder / name).write_text((HERE / name).read_text())
+        run_compiler(
+            *(*KERNEL_OPTIONS, "-x", "c++-header", folder / "device.h"),
+            *("-o", folder / "device.h.gch", *includes()),
+        )
+        (folder / "done").touch()
 
 
 # ---------------------------------------------------------------------------------------------- kernels
@@ -228,7 +237,7 @@ def kernel_address(source: bytes, name: str | bytes) -> int:
 
 def machine_code(image: bytes) -> pathlib.Path:
     """The file of a kernel of ours, which was compiled before (kernels_on_host.py)."""
-    folder = build_folder() / "kernels"
+    folder = kernel_folder()
     target = folder / f"{hashlib.sha256(image).hexdigest()[:24]}.so"
     if not target.exists():
         handle, made = tempfile.mkstemp(dir=folder)
@@ -240,8 +249,8 @@ def machine_code(image: bytes) -> pathlib.Path:
 
 def compiled(source: str) -> pathlib.Path:
     """The shared library of a CUDA source."""
-    folder = build_folder()
-    target = folder / "kernels" / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
+    folder = kernel_folder()
+    target = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
     if target.exists():
         return target
     names = sorted(set(KERNEL.findall(source)))
@@ -254,7 +263,7 @@ def compiled(source: str) -> pathlib.Path:
     text = '#include "device.h"\n' + text + "\n"
     chosen = EXPRESSION.findall(source) or [(name, name) for name in names]
     text += "".join(f"HOST_KERNEL({name}, {barriers}, {loops}, {what})\n" for name, what in chosen)
-    handle, made = tempfile.mkstemp(suffix=".cpp", dir=folder / "kernels")
+    handle, made = tempfile.mkstemp(suffix=".cpp", dir=folder)
     os.write(handle, text.encode())
     os.close(handle)
     try:
@@ -314,6 +323,7 @@ def install(devices: int = 2) -> None:
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR are machine code for cards
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
     folder = build()
+    build_header()
     for name in ("libcublasLt.so.13", "libcublas.so.13"):
         ctypes.CDLL(str(folder / name), ctypes.RTLD_GLOBAL)
     library = ctypes.PyDLL(str(folder / "runtime.so"), ctypes.RTLD_GLOBAL)
