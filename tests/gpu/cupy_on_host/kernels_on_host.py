@@ -455,18 +455,23 @@ def watched() -> Iterator[None]:
     launch: Any = importlib.import_module("accelgrad.kernels.cuda.launch")
     cupy: Any = importlib.import_module("cupy")
     allocator = cupy.cuda.get_allocator()
-    loaded = [(program, program._loaded) for program in launch.PROGRAMS]
+    before = {one: code_of(one) for one in launch.PROGRAMS}
     try:
         MODE.watching = True
         cupy.cuda.set_allocator(None)
-        for program, _ in loaded:
-            program._loaded = {}
+        for one in before:
+            vars(one).update({name: {} for name in before[one]})
         yield
     finally:
         MODE.watching = False
         cupy.cuda.set_allocator(allocator)
-        for program, before in loaded:
-            program._loaded = before
+        for one in launch.PROGRAMS:  # files of kernels that were imported meanwhile have added theirs
+            vars(one).update(before.get(one) or {name: {} for name in code_of(one)})
+
+
+def code_of(program: Any) -> dict[str, Any]:
+    """Where a program keeps what it has loaded."""
+    return {name: value for name, value in vars(program).items() if name in ("_loaded", "_ready")}
 
 
 @contextlib.contextmanager
