@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--detect-races",
         action="store_true",
-        help="with --device cupy-on-host: watch every access of our CUDA kernels to memory (tests/gpu/README.md)",
+        help="with --device cupy-on-host: watch what our CUDA kernels do to memory (tests/gpu/README.md)",
     )
 
 

@@ -124,7 +124,7 @@ def test_shared_memory_that_nobody_has_written(run: Run) -> None:
 
         return kernel
 
-    with pytest.raises(RuntimeError, match=r"thread \(0, 0, 0\) reads 4 bytes at byte 0 of shared memory that"):
+    with pytest.raises(RuntimeError, match=r"thread \(0, 0, 0\) reads 4 bytes at byte 0 of shared"):
         run(make, "P", 1, 32, floats(32))
 
 
@@ -167,13 +167,15 @@ def test_a_right_kernel_over_a_grid_is_not_reported(run: Run) -> None:
 
 
 def test_one_element_too_many_is_out_of_bounds(run: Run) -> None:
-    wanted = r"block \(3, 0, 0\): thread \(5, 0, 0\) reads 4 bytes.*: 404 bytes after the start of a piece of 404"
+    wanted = (
+        r"block \(3, 0, 0\): thread \(5, 0, 0\) reads 4 bytes.*: 404 bytes after the start of a piece of 404"
+    )
     with pytest.raises(RuntimeError, match=wanted):
         run(doubled(1), "PPi", 4, 32, floats(101), np.zeros(101, "float32"), 101)
 
 
 def test_a_null_pointer_is_out_of_bounds(run: Run) -> None:
-    with pytest.raises(RuntimeError, match="reads 4 bytes.*out of bounds"):
+    with pytest.raises(RuntimeError, match=r"reads 4 bytes.*out of bounds"):
         run(doubled(0), "PPi", 1, 32, None, np.zeros(32, "float32"), 32)
 
 
@@ -307,7 +309,7 @@ def test_two_barriers_are_not_one(run: Run) -> None:
 
         return kernel
 
-    with pytest.raises(RuntimeError, match=r"wait at different barriers: thread \(0, 0, 0\) at .*:\d+, thread"):
+    with pytest.raises(RuntimeError, match=r"at different barriers: thread \(0, 0, 0\) at .*:\d+, thread"):
         run(make, "P", 1, 64, floats(64))
 
 

@@ -110,7 +110,9 @@ def size_of(kind: str) -> int:
     raise ValueError(f"LLVM's type {kind!r} is not known here")
 
 
-SHARED = re.compile(r'^@"?([\w.$]+)"? = (?:\w+ )*addrspace\(3\) (?:\w+ )*global (\[.+\]) undef(?:, align (\d+))?')
+SHARED = re.compile(
+    r'^@"?([\w.$]+)"? = (?:\w+ )*addrspace\(3\) (?:\w+ )*global (\[.+\]) undef(?:, align (\d+))?'
+)
 INDEX_CALL = re.compile(r'@"?llvm\.nvvm\.read\.ptx\.sreg\.(tid|ctaid|ntid|nctaid)\.([xyz])"?')
 
 
@@ -146,8 +148,8 @@ class Rewriter:
         """A barrier or a shuffle, which gets the number of its site."""
         site = self.sites.add(self.lines.of(line))
         line = line.replace('@"llvm.nvvm.barrier0"()', f"@host_block_barrier(i32 {site})")
-        line = re.sub(r'@"llvm\.nvvm\.bar\.warp\.sync"\((.*?)\)', rf"@host_warp_barrier(\1, i32 {site})", line)
-        line = re.sub(r'@"llvm\.nvvm\.shfl\.sync\.i32"\((.*?)\)', rf"@host_shuffle_pair(\1, i32 {site})", line)
+        for old, new in ((r"bar\.warp\.sync", "warp_barrier"), (r"shfl\.sync\.i32", "shuffle_pair")):
+            line = re.sub(rf'@"llvm\.nvvm\.{old}"\((.*?)\)', rf"@host_{new}(\1, i32 {site})", line)
         if found := re.search(r"llvm\.nvvm\.[\w.]+", line):
             raise NotImplementedError(f"{found[0]} has no counterpart in kernels_on_host.py")
         return line
@@ -157,11 +159,13 @@ class Lines:
     """The places in the source that the notes ``!dbg`` of a module stand for."""
 
     def __init__(self, text: str) -> None:
-        self.nodes = dict(re.findall(r"^(!\d+) = (?:distinct )?(!DI\w+\(.*\))$", text, re.MULTILINE))
-        self.nodes.update(re.findall(r"^(!\d+) = (?:distinct )?!\{\s*(!DI\w+\(.*\))\s*\}$", text, re.MULTILINE))
+        forms = (r"(!DI\w+\(.*\))", r"!\{\s*(!DI\w+\(.*\))\s*\}")  # LLVM's, and llvmlite's
+        self.nodes: dict[str, str] = {}
+        for form in forms:
+            self.nodes.update(re.findall(rf"^(!\d+) = (?:distinct )?{form}$", text, re.MULTILINE))
 
     def of(self, line: str) -> str:
-        """"file:line", or where it was called from; "?" without notes."""
+        """ "file:line", or where it was called from; "?" without notes."""
         found = re.search(r"!dbg (!\d+)", line)
         node = self.nodes.get(found[1], "") if found else ""
         where = re.search(r"line: (\d+)", node)
@@ -181,7 +185,7 @@ class Lines:
 
 NAME = r'[%@](?:[\w.$-]+|"[^"]+")'
 LOAD = re.compile(r"^\s+" + NAME + r" = load (?:atomic )?(?:volatile )?(.+?), (?=ptr )")
-STORE = re.compile(r"^\s+store (?:atomic )?(?:volatile )?(.+), (?=ptr )")
+STORE = re.compile(r"^\s+store (?:atomic )?(?:volatile )?(\w+|<[^>]+>|\[[^]]+\]|\{[^}]+\}) .+, (?=ptr )")
 ATOMIC = re.compile(r"^\s+" + NAME + r" = (?:atomicrmw \w+|cmpxchg(?: weak)?) (?=ptr )")
 OWN = re.compile(rf"^\s+({NAME}) = (alloca|getelementptr|select|bitcast|phi)\b(.*)$")
 KINDS = {"read": 0, "write": 1, "atomic": 2, "float": 4}
@@ -226,22 +230,18 @@ def watch(text: str, sites: Sites) -> str:
             kind = "float" if re.search(r"\b(float|double)\b", found[1]) else "read"
             made += hook(line, found.end(), found[1], KINDS[kind], sites, lines, own)
         elif found := STORE.match(line):
-            value = found[1].split(" ", 1)[0] if found[1][0] not in "<[{" else re.match(r"<[^>]+>|\[[^]]+\]", found[1])
-            kind = value if isinstance(value, str) else value[0] if value else ""
-            made += hook(line, found.end(), kind, KINDS["write"], sites, lines, own)
+            made += hook(line, found.end(), found[1], KINDS["write"], sites, lines, own)
         elif found := ATOMIC.match(line):
             rest = line[found.end() :]
             kind = rest[len(operand(rest)) + 2 :].split(" ", 1)[0]
             made += hook(line, found.end(), kind, KINDS["atomic"], sites, lines, own)
-        elif re.search(r"call void @llvm\.mem(set|cpy|move)", line):
+        elif re.search(r"^\s+(?:\S+ = load|store) |call void @llvm\.mem(set|cpy|move)", line):
             raise NotImplementedError(f"the detector does not know {line.strip()[:80]}")
         made.append(line)
     return "\n".join([*made, "declare void @host_access(ptr, i64, i64, i32, i32)"])
 
 
-def hook(
-    line: str, start: int, kind: str, what: int, sites: Sites, lines: Lines, own: set[str]
-) -> list[str]:
+def hook(line: str, start: int, kind: str, what: int, sites: Sites, lines: Lines, own: set[str]) -> list[str]:
     """The call before one access; none for a thread's own memory and the indices."""
     pointer = operand(line[start:])
     name = pointer.removeprefix("ptr ")
@@ -251,8 +251,8 @@ def hook(
     found = re.search(r"align (\d+)", line[start:])
     alignment = int(found[1]) if found else size
     note = re.search(r", !dbg !\d+", line)
-    call = f"call void @host_access({pointer}, i64 {size}, i64 {alignment}, i32 {what}, i32 {sites.add(lines.of(line))})"
-    return [f"  {call}{note[0] if note else ''}"]
+    given = f"{pointer}, i64 {size}, i64 {alignment}, i32 {what}, i32 {sites.add(lines.of(line))}"
+    return [f"  call void @host_access({given}){note[0] if note else ''}"]
 
 
 # -------------------------------------------------------------------------------------------- compilation
@@ -269,7 +269,9 @@ def target_machine() -> Any:
 
 def parameter_types(text: str, entry: str) -> list[str]:
     """The types of a kernel's parameters, as the optimised module's text has them."""
-    found = re.search(rf'^define [^@]*@(?:"{re.escape(entry)}"|{re.escape(entry)})\((.*?)\)[^()]*{{', text, re.MULTILINE)
+    found = re.search(
+        rf'^define [^@]*@(?:"{re.escape(entry)}"|{re.escape(entry)})\((.*?)\)[^()]*{{', text, re.MULTILINE
+    )
     if not found:
         raise ValueError(f"no function {entry}")
     return [one.split()[0] for one in found[1].split(",") if one.strip()]
@@ -297,7 +299,10 @@ def string(name: str, value: str) -> str:
 def description(entry: str, name: str, rewriter: Rewriter, most_threads: int, watching: bool) -> str:
     """The HostKernel of kernel.h, and the block's memory."""
     shared, sites = rewriter.shared, rewriter.sites
-    lines = [string("host_name", name), f"@host_memory = internal global [{max(shared.size, 16)} x i8] undef, align 128"]
+    lines = [
+        string("host_name", name),
+        f"@host_memory = internal global [{max(shared.size, 16)} x i8] undef, align 128",
+    ]
     for array, (start, _) in shared.places.items():
         lines.append(f'@"{array}" = internal alias i8, ptr getelementptr (i8, ptr @host_memory, i64 {start})')
     pairs = ", ".join(f"i32 {start}, i32 {size}" for start, size in shared.places.values()) or "i32 0, i32 0"
