@@ -1,5 +1,5 @@
-"""Our CUDA kernels as machine code of the host, launched by the real CuPy: the tests of tests/gpu/compiled, in
-a process of their own, because CuPy must not be imported before the harness is.
+"""Our CUDA kernels as machine code of the host, launched by the real CuPy: the tests of tests/gpu/compiled,
+in a process of their own, because CuPy must not be imported before the harness is.
 """
 
 from __future__ import annotations

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import itertools
-import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,28 +11,6 @@ import pytest
 
 FULL = 0xFFFFFFFF
 Run = Callable[..., list[np.ndarray]]
-
-
-@pytest.fixture
-def run(host: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Iterator[Run]:
-    """Compile the kernel that ``make(cuda, T)`` gives, launch it under the detector, give its arrays back."""
-    launch: Any = importlib.import_module("accelgrad.kernels.cuda.launch")
-    cupy: Any = importlib.import_module("cupy")
-    monkeypatch.setattr(launch, "PROGRAMS", [])
-    monkeypatch.setattr(launch, "cache_folder", lambda: tmp_path)
-    numbers = itertools.count()
-
-    def launched(make: Any, signature: str, grid: Any, threads: Any, *arguments: Any, **options: Any) -> Any:
-        def planted(T: Any) -> Any:
-            return make(launch.cuda, T)
-
-        planted.__name__ = f"planted_{next(numbers)}"  # code is kept by this name
-        moved = [cupy.asarray(one) if isinstance(one, np.ndarray) else one for one in arguments]
-        launch.Program(planted, signature, dtypes="f", **options)(grid, threads, "f", *moved)
-        return [one.get() for one in moved if isinstance(one, cupy.ndarray)]
-
-    with host.watched():
-        yield launched
 
 
 def floats(*shape: int) -> np.ndarray:

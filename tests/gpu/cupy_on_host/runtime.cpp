@@ -1,4 +1,4 @@
-// What CuPy asks of CUDA's runtime and driver, answered by the host: memory is malloc's, a launch is a loop over threads.
+// What CuPy asks of CUDA's runtime and driver, answered by the host: memory is malloc's, a launch is a loop (threads.cpp).
 //
 // host_cuda.py puts these functions in the places of CuPy's own before CuPy is imported. Names and parameters are those of
 // cupy_backends.cuda.api.runtime and .driver (the last parameter belongs to Cython). Everything happens at once and in order, so
@@ -9,9 +9,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 #include <vector>
 
