@@ -3,8 +3,8 @@
 :func:`install` must be called before anything imports CuPy.  CuPy's extension modules call CUDA's runtime
 and driver through tables of function pointers, which this puts others into (runtime.cpp).  What CuPy would
 give to NVIDIA's compiler goes to g++, after device.h has explained CUDA's words; our Numba kernels are
-compiled by LLVM (kernels_on_host.py); cuBLAS is replaced by blas.cpp, sorting and the solvers by NumPy.  This tests what accelgrad asks of CuPy and what CuPy does with
-it, and nothing about a card.
+compiled by LLVM (kernels_on_host.py); cuBLAS is replaced by blas.cpp, sorting and the solvers by NumPy.
+This tests what accelgrad asks of CuPy and what CuPy does with it, and nothing about a card.
 """
 
 from __future__ import annotations
