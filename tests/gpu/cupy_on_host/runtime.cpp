@@ -31,17 +31,18 @@ PyObject* pointer_attributes = nullptr;  // CuPy's class of that name
 PyObject* compile = nullptr;             // (source, name of the kernel) -> address of its HostKernel
 
 const size_t CARD = size_t(16) << 30;
-const size_t GUARD = 512;  // bytes after each piece of memory that nobody may write
-const unsigned char UNTOUCHED = 0xA5;
 size_t held = 0;
-
-size_t in_steps_of_512(size_t size) { return size ? (size + 511) / 512 * 512 : 512; }
 
 PyObject* none() { Py_RETURN_NONE; }
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+const size_t GUARD = 512;  // bytes after each piece of memory that nobody may write
+const unsigned char UNTOUCHED = 0xA5;
+
+size_t in_steps_of_512(size_t size) { return size ? (size + 511) / 512 * 512 : 512; }
 
 intptr_t take(size_t size, int device) {
   size_t rounded = in_steps_of_512(size);
