@@ -27,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where the tests' tensors live: cpu, gpu (a real card), standin (NumPy under CuPy's rules), or"
         " cupy-on-host (the real CuPy on host memory, tests/gpu/run_on_host_cupy.sh)",
     )
+    parser.addoption(
+        "--detect-races",
+        action="store_true",
+        help="with --device cupy-on-host: watch what our CUDA kernels do to memory (tests/gpu/README.md)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
     elif chosen == "cupy-on-host":
         sys.path.insert(0, str(HERE / "gpu" / "cupy_on_host"))
         importlib.import_module("host_cuda").install()
+        if config.getoption("--detect-races"):
+            context = importlib.import_module("kernels_on_host").watched()
+            context.__enter__()
+            config.add_cleanup(lambda: context.__exit__(None, None, None))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

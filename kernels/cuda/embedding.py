@@ -18,14 +18,15 @@ COLUMNS = 128
 def segment_sums(T: Any) -> Any:
     """A block stands at each place of the sorted indices; the one at the start of a run sums the run.
 
-    Atomic additions would be shorter, but their order is another one each time.
+    Atomic additions would be shorter, but their order is another one each time.  An index that is no row
+    adds nothing: there the card would write somewhere else.
     """
     ZERO = T(0)
 
-    def kernel(grad, order, sorted_indices, table, n, width):
+    def kernel(grad, order, sorted_indices, table, n, width, rows):
         first = cuda.blockIdx.x
         row = sorted_indices[first]
-        if first == 0 or sorted_indices[first - 1] != row:
+        if 0 <= row < rows and (first == 0 or sorted_indices[first - 1] != row):
             j = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
             if j < width:
                 total = ZERO
@@ -38,7 +39,7 @@ def segment_sums(T: Any) -> Any:
     return kernel
 
 
-SEGMENTS = Program(segment_sums, "PLLPii")
+SEGMENTS = Program(segment_sums, "PLLPiii")
 
 
 def accepts(grad: Any, indices: Any, rows: int) -> bool:
@@ -66,5 +67,5 @@ def embedding_backward(grad: Any, indices: Any, rows: int) -> Any:
     grid = (n, -(-width // threads))
     if grid[1] > 65535:
         return NotImplemented
-    SEGMENTS(grid, threads, grad.dtype.char, grad, order, indices[order], table, n, width)
+    SEGMENTS(grid, threads, grad.dtype.char, grad, order, indices[order], table, n, width, rows)
     return table

@@ -94,8 +94,9 @@ class Program:
         gathered: int | None = None,
         **options: Any,
     ) -> None:
-        self.make, self.signature, self.dtypes, self.options = make, signature, dtypes, options
+        self.make, self.signature, self.dtypes = make, signature, dtypes
         self.threads, self.gathered = threads, gathered
+        self.options = {"launch_bounds": threads, **options}
         self.name = make.__name__
         self._loaded: dict[Any, Any] = {}
         self._ready: dict[str, Callable[..., None]] = {}  # where all cards are of one kind
@@ -122,7 +123,7 @@ class Program:
                 output="ltoir",
                 abi="numba",
                 device=False,
-                **{"launch_bounds": self.threads, **self.options},
+                **self.options,
             )
         cubin, log = link(code, arch)
         entry = re.findall(rb"\.text\.([A-Za-z_][\w$]*)\0", cubin)[0].decode()

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The suite with device="gpu" on the real CuPy, without a card: its arrays in host memory, its kernels compiled by g++.
+# The suite with device="gpu" on the real CuPy, without a card: its arrays in host memory, its kernels compiled by g++, our
+# Numba CUDA kernels by LLVM.
 #
 #   tests/gpu/run_on_host_cupy.sh [FOLDER [PYTEST ARGUMENTS]]
 #
@@ -20,13 +21,14 @@ if [ ! -x "$work/venv/bin/pytest" ]; then
   "${PYTHON:-python3}" -m venv "$work/venv"
   mkdir -p "$work/source" # a copy, so that installing leaves nothing in this folder
   cp -r setup.cfg pyproject.toml README.md LICENSE accelgrad kernels notebooks "$work/source"
-  "$work/venv/bin/pip" install -q --disable-pip-version-check "cupy-cuda13x==14.2.0" "$work/source[test]"
+  "$work/venv/bin/pip" install -q --disable-pip-version-check "cupy-cuda13x==14.2.0" "numba-cuda==0.30.4" \
+    "$work/source[test]"
   "$work/venv/bin/pip" uninstall -q -y accelgrad # its requirements stay; the tests take the sources from here
   rm -rf "$work/source"
 fi
 
 if [ $# -eq 0 ]; then
-  set -- -q -n 2 tests/ops tests/standin tests/nn tests/optim tests/core tests/test_amp.py
+  set -- -q -n 2 tests/ops tests/standin tests/nn tests/optim tests/core tests/test_amp.py tests/gpu/compiled
 fi
 export CUPY_ON_HOST_BUILD="$work/kernels" NUMBA_CACHE_DIR="$work/numba" PYTHONDONTWRITEBYTECODE=1
 time "$work/venv/bin/python" -m pytest --device cupy-on-host -p no:cacheprovider "$@"

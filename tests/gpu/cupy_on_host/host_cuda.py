@@ -2,9 +2,9 @@
 
 :func:`install` must be called before anything imports CuPy.  CuPy's extension modules call CUDA's runtime
 and driver through tables of function pointers, which this puts others into (runtime.cpp).  What CuPy would
-give to NVIDIA's compiler goes to g++, after device.h has explained CUDA's words; cuBLAS is replaced by
-blas.cpp, sorting and the solvers by NumPy.  This tests what accelgrad asks of CuPy and what CuPy does with
-it, and nothing about a card.
+give to NVIDIA's compiler goes to g++, after device.h has explained CUDA's words; our Numba kernels are
+compiled by LLVM (kernels_on_host.py); cuBLAS is replaced by blas.cpp, sorting and the solvers by NumPy.
+This tests what accelgrad asks of CuPy and what CuPy does with it, and nothing about a card.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ RUNTIME = {
 DRIVER = {
     "ctxGetCurrent": "intptr_t ()",
     "streamGetCtx": "intptr_t (intptr_t)",
+    "moduleLoad": "intptr_t (PyObject *)",
     "moduleLoadData": "intptr_t (PyObject *)",
     "moduleUnload": "PyObject * (intptr_t)",
     "moduleGetFunction": "intptr_t (intptr_t, PyObject *)",
@@ -116,18 +117,23 @@ def site_packages() -> pathlib.Path:
 
 
 @functools.cache
-def build_folder() -> pathlib.Path:
-    """What was built, kept by the sources' content: ``CUPY_ON_HOST_BUILD``, else in the folder for temporary
-    files.
+def build_folder(*suffixes: str) -> pathlib.Path:
+    """What was built from the files with these suffixes (.cpp and .h), kept by their content:
+    ``CUPY_ON_HOST_BUILD``, else in the folder for temporary files.
     """
     digest = hashlib.sha256(str(site_packages()).encode())
     for file in sorted(HERE.iterdir()):
-        if file.suffix in (".cpp", ".h"):
+        if file.suffix in (suffixes or (".cpp", ".h")):
             digest.update(file.read_bytes())
     base = os.environ.get("CUPY_ON_HOST_BUILD") or f"{tempfile.gettempdir()}/cupy-on-host-{os.getuid()}"
     folder = pathlib.Path(base) / digest.hexdigest()[:16]
-    (folder / "kernels").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def kernel_folder() -> pathlib.Path:
+    """Compiled kernels and the precompiled header that they need: they know nothing of the .cpp files."""
+    return build_folder(".h")
 
 
 def run_compiler(*arguments: Any) -> None:
@@ -137,6 +143,7 @@ def run_compiler(*arguments: Any) -> None:
         raise RuntimeError("g++ refused: " + "\n".join(errors[:8] or done.stderr.splitlines()[-8:]))
 
 
+RUNTIME_PARTS = ("runtime", "threads", "detector", "libdevice")
 KERNEL_OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-w", "-fno-strict-aliasing")
 
 
@@ -178,7 +185,7 @@ def build() -> pathlib.Path:
         python = sysconfig.get_path("include")
         run_compiler(
             "-std=c++17", "-O2", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", f"-I{python}", f"-I{HERE}",
-            HERE / "runtime.cpp", "-o", folder / "runtime.so",
+            *(HERE / f"{name}.cpp" for name in RUNTIME_PARTS), "-o", folder / "runtime.so",
         )  # fmt: skip
         rest = folder / "rest.cpp"
         rest.write_text(missing_blas())
@@ -192,19 +199,23 @@ def build() -> pathlib.Path:
         run_compiler(
             "-fPIC", "-shared", "-Wl,-soname,libcublasLt.so.13", rest, "-o", folder / "libcublasLt.so.13"
         )
-        (folder / "device.h").write_text((HERE / "device.h").read_text())
-        (folder / "kernel.h").write_text((HERE / "kernel.h").read_text())
-        run_compiler(
-            *KERNEL_OPTIONS,
-            "-x",
-            "c++-header",
-            folder / "device.h",
-            "-o",
-            folder / "device.h.gch",
-            *includes(),
-        )
         (folder / "done").touch()
     return folder
+
+
+def build_header() -> None:
+    """Precompile the header of all kernels."""
+    folder = kernel_folder()
+    with alone(folder):
+        if (folder / "done").exists():
+            return
+        for name in ("device.h", "kernel.h"):
+            (folder / name).write_text((HERE / name).read_text())
+        run_compiler(
+            *(*KERNEL_OPTIONS, "-x", "c++-header", folder / "device.h"),
+            *("-o", folder / "device.h.gch", *includes()),
+        )
+        (folder / "done").touch()
 
 
 # ---------------------------------------------------------------------------------------------- kernels
@@ -219,14 +230,27 @@ def kernel_address(source: bytes, name: str | bytes) -> int:
     name = name.decode() if isinstance(name, bytes) else name
     library = _libraries.get(source)
     if library is None:
-        library = _libraries[source] = ctypes.CDLL(str(compiled(source.decode())))
+        file = machine_code(source) if source.startswith(b"\x7fELF") else compiled(source.decode())
+        library = _libraries[source] = ctypes.CDLL(str(file))
     return ctypes.addressof(ctypes.c_char.in_dll(library, f"host_kernel_{name}"))
+
+
+def machine_code(image: bytes) -> pathlib.Path:
+    """The file of a kernel of ours, which was compiled before (kernels_on_host.py)."""
+    folder = kernel_folder()
+    target = folder / f"{hashlib.sha256(image).hexdigest()[:24]}.so"
+    if not target.exists():
+        handle, made = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(image)
+        os.replace(made, target)
+    return target
 
 
 def compiled(source: str) -> pathlib.Path:
     """The shared library of a CUDA source."""
-    folder = build_folder()
-    target = folder / "kernels" / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
+    folder = kernel_folder()
+    target = folder / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
     if target.exists():
         return target
     names = sorted(set(KERNEL.findall(source)))
@@ -239,7 +263,7 @@ def compiled(source: str) -> pathlib.Path:
     text = '#include "device.h"\n' + text + "\n"
     chosen = EXPRESSION.findall(source) or [(name, name) for name in names]
     text += "".join(f"HOST_KERNEL({name}, {barriers}, {loops}, {what})\n" for name, what in chosen)
-    handle, made = tempfile.mkstemp(suffix=".cpp", dir=folder / "kernels")
+    handle, made = tempfile.mkstemp(suffix=".cpp", dir=folder)
     os.write(handle, text.encode())
     os.close(handle)
     try:
@@ -299,6 +323,7 @@ def install(devices: int = 2) -> None:
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB and cuTENSOR are machine code for cards
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
     folder = build()
+    build_header()
     for name in ("libcublasLt.so.13", "libcublas.so.13"):
         ctypes.CDLL(str(folder / name), ctypes.RTLD_GLOBAL)
     library = ctypes.PyDLL(str(folder / "runtime.so"), ctypes.RTLD_GLOBAL)
@@ -318,7 +343,7 @@ def install(devices: int = 2) -> None:
     compiler._compile_using_nvrtc_no_warning = take_source
     replace_sorting(importlib.import_module("cupy.cuda.thrust"))
     replace_solvers(cupy)
-    without_machine_code()
+    install_kernels()
 
 
 def take_source(
@@ -342,9 +367,14 @@ def take_source(
 
 def launches() -> int:
     """How many kernels have run."""
-    count = ctypes.PyDLL(str(build_folder() / "runtime.so")).host_launches
+    count = runtime_library().host_launches
     count.restype = ctypes.c_long
     return int(count())
+
+
+def runtime_library() -> Any:
+    """What was built from runtime.cpp and its neighbours."""
+    return ctypes.PyDLL(str(build_folder() / "runtime.so"))
 
 
 # ------------------------------------------------------------- what CuPy has from libraries for the card
@@ -416,11 +446,14 @@ SOLVERS = (
 )
 
 
-def without_machine_code() -> None:
-    """Our Numba kernels are machine code for cards: say so at once, instead of after compiling each."""
+def install_kernels() -> None:
+    """Our Numba kernels as machine code for the host; without numba-cuda they say that they are missing."""
+    if importlib.util.find_spec("numba_cuda") is not None:
+        importlib.import_module("kernels_on_host").install()
+        return
     launch: Any = importlib.import_module("accelgrad.kernels.cuda.launch")
 
     def refuse(*arguments: Any) -> None:
-        raise RuntimeError("no machine code for host memory")
+        raise RuntimeError("numba-cuda, which compiles the kernels, is not installed")
 
     launch.load_cubin = refuse

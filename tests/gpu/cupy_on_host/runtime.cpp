@@ -1,32 +1,28 @@
-// What CuPy asks of CUDA's runtime and driver, answered by the host: memory is malloc's, a launch is a loop over threads.
+// What CuPy asks of CUDA's runtime and driver, answered by the host: memory is malloc's, a launch is a loop (threads.cpp).
 //
 // host_cuda.py puts these functions in the places of CuPy's own before CuPy is imported. Names and parameters are those of
 // cupy_backends.cuda.api.runtime and .driver (the last parameter belongs to Cython). Everything happens at once and in order, so
 // streams and events are numbers only. A card that is not the current one refuses nothing here: CuPy itself checks that.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <setjmp.h>
-#include <ucontext.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
 
-#include "kernel.h"
+#include "runtime.h"
+
+std::map<intptr_t, Block> blocks;
 
 namespace {
 
-struct Block {
-  size_t size;
-  int device;
-};
-
 int devices = 1;
 thread_local int current = 0;
-std::map<intptr_t, Block> blocks;  // what malloc gave, by address
 std::vector<std::string> modules;
 std::map<intptr_t, double> marks;  // event -> seconds at its record
 intptr_t last_handle = 4096;
@@ -44,31 +40,41 @@ double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+const size_t GUARD = 512;  // bytes after each piece of memory that nobody may write
+const unsigned char UNTOUCHED = 0xA5;
+
+size_t in_steps_of_512(size_t size) { return size ? (size + 511) / 512 * 512 : 512; }
+
 intptr_t take(size_t size, int device) {
-  size_t rounded = (size + 511) / 512 * 512;
+  size_t rounded = in_steps_of_512(size);
   if (held + rounded > CARD) {
     PyErr_SetString(PyExc_MemoryError, "the pretended card is full");
     return 0;
   }
-  void* memory = std::aligned_alloc(512, rounded ? rounded : 512);
-  std::memset(memory, 0xFF, rounded ? rounded : 512);  // NaN and -1: what was never written is seen
-  blocks[intptr_t(memory)] = {rounded, device};
+  char* memory = static_cast<char*>(std::aligned_alloc(512, rounded + GUARD));
+  std::memset(memory, 0xFF, size);  // NaN and -1: what was never written is seen
+  std::memset(memory + size, UNTOUCHED, rounded + GUARD - size);
+  blocks[intptr_t(memory)] = {size, device};
   held += rounded;
   return intptr_t(memory);
 }
 
 PyObject* give_back(intptr_t pointer) {
+  if (!pointer) return none();
   auto found = blocks.find(pointer);
-  if (found == blocks.end() && pointer) {
+  if (found == blocks.end()) {
     PyErr_SetString(PyExc_RuntimeError, "free of memory that was never allocated, or twice");
     return nullptr;
   }
-  if (pointer) {
-    held -= found->second.size;
-    blocks.erase(found);
-    std::free(reinterpret_cast<void*>(pointer));
-  }
-  return none();
+  size_t size = found->second.size, rounded = in_steps_of_512(size);
+  bool beyond = false;
+  for (size_t i = size; i < rounded + GUARD; i++) beyond = beyond || reinterpret_cast<unsigned char*>(pointer)[i] != UNTOUCHED;
+  held -= rounded;
+  blocks.erase(found);
+  std::free(reinterpret_cast<void*>(pointer));
+  if (!beyond) return none();
+  PyErr_Format(PyExc_RuntimeError, "somebody wrote beyond the end of a piece of %zu bytes", size);
+  return nullptr;
 }
 
 const Block* block_of(intptr_t pointer) {
@@ -88,163 +94,15 @@ PyObject* fill(intptr_t to, int value, size_t size) {
   return none();
 }
 
-// ------------------------------------------------------------------------------------------------- threads of a block
-
-// Each thread of a block is a fiber with a stack of its own, where a kernel has barriers; they run in turn, each up to its next
-// barrier. The first switch to a fiber is ucontext's, the others are setjmp's, which ask nothing of the kernel.
-enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
-
-struct Fiber {
-  ucontext_t first;
-  jmp_buf place;
-  bool started = false;
-  State state = DONE;
-  HostUint3 index;
-};
-
-const size_t STACK = 64 << 10;
-std::vector<Fiber*> fibers;
-unsigned now = 0, count = 0;
-bool in_fibers = false;
-jmp_buf home;
-ucontext_t unused;
-const HostKernel* running = nullptr;
-void** arguments = nullptr;
-std::vector<uint64_t> shown;
-
-void leave() {
-  if (!_setjmp(fibers[now]->place)) _longjmp(home, 1);
-}
-
-void live() {
-  for (;;) {
-    running->call(arguments);
-    fibers[now]->state = DONE;
-    leave();
-  }
-}
-
-void resume(unsigned number) {
-  now = number;
-  Fiber* fiber = fibers[number];
-  threadIdx = fiber->index;
-  if (_setjmp(home)) return;
-  if (fiber->started) _longjmp(fiber->place, 1);
-  fiber->started = true;
-  setcontext(&fiber->first);
-}
-
-// Let those go on that have all arrived: a warp at its barrier, else the block at its own.
-bool release() {
-  bool any = false, block = true;
-  for (unsigned warp = 0; warp < count; warp += 32) {
-    bool all = true, some = false;
-    for (unsigned i = warp; i < count && i < warp + 32; i++) {
-      all = all && (fibers[i]->state == AT_WARP_BARRIER || fibers[i]->state == DONE);
-      some = some || fibers[i]->state == AT_WARP_BARRIER;
-    }
-    if (all && some) {
-      for (unsigned i = warp; i < count && i < warp + 32; i++)
-        if (fibers[i]->state == AT_WARP_BARRIER) fibers[i]->state = READY;
-      any = true;
-    }
-  }
-  if (any) return true;
-  for (unsigned i = 0; i < count; i++) {
-    block = block && (fibers[i]->state == AT_BLOCK_BARRIER || fibers[i]->state == DONE);
-    any = any || fibers[i]->state == AT_BLOCK_BARRIER;
-  }
-  for (unsigned i = 0; block && i < count; i++)
-    if (fibers[i]->state == AT_BLOCK_BARRIER) fibers[i]->state = READY;
-  return any && block;
-}
-
-bool run_block() {
-  for (unsigned i = 0; i < count; i++) fibers[i]->state = READY;
-  do {
-    for (unsigned i = 0; i < count; i++)
-      if (fibers[i]->state == READY) resume(i);
-  } while (release());
-  for (unsigned i = 0; i < count; i++)
-    if (fibers[i]->state != DONE) return false;
-  return true;
-}
-
-void prepare(unsigned size) {
-  while (fibers.size() < size) {
-    Fiber* fiber = new Fiber;
-    getcontext(&fiber->first);
-    fiber->first.uc_stack.ss_sp = std::malloc(STACK);
-    fiber->first.uc_stack.ss_size = STACK;
-    fiber->first.uc_link = &unused;
-    makecontext(&fiber->first, live, 0);
-    fibers.push_back(fiber);
-  }
-  shown.resize(fibers.size());
-  count = size;
-  unsigned i = 0;
-  for (unsigned z = 0; z < blockDim.z; z++)
-    for (unsigned y = 0; y < blockDim.y; y++)
-      for (unsigned x = 0; x < blockDim.x; x++) fibers[i++]->index = {x, y, z};
-}
-
-PyObject* launch(const HostKernel* kernel, HostUint3 grid, HostUint3 block, unsigned shared, void** params) {
+PyObject* launch(intptr_t kernel, HostUint3 grid, HostUint3 block, unsigned shared, intptr_t params) {
   launches++;
-  if (kernel->loops) grid = block = {1, 1, 1};  // its loop over elements goes on until the end with one thread too
-  gridDim = grid;
-  blockDim = block;
-  running = kernel;
-  arguments = params;
-  std::vector<char> memory(shared + 1024, char(0xFF));
-  host_dynamic_shared = memory.data() + (64 - uintptr_t(memory.data()) % 64);
-  unsigned size = block.x * block.y * block.z;
-  if (kernel->barriers) prepare(size);
-  for (unsigned z = 0; z < grid.z; z++)
-    for (unsigned y = 0; y < grid.y; y++)
-      for (unsigned x = 0; x < grid.x; x++) {
-        blockIdx = {x, y, z};
-        if (kernel->barriers) {
-          in_fibers = true;
-          bool ended = run_block();
-          in_fibers = false;
-          if (!ended) {
-            PyErr_SetString(PyExc_RuntimeError, "a kernel's threads wait at different barriers");
-            return nullptr;
-          }
-          continue;
-        }
-        for (unsigned c = 0; c < block.z; c++)
-          for (unsigned b = 0; b < block.y; b++)
-            for (unsigned a = 0; a < block.x; a++) {
-              threadIdx = {a, b, c};
-              kernel->call(params);
-            }
-      }
-  return none();
+  std::string error = run_grid(reinterpret_cast<HostKernel*>(kernel), grid, block, shared, reinterpret_cast<void**>(params));
+  if (error.empty()) return none();
+  PyErr_SetString(PyExc_RuntimeError, error.c_str());
+  return nullptr;
 }
 
 }  // namespace
-
-HostUint3 threadIdx, blockIdx, blockDim, gridDim;
-char* host_dynamic_shared = nullptr;
-
-void host_barrier(int of_warp) {
-  if (!in_fibers) return;
-  fibers[now]->state = of_warp ? AT_WARP_BARRIER : AT_BLOCK_BARRIER;
-  leave();
-}
-
-unsigned host_lane() { return now % 32; }
-
-uint64_t host_exchange(uint64_t value, unsigned from) {
-  if (!in_fibers) return value;
-  shown[now] = value;
-  host_barrier(1);
-  unsigned other = now / 32 * 32 + from;
-  uint64_t result = from < 32 && other < count ? shown[other] : value;
-  host_barrier(1);
-  return result;
-}
 
 extern "C" {
 
@@ -259,6 +117,7 @@ void host_configure(int number, PyObject* attributes, PyObject* compiler) {
 }
 
 long host_launches() { return launches; }
+
 
 // ---------------------------------------------------------------------------------------------------------- the runtime
 
@@ -356,6 +215,18 @@ intptr_t moduleLoadData(PyObject* image, int) {
   modules.emplace_back(text, size);
   return intptr_t(modules.size());
 }
+intptr_t moduleLoad(PyObject* name, int) {
+  PyObject* path;
+  if (!PyUnicode_FSConverter(name, &path)) return 0;
+  std::ifstream file(PyBytes_AS_STRING(path), std::ios::binary);
+  Py_DECREF(path);
+  if (!file) {
+    PyErr_SetString(PyExc_RuntimeError, "CUDA_ERROR_FILE_NOT_FOUND: file not found");
+    return 0;
+  }
+  modules.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  return intptr_t(modules.size());
+}
 PyObject* moduleUnload(intptr_t, int) { return none(); }
 intptr_t moduleGetFunction(intptr_t module, PyObject* name, int) {
   const std::string& source = modules[module - 1];
@@ -371,10 +242,10 @@ int occupancyMaxActiveBlocksPerMultiprocessor(intptr_t, int, size_t, int) { retu
 PyObject* occupancyMaxPotentialBlockSize(intptr_t, size_t, int, int) { return Py_BuildValue("(ii)", 8, 256); }
 PyObject* launchKernel(intptr_t kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                        unsigned shared, intptr_t, intptr_t params, intptr_t, int) {
-  return launch(reinterpret_cast<HostKernel*>(kernel), {gx, gy, gz}, {bx, by, bz}, shared, reinterpret_cast<void**>(params));
+  return launch(kernel, {gx, gy, gz}, {bx, by, bz}, shared, params);
 }
 PyObject* launchCooperativeKernel(intptr_t kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                                   unsigned shared, intptr_t, intptr_t params, int) {
-  return launch(reinterpret_cast<HostKernel*>(kernel), {gx, gy, gz}, {bx, by, bz}, shared, reinterpret_cast<void**>(params));
+  return launch(kernel, {gx, gy, gz}, {bx, by, bz}, shared, params);
 }
 }
