@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import math
 import pathlib
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from accelgrad import backend, kernels
-from accelgrad.kernels import plain
+from accelgrad.kernels import plain, updates
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 cases: Any = importlib.import_module("cases")
@@ -90,48 +89,104 @@ def test_the_mask_of_dropout_is_that_of_numpy(used: int, shape: tuple[int, ...],
     )
 
 
-SHAPES = [(3,), (1,), (65, 91), (4097,)]
+SHAPES = [(3,), (1,), (0,), (65, 91), (), (4097,)]
 
 
-def steps(xp: Any, name: str, dtype: str, options: dict[str, Any]) -> None:
-    """Two steps of an optimizer against its formula."""
+def numbers_for(formula: Any, seed: int) -> tuple[float, ...]:
+    if formula is updates.rprop:
+        return 0.5, 1.2, 0.01, 2.0, 0.0
+    return tuple(np.random.default_rng(seed).uniform(0.2, 0.9, len(updates.numbers_of(formula))).tolist())
 
-    def groups(seed: int) -> list[np.ndarray]:
-        made = [numbers(*shape, dtype=dtype, seed=seed + i) for i, shape in enumerate(SHAPES)]
-        return made if seed < 20 else [abs(one) for one in made]
 
-    host = [groups(0), groups(10), groups(20), groups(30), groups(40)]
-    card = [[xp.from_host(one) for one in group] for group in host]
-    if name == "sgd_step":
-        host[2], card[2] = [None, *host[2][1:]], [None, *card[2][1:]]
-    formulas = {"sgd_step": plain.sgd_step, "adam_step": plain.adam_step}
-    functions = (getattr(xp, name), functools.partial(formulas[name], backend.CPU))
-    for step in (1, 2):
-        for function, (params, grads, first, second, largest) in zip(functions, (card, host), strict=True):
-            if name == "sgd_step":
-                function(params, grads, first, 0.1, **options)
-            else:
-                extra = {"max_exp_avg_sqs": largest} if options.get("amsgrad") else {}
-                rest = {key: value for key, value in options.items() if key != "amsgrad"}
-                function(params, grads, first, second, [step] * len(params), 0.01, **extra, **rest)
-    tolerance = 2e-5 if dtype == "float32" else 1e-12
+def check_update(xp: Any, formula: Any, there: tuple[bool, ...], dtype: str) -> None:
+    """The parameters and what is kept, after steps with numbers for all, for each, and on the card."""
+    host: list[Any] = [[np.asarray(numbers(*shape, dtype=dtype)) for shape in SHAPES]]
+    for place, here in enumerate(there):
+        column = [np.asarray(numbers(*shape, dtype=dtype, seed=place + 1)) for shape in SHAPES]
+        host.append((column if place == 0 else [np.asarray(abs(x)) for x in column]) if here else None)
+    card = [None if one is None else [xp.from_host(x) for x in one] for one in host]
+    each = [numbers_for(formula, seed) for seed in range(len(SHAPES))]
+    on_card = np.array(numbers_for(formula, 9), dtype)
+    for given, moved in ((each[0], each[0]), (each, each), (on_card, xp.from_host(on_card))):
+        xp.update_all(card[0], formula, card[1:], moved, -1.0, 0.1, 0.9)
+        with np.errstate(all="ignore"):
+            updates.update_all(np, host[0], formula, host[1:], given, -1.0, 0.1, 0.9)
+    tolerance = 2e-4 if dtype == "float32" else 1e-11
     for mine, other in zip(card, host, strict=True):
-        for one, two in zip(mine, other, strict=True):
+        for one, two in zip(mine or (), other or (), strict=True):
             np.testing.assert_allclose(one.get(), two, rtol=tolerance, atol=tolerance)
 
 
-OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("sgd_step", {"momentum": 0.9, "dampening": 0.2, "weight_decay": 0.1}),
-    ("sgd_step", {"momentum": 0.9, "nesterov": True, "maximize": True}),
-    ("adam_step", {"weight_decay": 0.1, "decoupled": True}),
-    ("adam_step", {"amsgrad": True, "beta1": 0.5}),
-]
+def check_norms(xp: Any, dtype: str) -> None:
+    arrays = [np.asarray(numbers(*shape, dtype=dtype)) for shape in SHAPES]
+    flat = np.concatenate([one.ravel() for one in arrays]).astype("float64")
+    for ord in (1, 2, math.inf):
+        found = xp.total_norm([xp.from_host(one) for one in arrays], ord)
+        np.testing.assert_allclose(found.get(), np.linalg.norm(flat, ord), rtol=1e-5)
+
+
+def all_updates() -> dict[str, Any]:
+    """The kernels' names -> formula and the arrays that are there."""
+    optimizer: Any = importlib.import_module("accelgrad.kernels.cuda.optimizer")
+    return {program.name: key for key, program in optimizer.UPDATES.items()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
-def test_steps_of_optimizers(name: str, options: dict[str, Any], dtype: str, ours: Any) -> None:
-    steps(ours, name, dtype, options)
+def test_steps_of_optimizers(dtype: str, ours: Any) -> None:
+    for formula, there in all_updates().values():
+        check_update(ours, formula, there, dtype)
+    check_norms(ours, dtype)
+
+
+# --------------------------------------------------------------------------------------- recurrent layers
+
+
+def check_recurrent(xp: Any, sizes: list[int], width: int, reverse: bool, dtype: str) -> None:
+    """LSTM and GRU, there and back: what they give, and the gates that they write over."""
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    steps = list(zip(starts, sizes, strict=True))[:: -1 if reverse else 1]
+    rows, n = sum(sizes), sizes[0]
+    tolerance = {"rtol": 1e-3, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-10, "atol": 1e-11}
+
+    def compared(name: str, arrays: list[Any], *rest: Any, gates: int) -> list[Any]:
+        moved = [None if one is None else xp.from_host(one) for one in arrays]
+        copies = [None if one is None else one.copy() for one in arrays]
+        found = getattr(xp, name)(*moved, *rest)
+        wanted = getattr(plain, name)(backend.CPU, *copies, *rest)
+        for one, other in zip((*found, moved[gates]), (*wanted, copies[gates]), strict=True):
+            np.testing.assert_allclose(one.get(), other, **tolerance, err_msg=name)
+        return [copies[gates], *wanted]
+
+    def some(*shape: int, seed: int) -> np.ndarray:
+        return numbers(*shape, dtype=dtype, seed=seed) / np.sqrt(np.array(width, dtype))
+
+    h0, c0 = some(n, width, seed=1), some(n, width, seed=2)
+    grads = [some(rows, width, seed=3), some(n, width, seed=4)]
+    w_hh = some(4 * width, width, seed=5)
+    lstm = [some(rows, 4 * width, seed=6), h0, c0, w_hh]
+    gates, _, cells, tanhs, _, _ = compared("lstm_steps", lstm, steps, gates=0)
+    back = [*grads, some(n, width, seed=7), gates, cells, tanhs, c0, w_hh]
+    compared("lstm_steps_backward", back, steps, gates=3)
+    for bias in (some(3 * width, seed=8), None):
+        gru = [some(rows, 3 * width, seed=9), h0, w_hh[: 3 * width], bias]
+        gates, y, inner, _ = compared("gru_steps", gru, steps, gates=0)
+    compared("gru_steps_backward", [*grads, gates, inner, y, h0, w_hh[: 3 * width]], steps, gates=2)
+
+
+ROUTES: dict[str, dict[str, int]] = {
+    "a sample a block": {},
+    "four samples a block": {"MANY": 1},
+    "step by step": {"WIDEST": 0},
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("width", [128, 256])
+def test_recurrent_layers(width: int, route: str, ours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    recurrent: Any = importlib.import_module("accelgrad.kernels.cuda.recurrent")
+    for name, value in ROUTES[route].items():
+        monkeypatch.setattr(recurrent, name, value)
+    check_recurrent(ours, [5, 5, 3, 1], width, False, "float32")
 
 
 # ------------------------------------------------------------------------------------- under the detector
@@ -149,8 +204,16 @@ def test_no_kernel_touches_what_it_may_not(dtype: str, ours: Any, host: Any) -> 
             except Exception as error:
                 error.add_note(f"{case[0]} of {[getattr(one, 'shape', one) for one in shapes]}, {case[2]}")
                 raise
-        for name, options in OPTIMIZERS:
-            steps(ours, name, dtype, options)
+        for formula, there in all_updates().values():
+            check_update(ours, formula, there, dtype)
+        check_norms(ours, dtype)
+        recurrent: Any = importlib.import_module("accelgrad.kernels.cuda.recurrent")
+        for route in ROUTES.values():
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in route.items():
+                    patch.setattr(recurrent, name, value)
+                check_recurrent(ours, [5, 3, 1], 11, False, dtype)
+                check_recurrent(ours, [3, 3], 5, True, dtype)
         for used in (0, 3):
             mask_of(ours, (1000,), used, np.random.Generator(np.random.Philox(5)))
         char = np.dtype(dtype).char
