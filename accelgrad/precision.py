@@ -104,6 +104,8 @@ def in_tf32(function: Callable[..., Any]) -> Callable[..., Any]:
     handle.
     """
     cuda = importlib.import_module("cupy").cuda
+    if int(cuda.Device().compute_capability) < 80:
+        return function  # the card has no TF32
     blas, tf32_mode = cuda.cublas, 3  # CUBLAS_TF32_TENSOR_OP_MATH
     core = importlib.import_module("cupy._core")
     kind = importlib.import_module("numpy").float32

@@ -49,6 +49,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"no model is called {unknown[0]!r}; there are {', '.join(MODELS)}")
         return 2
     rounds, seconds = (3, 0.02) if options.quick else (options.rounds, 0.25)
+    if os.environ.get("ACCELGRAD_DEVICE", "cpu") != "cpu":
+        print("bench times the processor; python benchmarks/gpu.py times a card")
+        os.environ["ACCELGRAD_DEVICE"] = "cpu"  # for the contenders, which are processes of their own
     if options.threads:
         for pool in ("OPENBLAS", "OMP", "MKL", "NUMBA"):  # read by the contenders when they start
             os.environ[f"{pool}_NUM_THREADS"] = str(options.threads)

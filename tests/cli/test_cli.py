@@ -137,3 +137,10 @@ def test_bench_times_and_writes_json(tmp_path):
     assert figures["results"]["tiny MLP, SGD"]["accelgrad_us"] > 0
     assert figures["machine"]["versions"]["numpy"]
     assert command("bench", "huge MLP").returncode == 2
+
+
+def test_bench_stays_on_the_processor(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELGRAD_DEVICE", "gpu")
+    done = command("bench", "tiny MLP, SGD", "--quick", "--json", str(tmp_path / "figures.json"))
+    assert done.returncode == 0, done.stderr
+    assert "bench times the processor" in done.stdout and "benchmarks/gpu.py" in done.stdout

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import kernels
+from accelgrad import kernels, precision
 from accelgrad.nn import functional as F
 
 pytestmark = pytest.mark.host
@@ -69,6 +69,18 @@ def test_each_switch_decides_about_its_products_forwards_and_backwards(
     seen.clear()
     train_convolution()
     assert len(seen) >= 3 and set(seen) == {convolutions}
+
+
+def test_a_card_without_tf32_is_left_alone(seen: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    import cupy
+
+    class Older:
+        compute_capability = "75"
+
+    monkeypatch.setattr(cupy.cuda, "Device", Older)
+    assert precision.in_tf32(train_linear) is train_linear
+    monkeypatch.undo()
+    assert precision.in_tf32(train_linear) is not train_linear
 
 
 def test_an_error_within_a_product_leaves_cupy_as_it_was(seen: list[bool]) -> None:
