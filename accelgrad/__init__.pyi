@@ -19,6 +19,7 @@ from accelgrad.backend import default_device as get_default_device
 from accelgrad.backend import set_default_device as set_default_device
 from accelgrad.backend import set_num_threads as set_num_threads
 from accelgrad.dtypes import (
+    bfloat16,
     bool,
     can_cast,
     double,
@@ -64,7 +65,7 @@ __version__ = "0.1.0"
 _keep_freed_memory()
 
 __all__ = [
-    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device",
+    "Device", "Generator", "Size", "Tensor", "bfloat16", "bool", "can_cast", "default_generator", "device",
     "double", "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo",
     "inf", "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",

@@ -61,6 +61,7 @@ __all__ = [
     "lstm_steps_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "rounded",
     "scatter_add",
     "sgd_step",
     "softmax",
@@ -72,6 +73,13 @@ __all__ = [
 
 Axis = int | tuple[int, ...] | None
 Pair = int | tuple[int, int]
+
+
+
+def rounded(xp: Any, x: Any, kind: Any) -> Any:
+    """x in the NumPy dtype ``kind``, rounded to the nearest of its numbers."""
+    return x.astype(kind)
+
 
 # ------------------------------------------------------------------------------------- softmax and its family
 

@@ -174,7 +174,7 @@ def _derivative(y: Tensor, dim: int, space: Any, edge_order: int) -> Tensor:
     """Weights that are exact for parabolas through three neighbours, a and b their distances."""
     size = y.array.shape[dim]
     raw = y.xp
-    kind = y.array.dtype if y.array.dtype.kind == "f" else "float32"
+    kind = y.array.dtype if y.is_floating_point() else "float32"
     if isinstance(space, Tensor):
         places = raw.to_host(space.array).astype("float64")
     else:

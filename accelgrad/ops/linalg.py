@@ -46,10 +46,10 @@ def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A") -> No
             f"linalg.{name}: {letter} must be batches of square matrices, but they are {shape[-2]} by"
             f" {shape[-1]} matrices"
         )
-    if A.array.dtype.kind != "f" or A.array.dtype == "float16":
+    if not A.is_floating_point() or A.array.itemsize == 2:
         low = (
             "Low precision dtypes not supported. Got "
-            if A.array.dtype.kind == "f"
+            if A.is_floating_point()
             else ("Expected a floating point or complex tensor as input. Got ")
         )
         raise RuntimeError(f"linalg.{name}: {low}{title(A.array)}; convert with .float()")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import dtypes
 from accelgrad.ops.checks import floating, one_type
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
@@ -525,7 +526,7 @@ def rms_norm(
     _normalised("rms_norm", input, normalized_shape, weight=weight)
     dims = 1 if isinstance(normalized_shape, int) else len(normalized_shape)
     if eps is None:
-        eps = float(np.finfo(input.array.dtype).eps)
+        eps = dtypes.finfo(input.dtype).eps
     y = RmsNorm.apply(input, dims=dims, eps=eps)
     return y if weight is None else y * weight
 

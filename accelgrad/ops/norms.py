@@ -67,7 +67,7 @@ class VectorNorm(Primitive):
 
 def _floats(name: str, input: Tensor, dtype: Dtype | None) -> Tensor:
     input = as_kind(input, dtype)
-    if input.array.dtype.kind != "f":
+    if not input.is_floating_point():
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {title(input.array)};"
             f" convert with .float()"

@@ -425,7 +425,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     >>> accelgrad.addcdiv(accelgrad.ones(2), accelgrad.ones(2), accelgrad.tensor([1.0, 2.0]), value=10)
     tensor([11.,  6.])
     """
-    if tensor1.array.dtype.kind != "f" and tensor2.array.dtype.kind != "f":
+    if not tensor1.is_floating_point() and not tensor2.is_floating_point():
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported: convert one of tensor1 and tensor2 with"
             " .float()"

@@ -198,7 +198,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
     >>> accelgrad.mean(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
     tensor([1.5000, 3.5000])
     """
-    if dtype is not None or input.array.dtype.kind != "f":
+    if dtype is not None or not input.is_floating_point():
         needs_floats("mean", input, dtype)
         input = as_kind(input, dtype)
     return Mean.apply(input, axis=None if dim is None else axes_of(dim, input), keepdims=keepdim)

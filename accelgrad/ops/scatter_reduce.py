@@ -193,7 +193,7 @@ def scatter_reduce(
         before = xp.full_like(input.array, 1 if include_self else 0)
         count = ScatterAdd.run(xp, before, ones, dim=dim, index=array)
         count = xp.maximum(count, xp.ones_like(count))
-        if input.array.dtype.kind != "f":
+        if not input.is_floating_point():
             return wrap(total.array // count, xp)
         return total / count
     if reduce == "prod":

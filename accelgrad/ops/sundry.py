@@ -221,7 +221,7 @@ def frexp(input: Tensor) -> Any:
     >>> accelgrad.frexp(accelgrad.tensor([8.0])).exponent
     tensor([4], dtype=accelgrad.int32)
     """
-    if input.array.dtype.kind != "f":
+    if not input.is_floating_point():
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
     raw = input.xp
     _, exponent = raw.frexp(input.array)

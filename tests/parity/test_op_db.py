@@ -28,6 +28,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
 
+TOLERANCE = {"bfloat16": 1.6e-2}
+"""Relative and absolute, where it is not 2e-4: two units in the last of bfloat16's 8 binary digits."""
+
 SAMPLES = 8
 """How many of an operator's samples are taken: they are spread over its whole list."""
 
@@ -136,15 +139,19 @@ OPERATORS = operators()
 
 
 class Unsupported(Exception):
-    """The sample uses something that accelgrad does not have (complex numbers, sparse layouts, bfloat16)."""
+    """The sample uses something that accelgrad does not have (complex numbers, sparse layouts)."""
 
 
 def convert(value: Any, leaves: list[Tensor] | None = None) -> Any:
     """PyTorch's argument as ours."""
     if isinstance(value, torch.Tensor):
-        if value.dtype.is_complex or value.dtype == torch.bfloat16 or value.layout is not torch.strided:
+        if value.dtype.is_complex or value.layout is not torch.strided:
             raise Unsupported(value.dtype)
-        tensor = wrap(value.detach().resolve_neg().numpy())
+        plain = value.detach().resolve_neg()
+        if value.dtype == torch.bfloat16:  # .numpy() has no such type, and DLPack no memory for nothing
+            tensor = accelgrad.from_dlpack(plain) if plain.numel() else accelgrad.empty(plain.shape).bfloat16()
+        else:
+            tensor = wrap(plain.numpy())
         if value.requires_grad:
             tensor.requires_grad_()
             if leaves is not None:
@@ -212,6 +219,8 @@ def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = Tru
         assert str(one.dtype).removeprefix("accelgrad.") == str(two.dtype).removeprefix("torch."), what
         assert tuple(one.shape) == tuple(two.shape), f"{what}: {tuple(one.shape)} and {tuple(two.shape)}"
         if values:
+            if two.dtype == torch.bfloat16:
+                one, two = one.float(), two.float()
             expected = two.detach().numpy(force=True)
             if expected.dtype.kind == "f":
                 np.testing.assert_allclose(
@@ -253,13 +262,14 @@ def attempt(info: Any, function: Any, args: Any, kwargs: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
 @pytest.mark.parametrize("info", OPERATORS)
 def test_values_and_types(info: Any, dtype: str) -> None:
     kind = getattr(torch, dtype)
     if kind not in info.dtypes or f"{info.name}-{dtype}" in DIFFERENT:
         pytest.skip(f"not compared in {dtype}")
     function, compared = ours(info.name, info.variant_test_name), 0
+    tolerance = TOLERANCE.get(dtype, 2e-4)
     for sample in chosen(info, kind, requires_grad=False):
         try:
             args = convert((sample.input, *sample.args))
@@ -276,12 +286,12 @@ def test_values_and_types(info: Any, dtype: str) -> None:
         if info.name in CHOICES:
             agree(found, expected, 0.0, what, values=False)
             if info.name != "argsort":
-                agree(flat(found)[0], flat(expected)[0], 2e-4, what)
+                agree(flat(found)[0], flat(expected)[0], tolerance, what)
             compared += 1
             continue
         drawn = info.name in RANDOM | SIGNS or any(sample.kwargs.get(name) for name in DRAWING)
         largest = float(expected.abs().max()) if info.name in NORMWISE and expected.numel() else 1.0
-        agree(found, expected, 2e-4 * max(1.0, largest), what, values=not drawn)
+        agree(found, expected, tolerance * max(1.0, largest), what, values=not drawn)
         compared += 1
     if not compared:
         pytest.skip("no sample without complex numbers, layouts or generators")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ __all__ = ["Tensor", "array_of", "default_generator", "draw_seed", "new_generato
 
 default_generator = ag_random.default_generator
 Generator = ag_random.Generator
-NATIVE = frozenset(entry.numpy for entry in dtypes.ALL)
+NATIVE = frozenset(entry.numpy for entry in dtypes.ALL if entry is not dtypes.bfloat16)
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
@@ -26,6 +27,20 @@ def tensor_of(array: np.ndarray) -> Tensor:
         array = array.astype(array.dtype.newbyteorder("="))
     dtypes.of(array.dtype)  # a TypeError that lists the dtypes there are
     return wrap(array)
+
+
+def is_numeric(dtype: np.dtype) -> bool:
+    """Whether an array of this type holds numbers or bools."""
+    return dtype.kind in "biufc" or dtype.name == "bfloat16"
+
+
+def common_dtype(arrays: Any) -> np.dtype:
+    """The type in which arrays of several types are put together: NumPy's choice, which has no word for
+    bfloat16."""
+    types = [array.dtype for array in arrays]
+    if any(one.name == "bfloat16" for one in types):
+        return functools.reduce(dtypes.promote_types, map(dtypes.of, types)).numpy
+    return np.result_type(*types)
 
 
 def array_of(value: Any) -> np.ndarray:
