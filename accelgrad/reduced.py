@@ -13,6 +13,8 @@ that of ``expand`` does, and is read in float32 all the same unless the primitiv
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ import numpy as np
 from accelgrad import dtypes
 from accelgrad.tensor import Tensor
 
-__all__ = ["forward", "is_bfloat16", "rounded", "widened"]
+__all__ = ["forward", "is_bfloat16", "one_step", "rounded", "widened"]
 
 
 def is_bfloat16(value: Any) -> bool:
@@ -41,6 +43,29 @@ def rounded(xp: Any, value: Any) -> Any:
     if getattr(value, "dtype", None) == np.float32:
         return xp.rounded(np.asarray(value) if isinstance(value, np.generic) else value, dtypes.bfloat16.numpy)
     return value
+
+
+def one_step(*, mixes: bool = False) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """For a function of several operations that PyTorch computes as one: it is rounded once, at its end.
+
+    bfloat16 tensors among its arguments are widened and the result is rounded, where the first tensor is
+    bfloat16 and no other has another floating point type, or ``mixes`` allows that.
+    """
+
+    def decorate(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(function)
+        def whole(*args: Any, **kwargs: Any) -> Tensor:
+            given = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+            if not given or given[0].array.dtype.kind != "V":
+                return function(*args, **kwargs)
+            if not mixes and any(one.array.dtype.kind == "f" for one in given):
+                return function(*args, **kwargs)
+            wide = {name: widened(one) for name, one in kwargs.items()}
+            return function(*map(widened, args), **wide).to(dtypes.bfloat16)
+
+        return whole
+
+    return decorate
 
 
 def forward(primitive: Any, ctx: Any, *inputs: Any, **options: Any) -> Any:

@@ -267,7 +267,7 @@ def cov(
     x = input.reshape(1, -1) if input.array.ndim < 2 else input
     observations = x.array.shape[1]
     weight = None
-    for name, given, kinds in (("fweights", fweights, "iu"), ("aweights", aweights, "f")):
+    for name, given, kinds in (("fweights", fweights, "iu"), ("aweights", aweights, dtypes.FLOATING)):
         if given is None:
             continue
         if given.array.ndim > 1:

@@ -14,6 +14,7 @@ from accelgrad.ops.arithmetic import PAIRS, UNEQUAL, Add, Mul, Number, Pairwise,
 from accelgrad.ops.elementwise import floating
 from accelgrad.ops.power import Pow
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.reduced import one_step
 from accelgrad.tensor import Tensor
 
 TWO = PAIRS[:-1]
@@ -394,6 +395,7 @@ THREE = [
 
 
 @op(primitive=Add, reference=lambda x, y, z, value=1: x + value * y * z, samples=THREE, inplace=True)
+@one_step()
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``, with broadcasting.
 
@@ -418,6 +420,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     ],
     inplace=True,
 )
+@one_step()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``, with broadcasting; RuntimeError where both divided are integers.
 
@@ -446,6 +449,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     errors=[(sample(arg(2), arg(2, dtype="int64"), 0.5), RuntimeError, "expected dtype float32 for `end`")],
     inplace=True,
 )
+@one_step()
 def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """``input + weight * (end - input)``: the point at ``weight`` on the way from ``input`` to ``end``.
 

@@ -9,6 +9,7 @@ import numpy as np
 from accelgrad.ops.arithmetic import Add, Mul, Number, hang_operators, unequal_shapes
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
+from accelgrad.reduced import one_step
 from accelgrad.tensor import Tensor
 
 
@@ -403,6 +404,7 @@ def _add_reference(product: Any) -> Any:
     ],
     inplace=True,
 )
+@one_step()
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``; ``input`` broadcasts to the product.
 
@@ -420,6 +422,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha:
     samples=[sample(arg(2), arg(2, 3), arg(3)), sample(arg(2), arg(2, 3), arg(3), beta=0, alpha=2)],
     inplace=True,
 )
+@one_step()
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``; ``input`` broadcasts to the product.
 
@@ -436,6 +439,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: N
     samples=[sample(arg(2, 3), arg(2), arg(3)), sample(arg(3), arg(2), arg(3), beta=2, alpha=0.5)],
     inplace=True,
 )
+@one_step()
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``; ``input`` broadcasts to the product.
 
@@ -456,6 +460,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: 
     ],
     inplace=True,
 )
+@one_step()
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``; ``input`` broadcasts to the product.
 
@@ -475,6 +480,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
     ],
     inplace=True,
 )
+@one_step()
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``; ``input`` broadcasts to the sum.
 

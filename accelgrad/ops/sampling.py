@@ -317,7 +317,7 @@ def normal(
     shape = np.broadcast_shapes(*[one.array.shape for one in given])
     values = xp.from_host(gaussian(draws(generator), shape, given[0].array.dtype))
     scale, shift = (one.array if isinstance(one, Tensor) else one for one in (std, mean))
-    return made(xp.asarray(values * scale + shift), xp, requires_grad)
+    return made(xp.asarray(values * scale + shift, dtype=given[0].array.dtype), xp, requires_grad)
 
 
 @op(

@@ -208,7 +208,7 @@ def _neutral(reduce: str, input: Tensor) -> Any:
     if reduce == "prod":
         return 1
     kind = input.array.dtype
-    if kind.kind == "f":
+    if input.is_floating_point():
         return -np.inf if reduce == "amax" else np.inf
     if kind.kind == "b":
         return reduce == "amin"
