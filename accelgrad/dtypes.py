@@ -149,6 +149,11 @@ FLOATING = "fV"
 """The kinds of floating point arrays.  ``V`` is bfloat16: no other type of that kind gets into a Tensor."""
 
 
+REDUCED = "eE"
+"""The NumPy codes of the types of 16 bits, float16 and bfloat16, which formulas read as float32: see
+:mod:`accelgrad.reduced`."""
+
+
 def floating(numpy_dtype: np.dtype) -> _builtin_bool:
     """Whether the elements of a tensor's array are floating point numbers, bfloat16 among them.
 

@@ -69,7 +69,7 @@ class Context(graph.Node):
         self._saved: tuple[Any, ...] = ()
         self._kept: tuple[Any, ...] = ()
         self._released = False
-        self.reduced = False  # whether the formulas read bfloat16 as float32
+        self.reduced = False  # whether the formulas read 16 bits as float32
 
     # --------------------------------------------------------------------------------------- for the formulas
 
@@ -317,8 +317,8 @@ class Primitive:
     """Whether the result may share memory with the input."""
 
     exact = False
-    """Whether backward only moves elements, so that it may read bfloat16 as it is; so does forward then, and
-    that of a view in any case."""
+    """Whether backward only moves elements, so that it may read numbers of 16 bits as they are; so does forward
+    then, and that of a view in any case."""
 
     mixes = False
     """Whether floating point inputs may have different types: then the first decides about the result."""
@@ -364,7 +364,7 @@ class Primitive:
                     cut = one._cut
                 edges.append(edge)
                 arrays.append(one.array)
-                if one.array.dtype.kind == "V":
+                if one.array.dtype.char in dtypes.REDUCED:
                     narrow = True
                 if xp is None:
                     xp = one.xp
@@ -593,7 +593,7 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
             base = viewed(target._view[0])
             node = Context(CopySlices, target.xp, (base.edge(), value.edge()))
             node.shape, node.chain = base.array.shape, target._view[1]  # type: ignore[attr-defined]
-            node.reduced = array.dtype.kind == "V"
+            node.reduced = array.dtype.char in dtypes.REDUCED
             node.record(node.edges)
             node._shapes = [(base.array.shape, base.array.dtype), (array.shape, array.dtype)]
             node._outputs_meta, node._sources, node._versions = (), [], []

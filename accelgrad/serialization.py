@@ -335,7 +335,9 @@ def _read_safetensors(file: IO[bytes], name: str, map_location: Any) -> Any:
     for key, entry in entries:
         kind = _SAFE_TYPES.get(entry["dtype"])
         if kind is None:
-            raise RuntimeError(f"load: {key!r} in {name} has the type {entry['dtype']}, which tensors do not have")
+            raise RuntimeError(
+                f"load: {key!r} in {name} has the type {entry['dtype']}, which tensors do not have"
+            )
         array = np.frombuffer(entry["data"], dtypes.as_numpy(kind)).reshape(entry["shape"])
         found[key] = _placed(array.copy(), "cpu", map_location)
     return found

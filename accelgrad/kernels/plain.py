@@ -75,7 +75,6 @@ Axis = int | tuple[int, ...] | None
 Pair = int | tuple[int, int]
 
 
-
 def rounded(xp: Any, x: Any, kind: Any) -> Any:
     """x in the NumPy dtype ``kind``, rounded to the nearest of its numbers."""
     return x.astype(kind)

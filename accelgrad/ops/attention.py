@@ -68,12 +68,8 @@ def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float, hidden: Any) -> t
     if hidden is None:
         return (xp.softmax(scores, axis=-1),)
     # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other.
-    low = -6e4 if q.dtype in HALF else -1e30
-    weights = xp.softmax(xp.where(hidden, low, scores), axis=-1)
+    weights = xp.softmax(xp.where(hidden, -1e30, scores), axis=-1)
     return (xp.where(hidden, 0.0, weights),)
-
-
-HALF = (np.dtype("float16"), dtypes.float16)
 
 
 def _hidden(xp: Any, mask: Any, causal: bool, length: int, source: int) -> Any:

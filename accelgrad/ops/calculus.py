@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import dtypes
 from accelgrad.ops.dims import wrap_dim, wrap_dims
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.tensor import Tensor, wrap

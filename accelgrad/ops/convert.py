@@ -172,8 +172,8 @@ def _typed(name: str, kind: dtype) -> Any:
 
 for _name, _kind in {
     "bool": dtypes.bool, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16,
-    "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16, "float": dtypes.float32,
-    "double": dtypes.float64,
+    "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+    "float": dtypes.float32, "double": dtypes.float64,
 }.items():  # fmt: skip
     setattr(Tensor, _name, _typed(_name, _kind))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.resample import F_OP
+from accelgrad.reduced import one_step
 from accelgrad.tensor import Tensor, wrap
 
 
@@ -190,6 +191,7 @@ def _cubic_weights(t: Any) -> list[Any]:
     ],
     **F_OP,
 )
+@one_step()
 def grid_sample(
     input: Tensor,
     grid: Tensor,

@@ -10,7 +10,7 @@ from accelgrad import dtypes
 from accelgrad.ops.checks import floating, one_type
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.reduced import is_bfloat16, one_step, widened
+from accelgrad.reduced import is_reduced, one_step, widened
 from accelgrad.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
@@ -184,7 +184,7 @@ def batch_norm(
     )
     floating(x, "batch_norm")
     mixed = weight is not None and weight.array.dtype is not x.dtype
-    if mixed and not (is_bfloat16(x) and weight.array.dtype == np.float32):  # type: ignore[union-attr]
+    if mixed and not (is_reduced(x) and weight.array.dtype == np.float32):  # type: ignore[union-attr]
         one_type("batch_norm", input=x, weight=weight.array)  # type: ignore[union-attr]
     if not training:
         if running_mean is None or running_var is None:

@@ -32,11 +32,7 @@ class VectorNorm(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, *, ord: float, axis: Any = None, keepdims: bool = False) -> Any:
         ctx.ord, ctx.axis = ord, axis
-        if x.dtype == "float16":
-            wide = ctx.xp.vector_norm(x.astype("float32"), ord=ord, axis=axis, keepdims=keepdims)
-            y = ctx.xp.asarray(wide.astype("float16"))
-        else:
-            y = ctx.xp.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
+        y = ctx.xp.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
         ctx.save_for_backward(x, y)
         return y
 

@@ -27,8 +27,6 @@ class Matmul(Primitive):
                 " are float64 unless told otherwise: convert one with .float() or .to(other.dtype)"
             )
         ctx.save_for_backward(x, y)
-        if x.dtype == "float16":  # NumPy would add up in float16
-            return ctx.xp.matmul(x.astype("float32"), y.astype("float32")).astype("float16")
         if (
             y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous
         ):  # one large product, not many small ones

@@ -26,8 +26,6 @@ def _variance(ctx: Any, x: Any, axis: Any, correction: float, keepdims: bool) ->
     ctx.axis, ctx.count, ctx.correction = axis, count_of(x.shape, axis), correction
     if ctx.count == 0:
         return xp.sum(x, axis=axis, keepdims=keepdims) * float("nan")
-    if x.dtype == "float16":
-        return xp.var(x.astype("float32"), axis=axis, ddof=correction, keepdims=keepdims).astype("float16")
     if ctx.count > correction:
         return xp.var(x, axis=axis, ddof=correction, keepdims=keepdims)
     return xp.var(x, axis=axis, keepdims=keepdims) * float("inf")  # 0 inf is nan

@@ -47,6 +47,7 @@ DIFFERENT: dict[str, str] = {
     "cholesky_solve": "PyTorch's gradient does not stop at the triangle that is read",
     "linalg.lstsq": "PyTorch's drivers leave out residuals and rank that its manual promises",
     "linalg.norm.subgradients_at_zero": "PyTorch's second derivative is nan where the first one is 0",
+    "logcumsumexp-gradient-bfloat16": "e^-result is its gradient, and a result of 10,000 has units of 64",
     "linalg.pinv.singular": "the database multiplies two factors first",
 }
 """``name``, ``name.variant`` or ``name-dtype`` -> why it is not compared."""
@@ -149,7 +150,9 @@ def convert(value: Any, leaves: list[Tensor] | None = None) -> Any:
             raise Unsupported(value.dtype)
         plain = value.detach().resolve_neg()
         if value.dtype == torch.bfloat16:  # .numpy() has no such type, and DLPack no memory for nothing
-            tensor = accelgrad.from_dlpack(plain) if plain.numel() else accelgrad.empty(plain.shape).bfloat16()
+            tensor = (
+                accelgrad.from_dlpack(plain) if plain.numel() else accelgrad.empty(plain.shape).bfloat16()
+            )
         else:
             tensor = wrap(plain.numpy())
         if value.requires_grad:
@@ -209,14 +212,16 @@ def chosen(info: Any, dtype: Any, requires_grad: bool) -> list[Any]:
     return taken
 
 
-def in_float32(value: Any) -> Any:
-    """A sample of bfloat16 numbers as one of float32 numbers, the same ones."""
+def in_float32(value: Any, leaf: bool = False) -> Any:
+    """A sample of bfloat16 numbers as one of float32 numbers, the same ones; ``leaf`` asks for gradients
+    where the sample does."""
     if isinstance(value, torch.Tensor):
-        return value.detach().float() if value.dtype == torch.bfloat16 else value
+        wide = value.detach().float() if value.dtype == torch.bfloat16 else value
+        return wide.requires_grad_() if leaf and value.requires_grad else wide
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)([in_float32(part) for part in value])
+        return type(value)([in_float32(part, leaf) for part in value])
     if isinstance(value, dict):
-        return {key: in_float32(part) for key, part in value.items()}
+        return {key: in_float32(part, leaf) for key, part in value.items()}
     return torch.float32 if value == torch.bfloat16 else value
 
 
@@ -232,9 +237,7 @@ def near(mine: Any, other: Any, exact: Any, tolerance: float, what: str) -> None
     assert close.all(), f"{what}: {mine[~close][:5]} is not {other[~close][:5]}"
 
 
-def agree(
-    mine: Any, other: Any, tolerance: float, what: str, values: bool = True, exact: Any = None
-) -> None:
+def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = True, exact: Any = None) -> None:
     mine, other = flat(mine), flat(other)
     exact = [None] * len(other) if exact is None else flat(exact)
     assert len(mine) == len(other), what
@@ -403,6 +406,66 @@ def test_gradients(info: Any) -> None:
             else [wrap(np.zeros(leaf.shape)) for leaf in leaves]
         )
         agree(list(got), wanted, 1e-5, f"second gradient of {what}")
+    if not compared:
+        pytest.skip("no differentiable sample that can be compared")
+
+
+def gradients(results: Any, others: Any, seed: int = 1) -> Any:
+    """PyTorch's gradients of weighted results; None where nothing flows."""
+    theirs = [one for one in flat(results) if isinstance(one, torch.Tensor) and one.requires_grad]
+    if not theirs or not others:
+        return None
+    rng = np.random.default_rng(seed)
+    weights = [torch.from_numpy(np.asarray(rng.standard_normal(tuple(one.shape)))) for one in theirs]
+    weights = [weight.bfloat16().to(one.dtype) for weight, one in zip(weights, theirs, strict=True)]
+    found = torch.autograd.grad(theirs, others, weights, allow_unused=True)
+    return [torch.zeros_like(o) if g is None else g for g, o in zip(found, others, strict=True)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("info", [one for one in OPERATORS if one.values[0].supports_autograd])
+def test_gradients_in_bfloat16(info: Any) -> None:
+    """Types, and values as near to the float32 gradients as PyTorch's."""
+    if torch.bfloat16 not in info.supported_backward_dtypes("cpu") or info.name in RANDOM | SIGNS | CHOICES:
+        pytest.skip(
+            "PyTorch has no gradient of it in bfloat16, or its values are drawn, or chosen among equals"
+        )
+    if f"{info.name}-gradient-bfloat16" in DIFFERENT:
+        pytest.skip(DIFFERENT[f"{info.name}-gradient-bfloat16"])
+    function, compared = ours(info.name, info.variant_test_name), 0
+    for sample in chosen(info, torch.bfloat16, requires_grad=True):
+        leaves: list[Tensor] = []
+        try:
+            args = convert((sample.input, *sample.args), leaves)
+            kwargs = convert(sample.kwargs, leaves)
+        except Unsupported:
+            continue
+        if any(sample.kwargs.get(name) for name in DRAWING):
+            continue
+        what = describe(sample)
+        others = gather_leaves([sample.input, *sample.args, sample.kwargs])
+        try:
+            expected = info.gradcheck_wrapper(info, sample.input, *sample.args, **sample.kwargs)
+            wanted = gradients(expected, others)
+        except (RuntimeError, NotImplementedError):
+            continue  # PyTorch has no kernel for this sample
+        if wanted is None:
+            continue
+        result = attempt(info, function, args, kwargs)
+        if result is None:
+            continue
+        mine = [one for one in flat(result) if isinstance(one, Tensor) and one.requires_grad]
+        rng = np.random.default_rng(1)
+        weights = [wrap(np.asarray(rng.standard_normal(one.shape))).bfloat16().to(one.dtype) for one in mine]
+        found = grad(mine, leaves, weights, allow_unused=True, materialize_grads=True)
+        wide = in_float32((sample.input, *sample.args, sample.kwargs), leaf=True)
+        exact = info.gradcheck_wrapper(info, *wide[:-1], **wide[-1])
+        exact = gradients(exact, gather_leaves(list(wide)))
+        largest = max([float(one.abs().max()) for one in exact if one.numel()], default=0.0)
+        agree(
+            list(found), wanted, TOLERANCE["bfloat16"] * max(1.0, largest), f"gradient of {what}", exact=exact
+        )
+        compared += 1
     if not compared:
         pytest.skip("no differentiable sample that can be compared")
 
