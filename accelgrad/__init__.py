@@ -93,12 +93,13 @@ __all__ += _TYPED
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 
 _LAZY = (
-    "amp", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special", "transforms",
-    "utils", "viz",
+    "amp", "cpu", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization", "special",
+    "transforms", "utils", "viz",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
     "OutOfMemoryError": "accelgrad.gpu", "autocast": "accelgrad.amp", "get_autocast_dtype": "accelgrad.amp",
     "is_autocast_available": "accelgrad.amp", "is_autocast_enabled": "accelgrad.amp",
+    "set_autocast_dtype": "accelgrad.amp", "set_autocast_enabled": "accelgrad.amp",
     "check": "accelgrad.checks",
     "show_config": "accelgrad.cli.doctor", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
     "load": "accelgrad.serialization", "save": "accelgrad.serialization",

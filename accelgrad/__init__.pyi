@@ -77,6 +77,7 @@ __all__ = [
 
 newaxis = None
 from accelgrad import amp as amp
+from accelgrad import cpu as cpu
 from accelgrad import cuda as cuda
 from accelgrad import datasets as datasets
 from accelgrad import gpu as gpu
@@ -93,6 +94,8 @@ from accelgrad.amp import autocast as autocast
 from accelgrad.amp import get_autocast_dtype as get_autocast_dtype
 from accelgrad.amp import is_autocast_available as is_autocast_available
 from accelgrad.amp import is_autocast_enabled as is_autocast_enabled
+from accelgrad.amp import set_autocast_dtype as set_autocast_dtype
+from accelgrad.amp import set_autocast_enabled as set_autocast_enabled
 from accelgrad.checks import check as check
 from accelgrad.cli.doctor import show_config as show_config
 from accelgrad.coaching import coach as coach

@@ -317,8 +317,8 @@ class Primitive:
     """Whether the result may share memory with the input."""
 
     exact = False
-    """Whether backward only moves elements, so that it may read numbers of 16 bits as they are; so does forward
-    then, and that of a view in any case."""
+    """Whether backward only moves elements, so that it may read numbers of 16 bits as they are; so does
+    forward then, and that of a view in any case."""
 
     mixes = False
     """Whether floating point inputs may have different types: then the first decides about the result."""
@@ -346,8 +346,6 @@ class Primitive:
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
         """Unwrap the inputs, run ``forward``, wrap the results; record the call where it has a gradient."""
-        if state.casting is not None:
-            inputs = state.casting(cls, inputs)
         if cls.promotion is not None:
             inputs = promote(inputs, cls)
         arrays: list[Any] = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad import backend, dtypes
+from accelgrad.ops.autocast import choosing
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive, assign
 from accelgrad.tensor import Tensor
@@ -582,8 +583,8 @@ def hang_operators(**primitives: type[Primitive]) -> None:
     """``add=Add`` gives Tensor ``__add__``, ``__radd__`` and ``__iadd__``."""
     for name, primitive in primitives.items():
         for method, function in (
-            (f"__{name}__", operator(primitive)),
-            (f"__r{name}__", operator(primitive, exchanged=True)),
+            (f"__{name}__", choosing(operator(primitive), name)),
+            (f"__r{name}__", choosing(operator(primitive, exchanged=True), f"r{name}")),
             (f"__i{name}__", operator_in_place(primitive)),
         ):
             function.__name__ = method

@@ -298,7 +298,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     tensor([[1., 5.],
             [0., 1.]])
     """
-    matrices("matrix_power", input)
+    matrices("matrix_power", input, low=True)
     if n == 0:
         one = input.xp.eye(input.array.shape[-1], dtype=input.array.dtype)
         return OPS["add"].call(OPS["mul"].call(input, 0), wrap(one, input.xp))

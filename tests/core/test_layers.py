@@ -30,6 +30,7 @@ LAYERS = {
     "accelgrad.autograd": 5,
     "accelgrad.cuda": 5,
     "accelgrad.amp": 5,
+    "accelgrad.cpu": 5,
     "accelgrad.serialization": 5,
     "accelgrad.nn": 6,
     "accelgrad.optim": 6,

@@ -15,10 +15,11 @@ from typing import Any
 
 from accelgrad import gpu, random
 from accelgrad.backend import Device
+from accelgrad.cuda import amp as amp
 from accelgrad.gpu import OutOfMemoryError, Status
 
 __all__ = [
-    "Event", "OutOfMemoryError", "Status", "Stream", "current_device", "current_stream",
+    "amp", "Event", "OutOfMemoryError", "Status", "Stream", "current_device", "current_stream",
     "default_stream", "device", "device_count", "empty_cache", "get_device_capability",
     "get_device_name", "get_device_properties", "is_available", "is_initialized", "manual_seed",
     "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "mem_get_info",
