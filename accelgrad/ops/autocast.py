@@ -19,8 +19,8 @@ __all__ = ["FLOAT32", "LOWER", "WIDEST", "choosing", "name_of"]
 PRODUCTS = frozenset((
     "addbmm", "addmm", "baddbmm", "bmm", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "gru", "gru_cell", "linalg.vecdot", "linear", "lstm",
-    "lstm_cell", "matmul", "mm", "prelu", "rmatmul", "rnn_relu", "rnn_relu_cell", "rnn_tanh",
-    "rnn_tanh_cell", "scaled_dot_product_attention",
+    "lstm_cell", "matmul", "mm", "prelu", "recurrent_layer", "rmatmul", "rnn_relu", "rnn_relu_cell",
+    "rnn_tanh", "rnn_tanh_cell", "scaled_dot_product_attention",
 ))  # fmt: skip
 """Products of matrices, and what is made of them."""
 

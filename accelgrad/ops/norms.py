@@ -307,10 +307,10 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     n = abs(n)
     while n:
         if n % 2:
-            result = power if result is None else Matmul.apply(result, power)
+            result = power if result is None else OPS["matmul"].call(result, power)
         n //= 2
         if n:
-            power = Matmul.apply(power, power)
+            power = OPS["matmul"].call(power, power)
     return result  # type: ignore[return-value]
 
 

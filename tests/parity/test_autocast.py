@@ -51,19 +51,19 @@ def types(result: Any) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("low", ["bfloat16", "float16"])
-@pytest.mark.parametrize("dtype", ["float32", "low"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("info", database.OPERATORS)
-def test_every_operation_gives_the_type_that_pytorch_gives(info: Any, dtype: str, low: str) -> None:
+def test_every_operation_gives_the_type_that_pytorch_gives(info: Any, dtype: str) -> None:
     label = info.name + (f".{info.variant_test_name}" if info.variant_test_name else "")
     if label in REASONS or torch.float32 not in info.dtypes:
         pytest.skip(REASONS.get(label, "PyTorch's has no float32"))
-    kind = torch.float32 if dtype == "float32" else getattr(torch, low)
     function, compared = database.ours(info.name, info.variant_test_name), 0
     for sample in database.chosen(info, torch.float32, requires_grad=False)[:3]:
-        args, kwargs = lowered((sample.input, *sample.args), kind), lowered(sample.kwargs, kind)
+        args, kwargs = (
+            lowered(one, getattr(torch, dtype)) for one in ((sample.input, *sample.args), sample.kwargs)
+        )
         try:
-            with torch.autocast("cpu", dtype=getattr(torch, low)):
+            with torch.autocast("cpu"):
                 expected = info.gradcheck_wrapper(info, *args, **kwargs)
         except (RuntimeError, NotImplementedError):
             continue  # PyTorch has no kernel for it
@@ -71,7 +71,7 @@ def test_every_operation_gives_the_type_that_pytorch_gives(info: Any, dtype: str
             mine, options = database.convert(args), database.convert(kwargs)
         except database.Unsupported:
             continue
-        with accelgrad.autocast("cpu", dtype=getattr(accelgrad, low)):
+        with accelgrad.autocast("cpu"):
             found = info.gradcheck_wrapper(function, *mine, **options)
         assert types(found) == types(expected), database.describe(sample)
         compared += 1
@@ -79,7 +79,7 @@ def test_every_operation_gives_the_type_that_pytorch_gives(info: Any, dtype: str
         pytest.skip("no sample that both take")
 
 
-# ------------------------------------------------------------------------------------------ models, step by step
+# --------------------------------------------------------------------------------------- models, step by step
 
 
 class Attention:
@@ -162,6 +162,8 @@ def test_every_step_of_a_model_has_pytorchs_type_and_values(name: str, low: str)
     for who, model in enumerate((mine, theirs)):
         for label, part in model.named_modules():
             part.register_forward_hook(watch(label or "all of it", who))
+    if (name, low) == ("lstm", "float16"):
+        pytest.skip("PyTorch has no LSTM in float16 on this CPU")
     tolerance = 3e-2 if low == "bfloat16" else 4e-3
     with torch.autocast("cpu", dtype=getattr(torch, low)):
         expected = getattr(torch.nn.functional, loss_name)(
@@ -189,7 +191,8 @@ def test_every_step_of_a_model_has_pytorchs_type_and_values(name: str, low: str)
 
 LOSSES = [
     "l1_loss", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits", "kl_div",
-    "soft_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "cosine_embedding_loss", "margin_ranking_loss",
+    "soft_margin_loss", "poisson_nll_loss", "gaussian_nll_loss", "cosine_embedding_loss",
+    "margin_ranking_loss",
 ]  # fmt: skip
 
 
