@@ -324,6 +324,13 @@ class Primitive:
     """Whether floating point inputs may have different types: then the first decides about the result."""
 
     @staticmethod
+    def direct(arrays: list[Any]) -> bool:
+        """Whether a card computes both formulas of these numbers of 16 bits by itself, in float32 and rounded
+        once: they are one product, or one elementwise step.
+        """
+        return False
+
+    @staticmethod
     def forward(ctx: Any, *inputs: Any, **options: Any) -> Any:
         """The result (or a tuple of results) from raw arrays."""
         raise NotImplementedError("a Primitive defines forward(ctx, *inputs, **options)")
@@ -381,7 +388,7 @@ class Primitive:
         if narrow and not cls.exact:
             if cls.view:
                 ctx.reduced = True
-            else:
+            elif not (xp.asynchronous and cls.direct(arrays)):
                 forward = functools.partial(reduced.forward, cls)
         token = backend.hush()
         try:

@@ -5,7 +5,8 @@ sums and products of matrices add up in float32.  Here that is done once, around
 each of them.  :func:`forward` widens the inputs (which is exact) and rounds the results; what the formula
 saved stays in the graph with its 16 bits, half the memory, and is widened again for ``backward``, whose
 gradients are rounded as they leave the node.  So no formula knows these types, constants in it cannot change
-them, and BLAS and the kernels get float32.
+them, and BLAS and the kernels get float32.  What a card does by itself in the same way, in one step, it gets
+as it is (:meth:`accelgrad.primitive.Primitive.direct`): products of matrices go to cuBLAS with their 16 bits.
 
 Formulas that only move elements (views, copies, casts) read such numbers as they are.  Their backward may
 add, as that of ``expand`` does, and is read in float32 all the same unless the primitive is ``exact``.
@@ -23,7 +24,7 @@ from accelgrad import dtypes
 from accelgrad.dtypes import REDUCED
 from accelgrad.tensor import Tensor
 
-__all__ = ["forward", "is_reduced", "one_step", "widened"]
+__all__ = ["alike", "forward", "is_reduced", "matrices", "one_step", "widened"]
 
 
 def is_reduced(array: Any) -> bool:
@@ -36,6 +37,20 @@ def widened(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.to(dtypes.float32) if is_reduced(value.array) else value
     return value.astype(np.float32) if hasattr(value, "dtype") and is_reduced(value) else value
+
+
+def alike(arrays: list[Any]) -> bool:
+    """Whether all are arrays of one type."""
+    kind = getattr(arrays[0], "dtype", None)
+    return kind is not None and all(getattr(one, "dtype", None) == kind for one in arrays)
+
+
+def matrices(arrays: list[Any]) -> bool:
+    """Whether all are matrices or vectors of one type (None left out): stacks of bfloat16 matrices CuPy's
+    matmul does not take.
+    """
+    given = [one for one in arrays if one is not None]
+    return alike(given) and all(one.ndim <= 2 for one in given)
 
 
 def one_step(*, mixes: bool = False) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:

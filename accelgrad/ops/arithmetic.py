@@ -11,6 +11,7 @@ from accelgrad import backend, dtypes
 from accelgrad.ops.autocast import choosing
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive, assign
+from accelgrad.reduced import alike
 from accelgrad.tensor import Tensor
 
 Number = bool | int | float
@@ -73,6 +74,8 @@ def unequal_shapes(arrays: list[Any]) -> Exception | None:
 class Add(Pairwise):
     """z = x + y,  dL/dx = dL/dz,  dL/dy = dL/dz"""
 
+    direct = staticmethod(alike)
+
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         return x + y
@@ -84,6 +87,8 @@ class Add(Pairwise):
 
 class Sub(Pairwise):
     """z = x - y,  dL/dx = dL/dz,  dL/dy = -dL/dz"""
+
+    direct = staticmethod(alike)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -106,6 +111,8 @@ class Sub(Pairwise):
 
 class Mul(Pairwise):
     """z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x"""
+
+    direct = staticmethod(alike)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from accelgrad.ops.arithmetic import Add, Mul, Number, hang_operators, unequal_shapes
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.reduced import one_step
+from accelgrad.reduced import matrices, one_step
 from accelgrad.tensor import Tensor
 
 
@@ -18,6 +18,8 @@ class Matmul(Primitive):
 
     A vector counts as one row on the left and as one column on the right.
     """
+
+    direct = staticmethod(matrices)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:

@@ -1,8 +1,8 @@
-"""float32 rounded to bfloat16 on the bits of the numbers, where ml_dtypes takes one number after the other.
+"""float32 rounded to bfloat16 on the bits of the numbers, where ml_dtypes takes them one after the other.
 
-A bfloat16 is the upper half of a float32.  Adding 0x7fff, and 1 more where the upper half is odd, carries into
-it exactly where the number is to be rounded up, ties going to the even one; a carry out of the digits raises the
-exponent, up to infinity.  A NaN would lose its mark by that and is set instead.
+A bfloat16 is the upper half of a float32.  Adding 0x7fff, and 1 more where the upper half is odd, carries
+into it exactly where the number is to be rounded up, ties going to the even one; a carry out of the digits
+raises the exponent, up to infinity.  A NaN would lose its mark by that and is set instead.
 """
 
 from __future__ import annotations

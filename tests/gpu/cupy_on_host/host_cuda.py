@@ -193,7 +193,8 @@ def build() -> pathlib.Path:
             "-fPIC", "-shared", "-Wl,-soname,libcublasLt.so.13", rest, "-o", folder / "libcublasLt.so.13"
         )
         (folder / "device.h").write_text((HERE / "device.h").read_text())
-        (folder / "kernel.h").write_text((HERE / "kernel.h").read_text())
+        for header in ("kernel.h", "cuda_bf16.h"):
+            (folder / header).write_text((HERE / header).read_text())
         run_compiler(
             *KERNEL_OPTIONS,
             "-x",
@@ -201,6 +202,7 @@ def build() -> pathlib.Path:
             folder / "device.h",
             "-o",
             folder / "device.h.gch",
+            f"-I{folder}",
             *includes(),
         )
         (folder / "done").touch()
@@ -232,7 +234,9 @@ def compiled(source: str) -> pathlib.Path:
     names = sorted(set(KERNEL.findall(source)))
     barriers = "true" if re.search(r"__sync|__shfl", source) else "false"
     loops = "true" if barriers == "false" and "CUPY_FOR" in source and "threadIdx" not in source else "false"
-    text = re.sub(r"#include\s*<cupy/(?:complex|carray|float16|atomics)\.cuh>", "", source)  # in device.h
+    text = re.sub(
+        r"#include\s*<cupy/(?:complex|carray|float16|bfloat16|atomics)\.cuh>", "", source
+    )  # in device.h
     text = re.sub(
         r"extern\s+__shared__\s+([\w\s]+?)\s*(\w+)\[\]\s*;", r"\1* \2 = (\1*)host_dynamic_shared;", text
     )
