@@ -86,6 +86,8 @@ class Nextafter(Pairwise):
     """z = the floating point number next to x in the direction of y,  dL/dx = dL/dz where z is not x,  dL/dy
     = 0"""
 
+    exact = True  # the next number of 16 bits, not of 32
+
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         floats("nextafter_cpu", x, y)
