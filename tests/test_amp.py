@@ -378,3 +378,54 @@ def test_a_backward_without_its_forward_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="custom_bwd needs custom_fwd on the forward"):
         Lonely.apply(accelgrad.ones(2, requires_grad=True)).sum().backward()
+
+
+def digits(model: Any, low: Any, steps: int = 110) -> tuple[list[float], float]:
+    """Losses of a short training on the digits, and the share of the test images that is recognised."""
+    train, test = accelgrad.datasets.Digits(), accelgrad.datasets.Digits(train=False)
+    x, y = (
+        accelgrad.stack([accelgrad.tensor(np.asarray(one[0], np.float32)) for one in part]) / 16
+        for part in (train, test)
+    )
+    labels, truth = (accelgrad.tensor([one[1] for one in part]) for part in (train, test))
+    x, y = x.reshape(len(train), 1, 8, 8), y.reshape(len(test), 1, 8, 8)
+    optimizer = accelgrad.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for step in range(steps):
+        part = slice(step * 64 % 1280, step * 64 % 1280 + 64)
+        optimizer.zero_grad()
+        with autocast("cpu", dtype=low or accelgrad.bfloat16, enabled=low is not None):
+            loss = nn.functional.cross_entropy(model(x[part]), labels[part])
+        loss.backward()
+        assert all(one.grad.dtype is accelgrad.float32 for one in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    model.eval()
+    with accelgrad.no_grad(), autocast("cpu", dtype=low or accelgrad.bfloat16, enabled=low is not None):
+        scores = model(y)
+    return losses, float((scores.argmax(1) == truth).float().mean())
+
+
+def small_mlp() -> Any:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def small_cnn() -> Any:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3),
+        nn.ReLU(), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("build", [small_mlp, small_cnn])
+def test_digits_are_learned_under_bfloat16_as_in_float32(build: Any) -> None:
+    results = []
+    for low in (None, accelgrad.bfloat16):
+        accelgrad.manual_seed(1)
+        results.append(digits(build(), low))
+    (wide, share), (low_losses, low_share) = results
+    assert np.mean(wide[-10:]) < 0.25 * wide[0] and share > 0.9
+    assert low_losses != wide  # it is another computation
+    np.testing.assert_allclose(low_losses[:5], wide[:5], rtol=2e-2)
+    assert np.mean(low_losses[-10:]) == pytest.approx(np.mean(wide[-10:]), abs=0.05)
+    assert low_share > share - 0.02
