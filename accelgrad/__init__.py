@@ -19,6 +19,7 @@ from accelgrad.backend import default_device as get_default_device
 from accelgrad.backend import set_default_device as set_default_device
 from accelgrad.backend import set_num_threads as set_num_threads
 from accelgrad.dtypes import (
+    bfloat16,
     bool,
     can_cast,
     double,
@@ -64,7 +65,7 @@ __version__ = "0.1.0"
 _keep_freed_memory()
 
 __all__ = [
-    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device",
+    "Device", "Generator", "Size", "Tensor", "bfloat16", "bool", "can_cast", "default_generator", "device",
     "double", "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo",
     "inf", "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
@@ -92,12 +93,13 @@ __all__ += _TYPED
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 
 _LAZY = (
-    "accelerator", "amp", "backends", "cuda", "datasets", "gpu", "linalg", "nn", "optim", "serialization",
-    "special", "transforms", "utils", "version", "viz",
+    "accelerator", "amp", "backends", "cpu", "cuda", "datasets", "gpu", "linalg", "nn", "optim",
+    "serialization", "special", "transforms", "utils", "version", "viz",
 )  # fmt: skip
 _LAZY_FUNCTIONS = {
     "OutOfMemoryError": "accelgrad.gpu", "autocast": "accelgrad.amp", "get_autocast_dtype": "accelgrad.amp",
     "is_autocast_available": "accelgrad.amp", "is_autocast_enabled": "accelgrad.amp",
+    "set_autocast_dtype": "accelgrad.amp", "set_autocast_enabled": "accelgrad.amp",
     "check": "accelgrad.checks",
     "are_deterministic_algorithms_enabled": "accelgrad.precision",
     "get_float32_matmul_precision": "accelgrad.precision",

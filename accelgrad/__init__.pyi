@@ -19,6 +19,7 @@ from accelgrad.backend import default_device as get_default_device
 from accelgrad.backend import set_default_device as set_default_device
 from accelgrad.backend import set_num_threads as set_num_threads
 from accelgrad.dtypes import (
+    bfloat16,
     bool,
     can_cast,
     double,
@@ -64,7 +65,7 @@ __version__ = "0.1.0"
 _keep_freed_memory()
 
 __all__ = [
-    "Device", "Generator", "Size", "Tensor", "bool", "can_cast", "default_generator", "device",
+    "Device", "Generator", "Size", "Tensor", "bfloat16", "bool", "can_cast", "default_generator", "device",
     "double", "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "get_num_threads", "get_printoptions", "half", "iinfo",
     "inf", "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
@@ -78,6 +79,7 @@ newaxis = None
 from accelgrad import accelerator as accelerator
 from accelgrad import amp as amp
 from accelgrad import backends as backends
+from accelgrad import cpu as cpu
 from accelgrad import cuda as cuda
 from accelgrad import datasets as datasets
 from accelgrad import gpu as gpu
@@ -95,6 +97,8 @@ from accelgrad.amp import autocast as autocast
 from accelgrad.amp import get_autocast_dtype as get_autocast_dtype
 from accelgrad.amp import is_autocast_available as is_autocast_available
 from accelgrad.amp import is_autocast_enabled as is_autocast_enabled
+from accelgrad.amp import set_autocast_dtype as set_autocast_dtype
+from accelgrad.amp import set_autocast_enabled as set_autocast_enabled
 from accelgrad.checks import check as check
 from accelgrad.precision import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
 from accelgrad.precision import get_float32_matmul_precision as get_float32_matmul_precision

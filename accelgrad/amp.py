@@ -1,11 +1,12 @@
-"""Mixed precision: products in float16, sums and exponentials in float32, and a loss that is scaled to keep
-gradients.
+"""Mixed precision: products in a type of 16 bits, what sums much in float32, and a loss that is scaled.
 
 :class:`autocast` casts the inputs of operations as they are called (the parameters stay float32, the master
-weights); :class:`GradScaler` multiplies the loss so that small gradients survive in float16, takes the factor
-out again before the step, and leaves out steps with infinite gradients.  Micikevicius et al. 2018, "Mixed
-Precision Training". The names and rules are those of ``torch.amp``.  Neither NumPy nor CuPy has bfloat16, so
-float16 is the lower type.
+weights, and so do their gradients); which operation runs in which type is PyTorch's list
+(:mod:`accelgrad.ops.autocast`).  The lower type is bfloat16 on the CPU and float16 on a card, unless chosen
+otherwise.  float16 has more digits, bfloat16 the range of float32: with it no gradient vanishes, and no loss
+needs to be scaled.  :class:`GradScaler` multiplies the loss so that small gradients survive in float16, takes
+the factor out again before the step, and leaves out steps with infinite gradients.  Micikevicius et al. 2018,
+"Mixed Precision Training". The names and rules are those of ``torch.amp``.
 """
 
 from __future__ import annotations
@@ -20,34 +21,18 @@ from accelgrad import dtypes
 from accelgrad.backend import Device, hush, unhush
 from accelgrad.graph import state
 from accelgrad.kernels import updates
+from accelgrad.ops.autocast import FLOAT32, LOWER, REFUSED, WIDEST
 from accelgrad.tensor import Tensor
 from accelgrad.together import by_kind, update_all
 
 __all__ = [
     "GradScaler", "autocast", "custom_bwd", "custom_fwd", "get_autocast_dtype", "is_autocast_available",
-    "is_autocast_enabled",
+    "is_autocast_enabled", "set_autocast_dtype", "set_autocast_enabled",
 ]  # fmt: skip
-
-# Operations by their primitives, as PyTorch sorts them: those that multiply matrices gain from the lower
-# type;
-LOWER = frozenset((
-    "Matmul", "Linear", "Bilinear", "Convolution", "InputOfConvolution", "WeightOfConvolution", "Attention",
-    "LstmLayer", "GruLayer", "RnnLayer",
-))  # fmt: skip
-# those that sum much, or whose results span many powers of ten, need float32.  Others take what comes.
-FLOAT32 = frozenset((
-    "Acos", "Asin", "BatchNorm", "BceWithLogits", "BinaryCrossEntropy", "Cosh", "CrossEntropy", "CumProd",
-    "CumSum",
-    "Erfinv", "Exp", "Exp2", "Expm1", "FixedNorm", "Huber", "L1", "LayerNorm", "Log", "Log10", "Log1p",
-    "Log2",
-    "LogCumSumExp", "LogSigmoid", "LogSoftmax", "LogSumExp", "Mean", "Mse", "NllLoss", "PairLoss",
-    "PositiveBceWithLogits", "Pow", "Prod", "Reciprocal", "RmsNorm", "Rsqrt", "Sinh", "SmoothL1", "Softmax",
-    "Softplus", "Std", "Sum", "Tan", "Var", "VectorNorm",
-))  # fmt: skip
 
 
 class Casting:
-    """What :data:`accelgrad.graph.state` calls for every operation while a type is set for some device."""
+    """What the operations in the lists call while a lower type is set for some kind of device."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, Any] = {}
@@ -55,54 +40,98 @@ class Casting:
         self.depth = 0
         self.cache = True
 
-    def __call__(self, primitive: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        name = primitive.__name__
-        if name in LOWER:
-            lower = True
-        elif name in FLOAT32:
-            lower = False
+    def __call__(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """The arguments in the types that the operation ``name`` wants; None where it takes what comes."""
+        tensors = [one for one in _tensors((*args, *kwargs.values())) if self.eligible(one)]
+        device = tensors[0].xp.kernel_device if tensors else ""
+        if name in LOWER.get(device, ()):
+            kind = self.kinds[device]
+        elif name in FLOAT32.get(device, ()):
+            kind = dtypes.float32
+        elif name in WIDEST.get(device, ()):
+            kind = functools.reduce(dtypes.promote_types, [one.dtype for one in tensors])
+        elif name in REFUSED.get(device, ()):
+            raise RuntimeError(
+                f"{name} is unsafe to autocast: what comes before it is in 16 bits, where its gradient may"
+                f" overflow. Leave the sigmoid out and take {name}_with_logits (nn.BCEWithLogitsLoss)"
+            )
         else:
-            return inputs
-        return tuple(
-            [
-                self.cast(one, lower) if isinstance(one, Tensor) and self.eligible(one) else one
-                for one in inputs
-            ]
-        )
+            return None
+
+        def cast(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return self.cast(value, kind) if self.eligible(value) else value
+            return type(value)(map(cast, value)) if type(value) in (list, tuple) else value
+
+        return tuple(map(cast, args)), {key: cast(value) for key, value in kwargs.items()}
 
     def eligible(self, tensor: Tensor) -> bool:
         """Floating point tensors on a device with autocast, but not float64, which somebody has asked for."""
-        return tensor.xp.kernel_device in self.kinds and tensor.array.dtype.char in "ef"
+        return tensor.xp.kernel_device in self.kinds and tensor.array.dtype.char in "eEf"
 
-    def cast(self, tensor: Tensor, lower: bool) -> Tensor:
-        """The tensor in the type that the operation wants; a parameter is cast once for the whole block."""
-        kind = self.kinds[tensor.xp.kernel_device] if lower else dtypes.float32
-        if tensor.array.dtype == kind.numpy:
+    def cast(self, tensor: Tensor, kind: Any) -> Tensor:
+        """The tensor in another type; a parameter is cast to the lower one once for the whole block."""
+        if tensor.dtype is kind:
             return tensor
+        lower = kind is not dtypes.float32
         if not (self.cache and lower and state.grad and tensor.is_leaf and tensor.requires_grad):
             return tensor.to(kind)
         known = self.casts.get(id(tensor))
-        if known is None or known[1] != tensor._version[0]:
+        if known is None or known[1] != tensor._version[0] or known[2].dtype is not kind:
             known = self.casts[id(tensor)] = (tensor, tensor._version[0], tensor.to(kind))
         return known[2]
+
+    def choose(self, device: str, kind: Any) -> None:
+        """Set the lower type of a kind of device; None switches autocast off there."""
+        if kind is None:
+            self.kinds.pop(device, None)
+        else:
+            self.kinds[device] = kind
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for one in values:
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif type(one) in (list, tuple):
+            found += _tensors(one)
+    return found
+
+
+def _casting() -> Casting:
+    """What is in force; made anew where nothing is."""
+    if state.casting is None:
+        state.casting = Casting()
+    return state.casting
 
 
 class autocast(contextlib.ContextDecorator):
     """A block (or a decorated function) in which operations on one kind of device choose their types
     themselves.
 
-    ``device_type`` is "cuda" ("gpu") or "cpu"; ``dtype`` is float16; ``enabled=False`` switches it off within
-    another block; ``cache_enabled`` keeps the cast of a parameter until the outermost block ends.  Only the
-    forward pass and the loss belong in the block.  RuntimeError for another type than float16, bfloat16 among
-    them.
+    ``device_type`` is "cuda" ("gpu") or "cpu"; ``dtype`` is bfloat16 or float16, by default
+    :func:`get_autocast_dtype`: bfloat16 on the CPU, float16 on a card; ``enabled=False`` switches it off
+    within another block; ``cache_enabled`` keeps the cast of a parameter until the outermost block ends.
+    Products of matrices and convolutions run in that type; losses, and on a card sums, exponentials,
+    softmax and norms too, in float32; everything else in the type that comes.  Only the forward pass and
+    the loss belong in the block: backward runs in the types of the forward pass by itself.
+
+    On the CPU of most machines this saves memory and not time: products of 16 bits are computed as float32.
+    RuntimeError for another type.
 
     >>> import accelgrad
-    >>> x, w = accelgrad.ones(2, 3), accelgrad.ones(3, 4)
-    >>> with accelgrad.amp.autocast("cpu"):
+    >>> x, w = accelgrad.ones(2, 3), accelgrad.ones(3, 4, requires_grad=True)
+    >>> with accelgrad.autocast("cpu"):
     ...     y = x @ w
-    ...     total = y.sum()
-    >>> y.dtype, total.dtype, (x @ w).dtype
-    (accelgrad.float16, accelgrad.float32, accelgrad.float32)
+    ...     loss = accelgrad.nn.functional.mse_loss(y, accelgrad.zeros(2, 4))
+    >>> y.dtype, loss.dtype, (x @ w).dtype
+    (accelgrad.bfloat16, accelgrad.float32, accelgrad.float32)
+    >>> loss.backward()
+    >>> w.grad.dtype
+    accelgrad.float32
     """
 
     def __init__(
@@ -115,27 +144,18 @@ class autocast(contextlib.ContextDecorator):
         if not isinstance(device_type, str):
             raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
         self.device_type = Device(device_type).type
-        kind = dtypes.float16 if dtype is None else dtype
-        if kind is not dtypes.float16 and enabled:
-            raise RuntimeError(
-                f"autocast: {kind} is not supported as the lower type; use accelgrad.float16 (neither NumPy"
-                " nor CuPy"
-                " has bfloat16, and float32 needs no autocast)"
-            )
+        kind = get_autocast_dtype(self.device_type) if dtype is None else dtype
+        if enabled:
+            _must_be_low(kind)
         self.dtype, self.enabled = kind, enabled
         self.cache_enabled = cache_enabled
         self._before: list[tuple[Any, bool]] = []
 
     def __enter__(self) -> autocast:
-        casting = state.casting
-        if casting is None:
-            casting = state.casting = Casting()
+        casting = _casting()
         casting.depth += 1
         self._before.append((casting.kinds.get(self.device_type), casting.cache))
-        if self.enabled:
-            casting.kinds[self.device_type] = self.dtype
-        else:
-            casting.kinds.pop(self.device_type, None)
+        casting.choose(self.device_type, self.dtype if self.enabled else None)
         if self.cache_enabled is not None:
             casting.cache = self.cache_enabled
         return self
@@ -143,13 +163,20 @@ class autocast(contextlib.ContextDecorator):
     def __exit__(self, *exception: object) -> None:
         casting = state.casting
         kind, casting.cache = self._before.pop()
-        if kind is None:
-            casting.kinds.pop(self.device_type, None)
-        else:
-            casting.kinds[self.device_type] = kind
+        casting.choose(self.device_type, kind)
         casting.depth -= 1
         if not casting.depth:
-            state.casting = None  # and with it the casts of the parameters
+            casting.casts.clear()
+            if not casting.kinds:
+                state.casting = None
+
+
+def _must_be_low(kind: Any) -> None:
+    if kind is not dtypes.float16 and kind is not dtypes.bfloat16:
+        raise RuntimeError(
+            f"autocast: {kind} is not supported as the lower type; use accelgrad.bfloat16 or"
+            " accelgrad.float16 (float32 needs no autocast)"
+        )
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
@@ -161,10 +188,49 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
     return state.casting is not None and Device(device_type).type in state.casting.kinds
 
 
+def set_autocast_enabled(device_type: str, enabled: bool) -> None:
+    """Switch autocast on or off for a kind of device in this thread, until it is switched back; the block
+    :class:`autocast` does that by itself.
+
+    >>> set_autocast_enabled("cpu", True)
+    >>> is_autocast_enabled("cpu")
+    True
+    >>> set_autocast_enabled("cpu", False)
+    """
+    device = Device(device_type).type
+    casting = _casting()
+    casting.choose(device, get_autocast_dtype(device) if enabled else None)
+    if not casting.kinds and not casting.depth:
+        state.casting = None
+
+
 def get_autocast_dtype(device_type: str = "cuda") -> Any:
-    """The lower type of autocast on this kind of device."""
-    Device(device_type)
-    return dtypes.float16
+    """The lower type of autocast on this kind of device: of the block that is open, or of the next one.
+
+    >>> get_autocast_dtype("cpu"), get_autocast_dtype("cuda")
+    (accelgrad.bfloat16, accelgrad.float16)
+    """
+    device = Device(device_type).type
+    if state.casting is not None and device in state.casting.kinds:
+        return state.casting.kinds[device]
+    return (state.lower or {}).get(device, dtypes.bfloat16 if device == "cpu" else dtypes.float16)
+
+
+def set_autocast_dtype(device_type: str, dtype: Any) -> None:
+    """Set the lower type of autocast on a kind of device for this thread; RuntimeError for another than
+    float16 and bfloat16.
+
+    >>> import accelgrad
+    >>> set_autocast_dtype("cpu", accelgrad.float16)
+    >>> get_autocast_dtype("cpu")
+    accelgrad.float16
+    >>> set_autocast_dtype("cpu", accelgrad.bfloat16)
+    """
+    device = Device(device_type).type
+    _must_be_low(dtype)
+    state.lower = {**(state.lower or {}), device: dtype}
+    if state.casting is not None and device in state.casting.kinds:
+        state.casting.choose(device, dtype)
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -196,7 +262,7 @@ def custom_fwd(
         ctx._autocast_was_on = False
 
         def cast(one: Any) -> Any:
-            return one.to(cast_inputs) if isinstance(one, Tensor) and one.array.dtype.char in "ef" else one
+            return one.to(cast_inputs) if isinstance(one, Tensor) and one.array.dtype.char in "eEf" else one
 
         with autocast(device_type, enabled=False):
             return function(ctx, *map(cast, args), **{key: cast(one) for key, one in kwargs.items()})
@@ -225,7 +291,7 @@ def custom_bwd(function: Callable[..., Any] | None = None, *, device_type: str =
     ...     y = Product.apply(x, accelgrad.ones(3, 4))
     >>> y.float().sum().backward()
     >>> y.dtype, x.grad.dtype
-    (accelgrad.float16, accelgrad.float32)
+    (accelgrad.bfloat16, accelgrad.float32)
     """
     if function is None:
         return functools.partial(custom_bwd, device_type=device_type)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelgrad import backend, dtypes
+from accelgrad import backend, dlpack, dtypes
 from accelgrad.backend import CPU, Namespace
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Conversions:
         def _around(cls, array: Any, xp: Namespace) -> Tensor: ...
         def edge(self) -> Edge | None: ...
         def detach(self) -> Tensor: ...
+        def is_floating_point(self) -> bool: ...
         def requires_grad_(self, requires_grad: bool = True) -> Tensor: ...
 
     def item(self) -> Any:
@@ -51,7 +52,16 @@ class Conversions:
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The NumPy array behind a CPU tensor (shared memory); ``force=True`` detaches and copies from a
-        card."""
+        card.
+
+        TypeError for bfloat16, as in PyTorch: NumPy itself has no such type.  ``.float().numpy()`` gives the
+        values, ``.array`` the memory, in the type that the package ml_dtypes gives NumPy.
+        """
+        if self.array.dtype.kind == "V":
+            raise TypeError(
+                "Got unsupported ScalarType BFloat16: NumPy has no such type; .float().numpy() gives the same"
+                " values as float32 (.array is the memory itself, in the type of the package ml_dtypes)"
+            )
         if not force:
             if self.is_cuda:
                 raise TypeError(
@@ -95,7 +105,7 @@ class Conversions:
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return self.array.__dlpack__(**options)
+        return dlpack.give(self.array, options)
 
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
@@ -141,7 +151,7 @@ class Conversions:
         return self.array.item()
 
     def __index__(self) -> int:
-        if self.array.dtype.kind == "f" or self.array.size != 1:
+        if self.is_floating_point() or self.array.size != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.array.item())
 
@@ -246,7 +256,7 @@ def as_array(data: Any, dtype: Any, xp: Namespace) -> Any:
         else:
             dtype = dtypes.of(array.dtype).numpy
     elif array.dtype.kind in "OUSV":
-        dtypes.of(array.dtype)
+        dtypes.of(array.dtype)  # a TypeError for all of these but bfloat16
     return xp.from_host(array.astype(dtype))
 
 

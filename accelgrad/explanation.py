@@ -156,7 +156,7 @@ def _without_graph(tensor: Tensor) -> Finding:
     """Why a tensor has no graph behind it."""
     if tensor._cut is not None:
         return _of_cut(tensor._cut, "this tensor, or what it was computed from,", "this tensor")
-    if tensor.array.dtype.kind != "f":
+    if not tensor.is_floating_point():
         return Finding(
             "integer",
             "this tensor",
@@ -233,7 +233,7 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
         if edge is None:
             if one._cut is not None:
                 found.append(_of_cut(one._cut, f"{label}, or what it was computed from,", label))
-            elif one.array.dtype.kind != "f":
+            elif not one.is_floating_point():
                 found.append(
                     Finding(
                         "integer", label, f"{label} is {one.dtype}, which has no gradient", "make it a float"

@@ -263,7 +263,8 @@ class _State(threading.local):
     inference = False
     anomaly = False
     check_nan = False
-    casting: Any = None  # what autocast does to the inputs of an operation
+    casting: Any = None  # what autocast does to the inputs of an operation, while it is on
+    lower: Any = None  # the lower types that were chosen for it, by kind of device
 
 
 state = _State()

@@ -33,12 +33,13 @@ which
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from accelgrad import backend, dtypes, graph
+from accelgrad import backend, dtypes, graph, reduced
 from accelgrad.dtypes import dtype
 from accelgrad.graph import state
 from accelgrad.promotion import NUMBERS, constant, namespace_of, on_one_device, promote, result_dtype
@@ -55,7 +56,7 @@ class Context(graph.Node):
 
     __slots__ = (
         "__dict__", "_cut", "_kept", "_outputs_meta", "_released", "_saved", "_shapes", "_sources",
-        "_versions", "outputs", "primitive", "xp",
+        "_versions", "outputs", "primitive", "reduced", "xp",
     )  # fmt: skip
 
     _cut: Any  # set where an input had left the graph, see Tensor._cut
@@ -68,6 +69,7 @@ class Context(graph.Node):
         self._saved: tuple[Any, ...] = ()
         self._kept: tuple[Any, ...] = ()
         self._released = False
+        self.reduced = False  # whether the formulas read 16 bits as float32
 
     # --------------------------------------------------------------------------------------- for the formulas
 
@@ -84,7 +86,11 @@ class Context(graph.Node):
     def saved_tensors(self) -> tuple[Any, ...]:
         """What was saved, in that order; RuntimeError where one was changed in place since."""
         self._check_versions()
-        return self._saved
+        return tuple([reduced.widened(one) for one in self._saved]) if self.reduced else self._saved
+
+    def saved_as(self, others: dict[int, Any]) -> None:
+        """Put other arrays in place of saved ones, which are given by their ids."""
+        self._saved = tuple([others.get(id(one), one) for one in self._saved])
 
     def keep(self, *intermediates: Any) -> None:
         """Keep intermediate results, which :meth:`kept` gives back."""
@@ -174,6 +180,8 @@ class Context(graph.Node):
                 if gradients[place] is None:
                     zeros = self.xp.zeros(shape, dtype=kind)
                     gradients[place] = wrap(zeros, self.xp) if differentiable else zeros
+        if self.reduced:
+            gradients = [reduced.widened(one) for one in gradients]
         if differentiable:
             with self.xp.device:  # what the formula makes anew belongs there
                 results = self.primitive.backward(Reading(self), *gradients)
@@ -197,7 +205,7 @@ class Context(graph.Node):
                     result = result.to(dtypes.of(kind))
             else:
                 if result.dtype is not kind:
-                    result = result.astype(kind, copy=False)
+                    result = self.xp.rounded(result, kind)
                 if not shape and isinstance(result, np.generic):
                     result = np.asarray(result)
             checked.append(result)
@@ -264,7 +272,7 @@ class Context(graph.Node):
             tensor = wrap(array, self.xp)
             if source >= 0:
                 tensor._edge = self.edges[source]
-            elif array.dtype.kind == "f":
+            elif array.dtype.kind in dtypes.FLOATING:
                 tensor._edge = (self, -1 - source)
             result.append(tensor)
         return tuple(result)
@@ -285,7 +293,8 @@ class Reading:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.saved_tensors = context.saved_as_tensors()
+        saved = context.saved_as_tensors()
+        self.saved_tensors = tuple([reduced.widened(one) for one in saved]) if context.reduced else saved
 
     @property
     def xp(self) -> Any:
@@ -306,6 +315,20 @@ class Primitive:
 
     view = False
     """Whether the result may share memory with the input."""
+
+    exact = False
+    """Whether backward only moves elements, so that it may read numbers of 16 bits as they are; so does
+    forward then, and that of a view in any case."""
+
+    mixes = False
+    """Whether floating point inputs may have different types: then the first decides about the result."""
+
+    @staticmethod
+    def direct(arrays: list[Any]) -> bool:
+        """Whether a card computes both formulas of these numbers of 16 bits by itself, in float32 and rounded
+        once: they are one product, or one elementwise step.
+        """
+        return False
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any, **options: Any) -> Any:
@@ -330,14 +353,12 @@ class Primitive:
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
         """Unwrap the inputs, run ``forward``, wrap the results; record the call where it has a gradient."""
-        if state.casting is not None:
-            inputs = state.casting(cls, inputs)
         if cls.promotion is not None:
             inputs = promote(inputs, cls)
         arrays: list[Any] = []
         edges: list[graph.Edge | None] = []
         xp: Any = None
-        recording = False
+        recording = narrow = False
         cut: Any = None
         for one in inputs:
             if isinstance(one, Tensor):
@@ -348,6 +369,8 @@ class Primitive:
                     cut = one._cut
                 edges.append(edge)
                 arrays.append(one.array)
+                if one.array.dtype.char in dtypes.REDUCED:
+                    narrow = True
                 if xp is None:
                     xp = one.xp
                 elif xp is not one.xp:
@@ -361,13 +384,19 @@ class Primitive:
             recording = False
             cut = ("no_grad", cls.__name__, None, None)
         ctx = Context(cls, xp, tuple(edges) if recording else (None,) * len(edges))
+        forward: Any = cls.forward
+        if narrow and not cls.exact:
+            if cls.view:
+                ctx.reduced = True
+            elif not (xp.asynchronous and cls.direct(arrays)):
+                forward = functools.partial(reduced.forward, cls)
         token = backend.hush()
         try:
             if xp.alone:
-                out = cls.forward(ctx, *arrays, **options)
+                out = forward(ctx, *arrays, **options)
             else:
                 with xp.scope():
-                    out = cls.forward(ctx, *arrays, **options)
+                    out = forward(ctx, *arrays, **options)
         except (TypeError, ValueError) as error:
             raise cls.explain(error, arrays) from None
         finally:
@@ -379,7 +408,7 @@ class Primitive:
             if cls.view:
                 _share(cls, inputs[0], result, options)
             if recording:
-                if out.dtype.kind == "f":
+                if out.dtype.kind in dtypes.FLOATING:
                     ctx.finish(inputs, arrays, (result,))
                     result._edge = (ctx, 0)
                     if cut is not None:
@@ -395,7 +424,7 @@ class Primitive:
         if recording:
             ctx.finish(inputs, arrays, results)
             for slot, one in enumerate(results):
-                if one.array.dtype.kind == "f":
+                if one.array.dtype.kind in dtypes.FLOATING:
                     one._edge = (ctx, slot)
                 else:
                     one._cut = ("discrete", cls.__name__, None, None)
@@ -569,6 +598,7 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
             base = viewed(target._view[0])
             node = Context(CopySlices, target.xp, (base.edge(), value.edge()))
             node.shape, node.chain = base.array.shape, target._view[1]  # type: ignore[attr-defined]
+            node.reduced = array.dtype.char in dtypes.REDUCED
             node.record(node.edges)
             node._shapes = [(base.array.shape, base.array.dtype), (array.shape, array.dtype)]
             node._outputs_meta, node._sources, node._versions = (), [], []

@@ -110,6 +110,8 @@ def tensor_text(tensor: Any) -> str:
             notes.append(f"dtype={kind!r}")
         cut = tuple([summarize and extent > 2 * OPTIONS.edgeitems for extent in array.shape])
         values = tensor.xp.to_host(_edges(tensor.xp, array, cut))
+        if kind is dtypes.bfloat16:
+            values = values.astype(np.float32)  # which says what NumPy's bfloat16 leaves open: isfinite, %f
         body = _body(values, cut, len(prefix), *_formatter(values))
     maker = tensor.grad_fn
     if maker is not None:

@@ -31,7 +31,7 @@ def promote(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
                 return _promoted(inputs, primitive)
         elif type(one) is not float and type(one) is not int:
             return _promoted(inputs, primitive)
-    if first is not None and first.kind == "f":
+    if first is not None and first.kind in dtypes.FLOATING:
         return inputs  # one floating point type, and perhaps Python numbers, which give way
     return _promoted(inputs, primitive)
 

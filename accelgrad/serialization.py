@@ -113,11 +113,13 @@ def _write_archive(obj: Any, file: IO[bytes]) -> None:
     arrays: list[np.ndarray] = []
     known: dict[int, int] = {}  # one array for a tensor that occurs twice
     structure = {"format": FORMAT, "version": VERSION, "content": _describe(obj, arrays, known, "")}
+    structure["bfloat16"] = [n for n, array in enumerate(arrays) if array.dtype.name == "bfloat16"]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(STRUCTURE, json.dumps(structure))
         for number, array in enumerate(arrays):
             with archive.open(f"{number}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
+                plain = array.view(np.uint16) if number in structure["bfloat16"] else array
+                np.lib.format.write_array(entry, plain, allow_pickle=False)
 
 
 def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, int], path: str) -> Any:
@@ -228,6 +230,8 @@ def _read_archive(archive: zipfile.ZipFile, name: str, map_location: Any) -> Any
         if number not in arrays:
             with archive.open(f"{number}.npy") as entry:
                 arrays[number] = np.lib.format.read_array(entry, allow_pickle=False)
+            if number in structure.get("bfloat16", ()):  # the npy format knows NumPy's own types
+                arrays[number] = arrays[number].view(dtypes.bfloat16.numpy)
         return arrays[number]
 
     def build(value: Any) -> Any:
@@ -293,13 +297,14 @@ def _placed(array: np.ndarray, location: str, map_location: Any) -> Tensor:
 
 def _safetensors() -> Any:
     try:
+        import safetensors
         import safetensors.numpy
     except ImportError as error:
         raise RuntimeError(
             "the .safetensors format needs the package safetensors: pip install 'accelgrad[io]'; any other"
             " ending takes the format of accelgrad itself"
         ) from error
-    return safetensors.numpy
+    return safetensors
 
 
 def _write_safetensors(obj: Any, file: IO[bytes]) -> None:
@@ -316,17 +321,32 @@ def _write_safetensors(obj: Any, file: IO[bytes]) -> None:
             )
         host = value.xp.to_host(value.array) if isinstance(value, Tensor) else value
         arrays[key] = np.require(host, requirements="C")  # safetensors takes the bytes as they lie
-    file.write(_safetensors().save(arrays))
+    file.write(_safetensors().numpy.save(arrays))
 
 
 def _read_safetensors(file: IO[bytes], name: str, map_location: Any) -> Any:
     content = file.read()
     reader = _safetensors()
     try:
-        arrays = reader.load(content)
+        entries = reader.deserialize(content)
     except Exception as error:
         raise RuntimeError(f"load: {name} is damaged or not a safetensors file ({error})") from error
-    return {key: _placed(np.array(array), "cpu", map_location) for key, array in arrays.items()}
+    found = {}
+    for key, entry in entries:
+        kind = _SAFE_TYPES.get(entry["dtype"])
+        if kind is None:
+            raise RuntimeError(
+                f"load: {key!r} in {name} has the type {entry['dtype']}, which tensors do not have"
+            )
+        array = np.frombuffer(entry["data"], dtypes.as_numpy(kind)).reshape(entry["shape"])
+        found[key] = _placed(array.copy(), "cpu", map_location)
+    return found
+
+
+_SAFE_TYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------- PyTorch's files
@@ -427,11 +447,11 @@ class _TorchReader(pickle.Unpickler):
 
 
 def _elements(raw: bytes, kind: str, count: int, big: bool) -> np.ndarray:
-    """The elements of a storage; bfloat16, which NumPy lacks, widened to float32."""
+    """The elements of a storage, in the byte order of this machine."""
     order: Literal["<", ">"] = ">" if big else "<"
     if kind == "bfloat16":
-        upper = np.frombuffer(raw, dtype=f"{order}u2", count=count).astype(np.uint32)
-        return (upper << 16).view(np.float32)
+        bits = np.frombuffer(raw, dtype=f"{order}u2", count=count)
+        return bits.astype(np.uint16).view(dtypes.bfloat16.numpy)
     found = np.frombuffer(raw, dtype=np.dtype(kind).newbyteorder(order), count=count)
     return found.astype(kind)
 

@@ -247,7 +247,7 @@ class Tensor(Conversions):
 
     def is_floating_point(self) -> bool:
         """Whether the elements are floating point numbers."""
-        return self.array.dtype.kind == "f"
+        return self.array.dtype.kind in dtypes.FLOATING
 
     def is_complex(self) -> bool:
         """False: there are no complex tensors here."""
@@ -255,7 +255,7 @@ class Tensor(Conversions):
 
     def is_signed(self) -> bool:
         """Whether the element type has negative numbers."""
-        return self.array.dtype.kind in "if"
+        return self.array.dtype.kind in "ifV"
 
     def is_pinned(self) -> bool:
         """Whether the memory is page-locked for fast copies to a card."""
@@ -285,7 +285,7 @@ class Tensor(Conversions):
                 )
             self._edge = None
         elif self.edge() is None:
-            if self.array.dtype.kind != "f":
+            if not self.is_floating_point():
                 raise RuntimeError(
                     "only Tensors of floating point and complex dtype can require gradients; this one is"
                     f" {self.dtype}: convert it with .float() first"

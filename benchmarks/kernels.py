@@ -30,7 +30,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import accelgrad
-from accelgrad import backend, kernels, nn, optim
+from accelgrad import backend, dtypes, kernels, nn, optim
 from accelgrad.kernels.windows import Geometry
 
 try:
@@ -159,6 +159,7 @@ def fused(quick: bool) -> Iterator[Case]:
             ),
             ("gelu", lambda xp, x=x: xp.gelu(x), lambda t=t: functional.gelu(t)),
             ("gelu_backward", lambda xp, x=x: xp.gelu_backward(x, x), None),
+            ("rounded", lambda xp, x=x: xp.rounded(x, dtypes.bfloat16.numpy), lambda t=t: t.bfloat16()),
             (
                 "layer_norm",
                 lambda xp, x=x, w=weight: xp.layer_norm(x, w, w, 1e-5),

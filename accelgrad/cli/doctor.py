@@ -60,6 +60,7 @@ def examine() -> Iterator[Finding]:
     for name, extra, use in (
         ("matplotlib", "", "figures"),
         ("tqdm", "", "progress bars"),
+        ("ml_dtypes", "", "bfloat16"),
         ("cloudpickle", "", "loader workers with lambdas and notebook classes"),
         ("PIL", "data", "image files and PIL transforms"),
         ("safetensors", "io", "state dicts in .safetensors files"),

@@ -77,6 +77,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_backward",
     "relu_backward",
+    "rounded",
     "running_average",
     "scatter_add",
     "sigmoid",
@@ -95,6 +96,12 @@ __all__ = [
 
 Axis = int | tuple[int, ...] | None
 Pair = int | tuple[int, int]
+
+
+def rounded(xp: Any, x: Any, kind: Any) -> Any:
+    """x in the NumPy dtype ``kind``, rounded to the nearest of its numbers."""
+    return x.astype(kind)
+
 
 # ------------------------------------------------------------------------------------- softmax and its family
 
@@ -176,8 +183,7 @@ def masked_softmax(xp: Any, scores: Any, hidden: Any) -> Any:
     """The softmax of every row of scores (..., l, s), in which what is ``hidden`` (True) has no part; a row
     that is hidden as a whole is 0."""
     # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other.
-    low = -6e4 if scores.dtype.itemsize == 2 else -1e30
-    weights = xp.softmax(xp.where(hidden, low, scores), axis=-1)
+    weights = xp.softmax(xp.where(hidden, -1e30, scores), axis=-1)
     return xp.where(hidden, 0.0, weights)
 
 

@@ -70,7 +70,9 @@ def _type_and_device(module: Any, input: Tensor) -> str:
                 f" x.to('{parameter.device}')"
             )
         if input.dtype.is_floating_point and input.dtype is not parameter.dtype:
-            kind = {"float16": "half", "float32": "float", "float64": "double"}[parameter.dtype.name]
+            kind = {"float16": "half", "bfloat16": "bfloat16", "float32": "float", "float64": "double"}[
+                parameter.dtype.name
+            ]
             numpy = (
                 " NumPy arrays are float64 by default:" if input.dtype.name == "float64" else " Convert it:"
             )

@@ -240,7 +240,7 @@ def _through_boundary(values: tuple[Any, ...]) -> tuple[list[int], list[Any], An
     gradient).
     """
     places = [
-        place for place, one in enumerate(values) if isinstance(one, Tensor) and one.array.dtype.kind == "f"
+        place for place, one in enumerate(values) if isinstance(one, Tensor) and one.is_floating_point()
     ]
     passed = list(values)
     if not places or not any(values[place].requires_grad for place in places):

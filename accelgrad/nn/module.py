@@ -478,6 +478,10 @@ class Module:
         """Convert floating point parameters and buffers to float16."""
         return self.to(dtypes.float16)
 
+    def bfloat16(self) -> Self:
+        """Convert floating point parameters and buffers to bfloat16."""
+        return self.to(dtypes.bfloat16)
+
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Move to a device without copying the values, which are not set there."""
         return self._apply(lambda t: empty(tuple(t.shape), device=device, dtype=t.dtype), recurse=recurse)

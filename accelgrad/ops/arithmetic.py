@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from accelgrad import backend, dtypes
+from accelgrad.ops.autocast import choosing
 from accelgrad.ops.registry import arg, op, refuse_two_devices, sample
 from accelgrad.primitive import Primitive, assign
+from accelgrad.reduced import alike
 from accelgrad.tensor import Tensor
 
 Number = bool | int | float
@@ -72,6 +74,8 @@ def unequal_shapes(arrays: list[Any]) -> Exception | None:
 class Add(Pairwise):
     """z = x + y,  dL/dx = dL/dz,  dL/dy = dL/dz"""
 
+    direct = staticmethod(alike)
+
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         return x + y
@@ -83,6 +87,8 @@ class Add(Pairwise):
 
 class Sub(Pairwise):
     """z = x - y,  dL/dx = dL/dz,  dL/dy = -dL/dz"""
+
+    direct = staticmethod(alike)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -105,6 +111,8 @@ class Sub(Pairwise):
 
 class Mul(Pairwise):
     """z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x"""
+
+    direct = staticmethod(alike)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -584,8 +592,8 @@ def hang_operators(**primitives: type[Primitive]) -> None:
     """``add=Add`` gives Tensor ``__add__``, ``__radd__`` and ``__iadd__``."""
     for name, primitive in primitives.items():
         for method, function in (
-            (f"__{name}__", operator(primitive)),
-            (f"__r{name}__", operator(primitive, exchanged=True)),
+            (f"__{name}__", choosing(operator(primitive), name)),
+            (f"__r{name}__", choosing(operator(primitive, exchanged=True), f"r{name}")),
             (f"__i{name}__", operator_in_place(primitive)),
         ):
             function.__name__ = method

@@ -357,7 +357,7 @@ def multi_head_attention_forward(
     p = dropout_p if training else 0.0
     if need_weights:
         scores = (q * (1 / math.sqrt(width // num_heads))) @ k.transpose(-2, -1)
-        attention = dropout((scores if mask is None else scores + mask).softmax(-1), p)
+        attention = dropout((scores if mask is None else scores + mask.to(scores.dtype)).softmax(-1), p)
         mixed = attention @ v
     else:
         mixed = scaled_dot_product_attention(q, k, v, mask, p)

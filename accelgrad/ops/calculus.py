@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import dtypes
 from accelgrad.ops.dims import wrap_dim, wrap_dims
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.tensor import Tensor, wrap
@@ -174,7 +175,7 @@ def _derivative(y: Tensor, dim: int, space: Any, edge_order: int) -> Tensor:
     """Weights that are exact for parabolas through three neighbours, a and b their distances."""
     size = y.array.shape[dim]
     raw = y.xp
-    kind = y.array.dtype if y.array.dtype.kind == "f" else "float32"
+    kind = y.array.dtype if y.is_floating_point() else "float32"
     if isinstance(space, Tensor):
         places = raw.to_host(space.array).astype("float64")
     else:
@@ -267,7 +268,7 @@ def cov(
     x = input.reshape(1, -1) if input.array.ndim < 2 else input
     observations = x.array.shape[1]
     weight = None
-    for name, given, kinds in (("fweights", fweights, "iu"), ("aweights", aweights, "f")):
+    for name, given, kinds in (("fweights", fweights, "iu"), ("aweights", aweights, dtypes.FLOATING)):
         if given is None:
             continue
         if given.array.ndim > 1:

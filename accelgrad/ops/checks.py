@@ -18,7 +18,7 @@ def title(x: Any) -> str:
 
 def floating(x: Any, name: str) -> Any:
     """The array ``x``; NotImplementedError if its elements are not floating point numbers."""
-    if x.dtype.kind != "f":
+    if not dtypes.floating(x.dtype):
         raise NotImplementedError(
             f"\"{name}\" not implemented for '{title(x)}': it needs floating point numbers; convert with"
             " .float()"

@@ -80,7 +80,7 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
     inner = math.prod(a[i] for i in left)
     rows, columns = math.prod(a[i] for i in rest_a), math.prod(b[j] for j in rest_b)
     permute, reshape = OPS["permute"].call, OPS["reshape"].call
-    product = Matmul.apply(
+    product = OPS["matmul"].call(
         reshape(permute(input, (*rest_a, *left)), (rows, inner)),
         reshape(permute(other, (*right, *rest_b)), (inner, columns)),
     )
@@ -134,7 +134,7 @@ def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
     def product(i: int, j: int) -> Tensor:
         if i == j:
             return matrices[i]
-        return Matmul.apply(product(i, split[i][j]), product(split[i][j] + 1, j))
+        return OPS["matmul"].call(product(i, split[i][j]), product(split[i][j] + 1, j))
 
     return product(0, count - 1)
 

@@ -16,10 +16,12 @@ __all__ = ["clone", "contiguous", "to"]
 class Cast(Primitive):
     """y = x in another element type;  dL/dx = dL/dy in the type of x."""
 
+    exact = True
+
     @staticmethod
     def forward(ctx: Any, x: Any, *, kind: Any) -> Any:
         ctx.source = x.dtype
-        return x.astype(kind)
+        return ctx.xp.rounded(x, kind)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -28,6 +30,8 @@ class Cast(Primitive):
 
 class Clone(Primitive):
     """y = a copy of x;  dL/dx = dL/dy."""
+
+    exact = True
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, order: str = "K") -> Any:
@@ -40,6 +44,8 @@ class Clone(Primitive):
 
 class ToDevice(Primitive):
     """y = x in the memory of another device;  dL/dx = dL/dy, moved back."""
+
+    exact = True
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, source: Any, target: Any, wait: bool = True) -> Any:
@@ -166,8 +172,8 @@ def _typed(name: str, kind: dtype) -> Any:
 
 for _name, _kind in {
     "bool": dtypes.bool, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16,
-    "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "float": dtypes.float32,
-    "double": dtypes.float64,
+    "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+    "float": dtypes.float32, "double": dtypes.float64,
 }.items():  # fmt: skip
     setattr(Tensor, _name, _typed(_name, _kind))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from accelgrad.ops.dims import wrap_dim
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.reduced import widened
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["bincount", "bucketize", "histc", "searchsorted", "unique", "unique_consecutive"]
@@ -175,7 +176,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     tensor([0., 2., 1., 0.])
     """
     array, xp = input.array, input.xp
-    if array.dtype.kind != "f":
+    if not input.is_floating_point():
         title = input.dtype.title.removesuffix("Tensor")
         raise NotImplementedError(
             f"\"histogram_cpu\" not implemented for '{title}'; convert it with .float()"
@@ -191,7 +192,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f"torch.histc: range of [{low}, {high}] is not finite")
     if low == high:
         low, high = low - 1, high + 1
-    counts, _ = xp.histogram(array.reshape(-1), bins=bins, range=(low, high))
+    counts, _ = xp.histogram(widened(array).reshape(-1), bins=bins, range=(low, high))
     return wrap(counts.astype(array.dtype), xp)
 
 

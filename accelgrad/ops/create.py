@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import backend, dtypes
+from accelgrad import backend, dlpack, dtypes
 from accelgrad.dtypes import dtype as DType
 from accelgrad.ops.dims import element, sizes
 from accelgrad.ops.registry import op
@@ -173,7 +173,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         )
     kind, index = ext_tensor.__dlpack_device__()
     xp = backend.CPU if kind == 1 else backend.namespace(backend.Device("cuda", int(index)))
-    array = xp.module.from_dlpack(ext_tensor)
+    array = dlpack.take(xp, ext_tensor)
     dtypes.of(array.dtype)
     return wrap(array, xp)
 

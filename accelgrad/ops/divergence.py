@@ -85,7 +85,7 @@ def kl_div(
     tensor(0.1438)
     """
     batch = reduction == "batchmean"
-    if input.array.dtype.kind != "f" or target.array.dtype.kind != "f":
+    if not input.is_floating_point() or not target.is_floating_point():
         raise RuntimeError(
             "kl_div: Integral inputs not supported. The input holds logarithms of probabilities, the target"
             " probabilities: convert with .float()"

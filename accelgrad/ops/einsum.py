@@ -231,7 +231,7 @@ def _contract(
         shape = (*(size[label] for label in batch), *extents)
         return reshape(permute(one, order) if order else one, shape)
 
-    product = Matmul.apply(grouped(a, x, rows, inner), grouped(b, y, inner, columns))
+    product = OPS["matmul"].call(grouped(a, x, rows, inner), grouped(b, y, inner, columns))
     labels = [*batch, *rows, *columns]
     return labels, reshape(product, tuple(size[label] for label in labels))
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.resample import F_OP
+from accelgrad.reduced import one_step
 from accelgrad.tensor import Tensor, wrap
 
 
@@ -98,7 +99,10 @@ class _Places:
         if self.padding == "reflection":
             sign, start = self.folded(place.xp, place.array, extent)
             place = place * _constant(place.xp, sign, place) + _constant(place.xp, start, place)
-        return place.clamp(0, extent - 1)
+        inside = (place.array > 0) & (place.array < extent - 1)
+        place = place.clamp(0, extent - 1)
+        # At the edge itself PyTorch's gradient is 0, that of its clamp is not.
+        return OPS["where"].call(wrap(inside, place.xp), place, place.detach())
 
     def pixels(self, xp: Any, raw: Any, extent: int) -> Any:
         """Whole pixel numbers with the padding applied."""
@@ -190,6 +194,7 @@ def _cubic_weights(t: Any) -> list[Any]:
     ],
     **F_OP,
 )
+@one_step()
 def grid_sample(
     input: Tensor,
     grid: Tensor,

@@ -38,8 +38,10 @@ def swapped(xp: Any, x: Any) -> Any:
     return xp.swapaxes(x, -1, -2)
 
 
-def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A") -> None:
-    """The checks that every function here makes: floats, two dimensions, square where needed."""
+def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A", low: bool = False) -> None:
+    """The checks that every function here makes: floats, two dimensions, square where needed; floats of 16
+    bits only where ``low`` allows them.
+    """
     if not isinstance(A, Tensor):
         raise TypeError(
             f"linalg_{name}(): argument '{letter}' (position 1) must be Tensor, not {type(A).__name__}"
@@ -55,13 +57,13 @@ def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A") -> No
             f"linalg.{name}: {letter} must be batches of square matrices, but they are {shape[-2]} by"
             f" {shape[-1]} matrices"
         )
-    if A.array.dtype.kind != "f" or A.array.dtype == "float16":
-        low = (
+    if not A.is_floating_point() or (A.array.itemsize == 2 and not low):
+        words = (
             "Low precision dtypes not supported. Got "
-            if A.array.dtype.kind == "f"
+            if A.is_floating_point()
             else ("Expected a floating point or complex tensor as input. Got ")
         )
-        raise RuntimeError(f"linalg.{name}: {low}{title(A.array)}; convert with .float()")
+        raise RuntimeError(f"linalg.{name}: {words}{title(A.array)}; convert with .float()")
 
 
 def regular(

@@ -349,7 +349,7 @@ def _spread(logs: Tensor, target: Any, weight: Any, reduction: str, ignore_index
 def _with_probabilities(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> Tensor:
-    if target.array.dtype.kind != "f":
+    if not target.is_floating_point():
         raise RuntimeError(
             f"Expected floating point type for target with class probabilities, got {title(target.array)}: a"
             " target of the input's shape holds a probability for each class; classes have one dimension"

@@ -115,8 +115,8 @@ def parts(factored: Tensor) -> tuple[Tensor, Tensor]:
     raw, kind = factored.xp, factored.array.dtype
     m, n = factored.array.shape[-2:]
     k = min(m, n)
-    lower = raw.tril(raw.ones((m, k), dtype=kind), -1)
-    upper = raw.triu(raw.ones((k, n), dtype=kind))
+    lower = raw.tril(raw.ones((m, k), dtype=bool), -1).astype(kind)
+    upper = raw.triu(raw.ones((k, n), dtype=bool)).astype(kind)
     L = factored[..., :k] * wrap(lower, raw) + wrap(raw.eye(m, k, dtype=kind), raw)
     return L, factored[..., :k, :] * wrap(upper, raw)
 

@@ -99,7 +99,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     tensor([[1., 3.],
             [0., 1.]])
     """
-    matrices("matrix_exp", A)
+    matrices("matrix_exp", A, low=True)
     return MatrixExp.apply(A)
 
 

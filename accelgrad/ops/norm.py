@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import dtypes
 from accelgrad.ops.checks import floating, one_type
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
+from accelgrad.reduced import is_reduced, one_step, widened
 from accelgrad.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
@@ -30,6 +32,8 @@ class BatchNorm(Primitive):
     The mean and the biased variance are put into ``found``, a list of the caller, for the running statistics.
     Ioffe & Szegedy 2015, Algorithm 1.
     """
+
+    mixes = True
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, *, eps: float, found: list[Any]) -> Any:
@@ -56,6 +60,8 @@ class BatchNorm(Primitive):
 
 class FixedNorm(Primitive):
     """y = (x - mean) / sqrt(var + eps) w + b with constant mean and var: batch norm in evaluation"""
+
+    mixes = True
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, *, mean: Any, var: Any, eps: float) -> Any:
@@ -175,13 +181,15 @@ def batch_norm(
         "batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
     floating(x, "batch_norm")
-    if weight is not None and weight.array.dtype is not x.dtype:
-        one_type("batch_norm", input=x, weight=weight.array)
+    mixed = weight is not None and weight.array.dtype is not x.dtype
+    if mixed and not (is_reduced(x) and weight.array.dtype == np.float32):  # type: ignore[union-attr]
+        one_type("batch_norm", input=x, weight=weight.array)  # type: ignore[union-attr]
     if not training:
         if running_mean is None or running_var is None:
             missing = "running_mean" if running_mean is None else "running_var"
             raise RuntimeError(f"{missing} must be defined in evaluation mode; pass it, or training=True")
-        return FixedNorm.apply(input, weight, bias, mean=running_mean.array, var=running_var.array, eps=eps)
+        mean, var = widened(running_mean.array), widened(running_var.array)
+        return FixedNorm.apply(input, weight, bias, mean=mean, var=var, eps=eps)
     count = x.size // x.shape[1] if x.shape[1] else 0
     if count == 1:
         raise ValueError(
@@ -251,14 +259,14 @@ def instance_norm(
             " has no spread"
         )
     found: list[Any] = []
-    rows = input.reshape(1, n * c, count)
+    rows = widened(input).reshape(1, n * c, count)
     y = BatchNorm.apply(rows, None, None, eps=eps, found=found).reshape(input.shape)
     if running_mean is not None or running_var is not None:
         xp = input.xp
         mean, var = (xp.mean(xp.reshape(one, (n, c)), axis=0) for one in found)
         _update(running_mean, mean, momentum)
         _update(running_var, var, momentum, count / (count - 1))
-    return _affine(y, weight, bias)
+    return _affine(y, widened(weight), widened(bias)).to(input.dtype)
 
 
 def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -366,6 +374,7 @@ def _layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     namespace="nn.functional",
     method=False,
 )
+@one_step(mixes=True)
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,
@@ -422,6 +431,7 @@ def _group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     namespace="nn.functional",
     method=False,
 )
+@one_step(mixes=True)
 def group_norm(
     input: Tensor,
     num_groups: int,
@@ -506,6 +516,7 @@ def _rstd(xp: Any, x: Any, dims: int, eps: float) -> tuple[Any]:
     namespace="nn.functional",
     method=False,
 )
+@one_step(mixes=True)
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -523,7 +534,7 @@ def rms_norm(
     _normalised("rms_norm", input, normalized_shape, weight=weight)
     dims = 1 if isinstance(normalized_shape, int) else len(normalized_shape)
     if eps is None:
-        eps = float(np.finfo(input.array.dtype).eps)
+        eps = dtypes.finfo(input.dtype).eps
     y = RmsNorm.apply(input, dims=dims, eps=eps)
     return y if weight is None else y * weight
 

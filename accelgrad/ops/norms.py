@@ -32,11 +32,7 @@ class VectorNorm(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, *, ord: float, axis: Any = None, keepdims: bool = False) -> Any:
         ctx.ord, ctx.axis = ord, axis
-        if x.dtype == "float16":
-            wide = ctx.xp.vector_norm(x.astype("float32"), ord=ord, axis=axis, keepdims=keepdims)
-            y = ctx.xp.asarray(wide.astype("float16"))
-        else:
-            y = ctx.xp.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
+        y = ctx.xp.vector_norm(x, ord=ord, axis=axis, keepdims=keepdims)
         ctx.save_for_backward(x, y)
         return y
 
@@ -67,7 +63,7 @@ class VectorNorm(Primitive):
 
 def _floats(name: str, input: Tensor, dtype: Dtype | None) -> Tensor:
     input = as_kind(input, dtype)
-    if input.array.dtype.kind != "f":
+    if not input.is_floating_point():
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {title(input.array)};"
             f" convert with .float()"
@@ -302,7 +298,7 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     tensor([[1., 5.],
             [0., 1.]])
     """
-    matrices("matrix_power", input)
+    matrices("matrix_power", input, low=True)
     if n == 0:
         one = input.xp.eye(input.array.shape[-1], dtype=input.array.dtype)
         return OPS["add"].call(OPS["mul"].call(input, 0), wrap(one, input.xp))
@@ -311,10 +307,10 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     n = abs(n)
     while n:
         if n % 2:
-            result = power if result is None else Matmul.apply(result, power)
+            result = power if result is None else OPS["matmul"].call(result, power)
         n //= 2
         if n:
-            power = Matmul.apply(power, power)
+            power = OPS["matmul"].call(power, power)
     return result  # type: ignore[return-value]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.ops.autocast import choosing
 from accelgrad.ops.dims import element, sizes
 from accelgrad.ops.gather import IndexSelect
 from accelgrad.ops.registry import arg, op, sample
@@ -130,12 +131,20 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(
             f"Unrecognised padding mode {mode}; choose constant, reflect, replicate or circular"
         )
-    for dim, (extent, (low, high)) in enumerate(zip(shape, widths, strict=True)):
+    return (_around if mode == "circular" else _beyond_the_border)(input, mode, widths)
+
+
+def _around(input: Tensor, mode: str, widths: Sequence[tuple[int, int]]) -> Tensor:
+    """The values that ``mode`` takes from the input itself."""
+    for dim, (extent, (low, high)) in enumerate(zip(input.array.shape, widths, strict=True)):
         if low or high:
             wanted = np.arange(-low, extent + high)
             places = input.xp.from_host(_PLACES[mode](wanted, extent, dim))
             input = IndexSelect.apply(input, dim=dim, index=places)
     return input
+
+
+_beyond_the_border = choosing(_around, "pad.border")
 
 
 def _reflected(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:

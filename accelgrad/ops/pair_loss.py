@@ -496,7 +496,7 @@ def binary_cross_entropy_with_logits(
             f"Target size ({target.shape}) must be the same as input size"
             f" ({input.shape}){_remedy(input, target)}"
         )
-    if target.array.dtype.kind != "f":
+    if not target.is_floating_point():
         raise RuntimeError(
             f"result type {title(input.array)} can't be cast to the desired output type"
             f" {title(target.array)}: the targets are probabilities, target.to(input.dtype)"

@@ -14,6 +14,7 @@ from accelgrad.ops.arithmetic import PAIRS, UNEQUAL, Add, Mul, Number, Pairwise,
 from accelgrad.ops.elementwise import floating
 from accelgrad.ops.power import Pow
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.reduced import one_step
 from accelgrad.tensor import Tensor
 
 TWO = PAIRS[:-1]
@@ -84,6 +85,8 @@ class Copysign(Pairwise):
 class Nextafter(Pairwise):
     """z = the floating point number next to x in the direction of y,  dL/dx = dL/dz where z is not x,  dL/dy
     = 0"""
+
+    exact = True  # the next number of 16 bits, not of 32
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -394,6 +397,7 @@ THREE = [
 
 
 @op(primitive=Add, reference=lambda x, y, z, value=1: x + value * y * z, samples=THREE, inplace=True)
+@one_step()
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``, with broadcasting.
 
@@ -418,6 +422,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     ],
     inplace=True,
 )
+@one_step()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``, with broadcasting; RuntimeError where both divided are integers.
 
@@ -425,7 +430,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     >>> accelgrad.addcdiv(accelgrad.ones(2), accelgrad.ones(2), accelgrad.tensor([1.0, 2.0]), value=10)
     tensor([11.,  6.])
     """
-    if tensor1.array.dtype.kind != "f" and tensor2.array.dtype.kind != "f":
+    if not tensor1.is_floating_point() and not tensor2.is_floating_point():
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported: convert one of tensor1 and tensor2 with"
             " .float()"
@@ -446,6 +451,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     errors=[(sample(arg(2), arg(2, dtype="int64"), 0.5), RuntimeError, "expected dtype float32 for `end`")],
     inplace=True,
 )
+@one_step()
 def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """``input + weight * (end - input)``: the point at ``weight`` on the way from ``input`` to ``end``.
 

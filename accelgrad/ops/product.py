@@ -9,6 +9,7 @@ import numpy as np
 from accelgrad.ops.arithmetic import Add, Mul, Number, hang_operators, unequal_shapes
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
+from accelgrad.reduced import matrices, one_step
 from accelgrad.tensor import Tensor
 
 
@@ -18,6 +19,8 @@ class Matmul(Primitive):
     A vector counts as one row on the left and as one column on the right.
     """
 
+    direct = staticmethod(matrices)
+
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         if x.dtype is not y.dtype and x.dtype != y.dtype:
@@ -26,8 +29,6 @@ class Matmul(Primitive):
                 " are float64 unless told otherwise: convert one with .float() or .to(other.dtype)"
             )
         ctx.save_for_backward(x, y)
-        if x.dtype == "float16":  # NumPy would add up in float16
-            return ctx.xp.matmul(x.astype("float32"), y.astype("float32")).astype("float16")
         if (
             y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous
         ):  # one large product, not many small ones
@@ -403,6 +404,7 @@ def _add_reference(product: Any) -> Any:
     ],
     inplace=True,
 )
+@one_step()
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``; ``input`` broadcasts to the product.
 
@@ -420,6 +422,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha:
     samples=[sample(arg(2), arg(2, 3), arg(3)), sample(arg(2), arg(2, 3), arg(3), beta=0, alpha=2)],
     inplace=True,
 )
+@one_step()
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``; ``input`` broadcasts to the product.
 
@@ -436,6 +439,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: N
     samples=[sample(arg(2, 3), arg(2), arg(3)), sample(arg(3), arg(2), arg(3), beta=2, alpha=0.5)],
     inplace=True,
 )
+@one_step()
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``; ``input`` broadcasts to the product.
 
@@ -456,6 +460,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: 
     ],
     inplace=True,
 )
+@one_step()
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``; ``input`` broadcasts to the product.
 
@@ -475,6 +480,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
     ],
     inplace=True,
 )
+@one_step()
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``; ``input`` broadcasts to the sum.
 

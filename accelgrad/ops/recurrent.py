@@ -13,6 +13,7 @@ from typing import Any
 
 from accelgrad import graph
 from accelgrad import primitive as primitives
+from accelgrad.ops.autocast import choosing
 from accelgrad.ops.convert import Clone
 from accelgrad.primitive import Primitive, Reading
 from accelgrad.tensor import Tensor
@@ -303,3 +304,6 @@ def layer(
 
         return _unrolled(primitives.reading, step, data, states, weights[:4], steps)
     return primitive.apply(data, *states, *weights, steps=steps, **options)
+
+
+layer = choosing(layer, "recurrent_layer")  # nn.LSTM comes here, not by way of an operation

@@ -92,7 +92,7 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None
     kind = floating("exponential", input.array.dtype)
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    drawn = np.float32 if kind == np.float16 else kind
+    drawn = np.float32 if kind.itemsize == 2 else kind
     values = np.asarray(draws(generator).standard_exponential(input.array.shape, dtype=drawn))
     return _overwrite(input, values / lambd)
 
@@ -112,10 +112,10 @@ def random_(
     if to is None and from_:
         from_, to = 0, from_
     if to is None:
-        digits = {2: 11, 4: 24, 8: 53}
+        digits = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
         to = (
-            2 ** digits[kind.itemsize] + 1
-            if kind.kind == "f"
+            2 ** digits[kind.name] + 1
+            if kind.name in digits
             else 2
             if kind.kind == "b"
             else np.iinfo(kind).max

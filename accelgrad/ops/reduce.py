@@ -54,13 +54,6 @@ def count_of(shape: tuple[int, ...], axis: tuple[int, ...] | None) -> int:
     return count
 
 
-def widened(reduce: Any, x: Any, **options: Any) -> Any:
-    """A reduction of float16 that is computed in float32; of other types the reduction itself."""
-    if x.dtype == "float16":
-        return reduce(x.astype("float32"), **options).astype("float16")
-    return reduce(x, **options)
-
-
 class Sum(Primitive):
     """y = sum of x over the axes,  dL/dx = dL/dy, stretched"""
 
@@ -69,7 +62,7 @@ class Sum(Primitive):
         ctx.shape, ctx.axis = x.shape, axis
         if x.dtype.kind != "f":
             return ctx.xp.sum(x, axis=axis, keepdims=keepdims, dtype="int64")
-        return widened(ctx.xp.sum, x, axis=axis, keepdims=keepdims)
+        return ctx.xp.sum(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -84,7 +77,7 @@ class Mean(Primitive):
         ctx.shape, ctx.axis = x.shape, axis
         if x.size == 0 and count_of(x.shape, axis) == 0:
             return ctx.xp.sum(x, axis=axis, keepdims=keepdims) * float("nan")  # NumPy would warn
-        return widened(ctx.xp.mean, x, axis=axis, keepdims=keepdims)
+        return ctx.xp.mean(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -103,7 +96,7 @@ class Prod(Primitive):
         ctx.axis = axis
         if x.dtype.kind != "f":
             return ctx.xp.prod(x, axis=axis, keepdims=keepdims, dtype="int64")
-        y = widened(ctx.xp.prod, x, axis=axis, keepdims=keepdims)
+        y = ctx.xp.prod(x, axis=axis, keepdims=keepdims)
         ctx.save_for_backward(x, y)
         ctx.zeros = x.size > 0 and bool(ctx.xp.any(x == 0))
         return y
@@ -198,7 +191,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
     >>> accelgrad.mean(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
     tensor([1.5000, 3.5000])
     """
-    if dtype is not None or input.array.dtype.kind != "f":
+    if dtype is not None or not input.is_floating_point():
         needs_floats("mean", input, dtype)
         input = as_kind(input, dtype)
     return Mean.apply(input, axis=None if dim is None else axes_of(dim, input), keepdims=keepdim)

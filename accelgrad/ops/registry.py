@@ -23,6 +23,7 @@ import numpy as np
 
 from accelgrad import graph
 from accelgrad.graph import state
+from accelgrad.ops.autocast import choosing
 from accelgrad.primitive import Primitive, assign
 from accelgrad.promotion import misplaced
 from accelgrad.tensor import Tensor
@@ -164,7 +165,8 @@ def op(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
-        call = _public(function, out=out and not inplace_only(name))
+        path = f"{namespace}.{name}" if namespace else name
+        call = _public(choosing(function, path), out=out and not inplace_only(name))
         hung = (name if method is True else method) if method else None
         entry = Op(
             name, call, primitive, reference, tuple(samples), tuple(errors), differentiable, twice, namespace,

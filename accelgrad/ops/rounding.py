@@ -281,15 +281,14 @@ class NanToNum(Primitive):
     """y = x with numbers for NaN and the infinities,  dL/dx = dL/dy where x is finite"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, nan: float, posinf: float | None, neginf: float | None) -> Any:
+    def forward(ctx: Any, x: Any, *, nan: float, posinf: float, neginf: float) -> Any:
         ctx.save_for_backward(x)
         xp = ctx.xp
         if x.dtype.kind != "f":
             return xp.copy(x)
-        limits = dtypes.finfo(dtypes.of(x.dtype))
         y = xp.where(x != x, xp.asarray(nan, dtype=x.dtype), x)
-        y = xp.where(x == xp.inf, xp.asarray(limits.max if posinf is None else posinf, dtype=x.dtype), y)
-        return xp.where(x == -xp.inf, xp.asarray(limits.min if neginf is None else neginf, dtype=x.dtype), y)
+        y = xp.where(x == xp.inf, xp.asarray(posinf, dtype=x.dtype), y)
+        return xp.where(x == -xp.inf, xp.asarray(neginf, dtype=x.dtype), y)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
@@ -321,7 +320,13 @@ def nan_to_num(
     >>> accelgrad.nan_to_num(accelgrad.tensor([1.0, float("nan"), float("inf")]), posinf=9.0)
     tensor([1., 0., 9.])
     """
-    return NanToNum.apply(input, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
+    limits = dtypes.finfo(input.dtype if input.is_floating_point() else dtypes.float32)
+    return NanToNum.apply(
+        input,
+        nan=0.0 if nan is None else nan,
+        posinf=limits.max if posinf is None else posinf,
+        neginf=limits.min if neginf is None else neginf,
+    )
 
 
 # ------------------------------------------------------------------------------------------ tests of elements

@@ -39,20 +39,21 @@ def draws(generator: Generator | None) -> np.random.Generator:
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
     """Uniform values in [0, 1) of a floating point type."""
-    if kind == np.float16:  # 11 bits, so that rounding never gives 1
-        return (rng.integers(0, 2048, shape) / 2048).astype(kind)
+    if kind.itemsize == 2:  # as many bits as the type has, 11 or 8, so that rounding never gives 1
+        count = 2048 if kind == np.float16 else 256
+        return (rng.integers(0, count, shape) / count).astype(kind)
     return np.asarray(rng.random(shape, dtype=kind))
 
 
 def gaussian(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
     """Values of the normal distribution with mean 0 and deviation 1."""
-    if kind == np.float16:
+    if kind.itemsize == 2:
         return rng.standard_normal(shape, dtype=np.float32).astype(kind)
     return np.asarray(rng.standard_normal(shape, dtype=kind))
 
 
 def floating(name: str, kind: np.dtype) -> np.dtype:
-    if kind.kind != "f":
+    if not dtypes.floating(kind):
         raise NotImplementedError(
             f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'"
         )
@@ -316,7 +317,7 @@ def normal(
     shape = np.broadcast_shapes(*[one.array.shape for one in given])
     values = xp.from_host(gaussian(draws(generator), shape, given[0].array.dtype))
     scale, shift = (one.array if isinstance(one, Tensor) else one for one in (std, mean))
-    return made(xp.asarray(values * scale + shift), xp, requires_grad)
+    return made(xp.asarray(values * scale + shift, dtype=given[0].array.dtype), xp, requires_grad)
 
 
 @op(

@@ -51,8 +51,6 @@ class CumSum(Primitive):
         ctx.axis = axis
         if x.ndim == 0:
             return x if x.dtype.kind == "f" else x.astype("int64")
-        if x.dtype == "float16":
-            return ctx.xp.cumsum(x.astype("float32"), axis=axis).astype("float16")
         return (
             ctx.xp.cumsum(x, axis=axis) if x.dtype.kind == "f" else ctx.xp.cumsum(x, axis=axis, dtype="int64")
         )

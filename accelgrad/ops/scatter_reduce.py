@@ -193,7 +193,7 @@ def scatter_reduce(
         before = xp.full_like(input.array, 1 if include_self else 0)
         count = ScatterAdd.run(xp, before, ones, dim=dim, index=array)
         count = xp.maximum(count, xp.ones_like(count))
-        if input.array.dtype.kind != "f":
+        if not input.is_floating_point():
             return wrap(total.array // count, xp)
         return total / count
     if reduce == "prod":
@@ -208,7 +208,7 @@ def _neutral(reduce: str, input: Tensor) -> Any:
     if reduce == "prod":
         return 1
     kind = input.array.dtype
-    if kind.kind == "f":
+    if input.is_floating_point():
         return -np.inf if reduce == "amax" else np.inf
     if kind.kind == "b":
         return reduce == "amin"

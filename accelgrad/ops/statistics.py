@@ -26,8 +26,6 @@ def _variance(ctx: Any, x: Any, axis: Any, correction: float, keepdims: bool) ->
     ctx.axis, ctx.count, ctx.correction = axis, count_of(x.shape, axis), correction
     if ctx.count == 0:
         return xp.sum(x, axis=axis, keepdims=keepdims) * float("nan")
-    if x.dtype == "float16":
-        return xp.var(x.astype("float32"), axis=axis, ddof=correction, keepdims=keepdims).astype("float16")
     if ctx.count > correction:
         return xp.var(x, axis=axis, ddof=correction, keepdims=keepdims)
     return xp.var(x, axis=axis, keepdims=keepdims) * float("inf")  # 0 inf is nan
@@ -89,7 +87,7 @@ def _spread_of(
         raise TypeError(
             f"{name}() takes either unbiased or correction, not both: unbiased=True is correction=1"
         )
-    if input.array.dtype.kind != "f":
+    if not input.is_floating_point():
         raise RuntimeError(
             f"{name} and var only support floating point and complex dtypes"
             if name == "std"
@@ -425,7 +423,7 @@ def _quantile(
     name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip: bool
 ) -> Tensor:
     """Sorts once (indices only), takes the two neighbours of every rank and mixes them."""
-    if input.array.dtype.kind != "f" or input.array.dtype == "float16":
+    if not input.is_floating_point() or input.array.itemsize == 2:
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype, got {input.dtype}")
     if not input.array.size:
         raise RuntimeError(f"{name}() input tensor must be non-empty")

@@ -221,7 +221,7 @@ def frexp(input: Tensor) -> Any:
     >>> accelgrad.frexp(accelgrad.tensor([8.0])).exponent
     tensor([4], dtype=accelgrad.int32)
     """
-    if input.array.dtype.kind != "f":
+    if not input.is_floating_point():
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
     raw = input.xp
     _, exponent = raw.frexp(input.array)
@@ -397,9 +397,9 @@ def angle(input: Tensor) -> Tensor:
     tensor([0.0000, 3.1416])
     """
     raw, array = input.xp, input.array
-    kind = array.dtype if array.dtype.kind == "f" else "float32"
+    kind = array.dtype if input.is_floating_point() else "float32"
     constant = wrap(raw.asarray(raw.where(array < 0, math.pi, 0.0), dtype=kind), raw)
-    return constant + input * 0 if array.dtype.kind == "f" else constant
+    return constant + input * 0 if input.is_floating_point() else constant
 
 
 @op(

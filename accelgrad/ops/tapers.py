@@ -28,7 +28,7 @@ def _made(
     if length < 0:
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={length}")
     kind = dtypes.get_default_dtype() if dtype is None else dtype
-    if kind.numpy.kind != "f":
+    if not kind.is_floating_point:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {kind}")
     if length == 1:
         values = np.ones(1)

@@ -38,6 +38,7 @@ CONTENTS: dict[str, tuple[str, int | None]] = {
     "mean": ("reduce", 1 << 19),
     "min": ("reduce", None),
     "prod": ("reduce", 1 << 15),
+    "rounded": ("rounded", 1 << 14),
     "softmax": ("softmax", 1 << 10),
     "softmax_backward": ("softmax", 1 << 10),
     "softmax_cross_entropy": ("softmax", 1 << 8),

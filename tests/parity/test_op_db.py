@@ -28,6 +28,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
 
+TOLERANCE = {"bfloat16": 1.6e-2}
+"""Relative and absolute, where it is not 2e-4: two units in the last of bfloat16's 8 binary digits."""
+
 SAMPLES = 8
 """How many of an operator's samples are taken: they are spread over its whole list."""
 
@@ -44,6 +47,7 @@ DIFFERENT: dict[str, str] = {
     "cholesky_solve": "PyTorch's gradient does not stop at the triangle that is read",
     "linalg.lstsq": "PyTorch's drivers leave out residuals and rank that its manual promises",
     "linalg.norm.subgradients_at_zero": "PyTorch's second derivative is nan where the first one is 0",
+    "logcumsumexp-gradient-bfloat16": "e^-result is its gradient, and a result of 10,000 has units of 64",
     "linalg.pinv.singular": "the database multiplies two factors first",
 }
 """``name``, ``name.variant`` or ``name-dtype`` -> why it is not compared."""
@@ -136,15 +140,21 @@ OPERATORS = operators()
 
 
 class Unsupported(Exception):
-    """The sample uses something that accelgrad does not have (complex numbers, sparse layouts, bfloat16)."""
+    """The sample uses something that accelgrad does not have (complex numbers, sparse layouts)."""
 
 
 def convert(value: Any, leaves: list[Tensor] | None = None) -> Any:
     """PyTorch's argument as ours."""
     if isinstance(value, torch.Tensor):
-        if value.dtype.is_complex or value.dtype == torch.bfloat16 or value.layout is not torch.strided:
+        if value.dtype.is_complex or value.layout is not torch.strided:
             raise Unsupported(value.dtype)
-        tensor = wrap(value.detach().resolve_neg().numpy())
+        plain = value.detach().resolve_neg()
+        if value.dtype == torch.bfloat16:  # .numpy() has no such type, and DLPack no memory for nothing
+            tensor = (
+                accelgrad.from_dlpack(plain) if plain.numel() else accelgrad.empty(plain.shape).bfloat16()
+            )
+        else:
+            tensor = wrap(plain.numpy())
         if value.requires_grad:
             tensor.requires_grad_()
             if leaves is not None:
@@ -202,16 +212,45 @@ def chosen(info: Any, dtype: Any, requires_grad: bool) -> list[Any]:
     return taken
 
 
-def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = True) -> None:
+def in_float32(value: Any, leaf: bool = False) -> Any:
+    """A sample of bfloat16 numbers as one of float32 numbers, the same ones; ``leaf`` asks for gradients
+    where the sample does."""
+    if isinstance(value, torch.Tensor):
+        wide = value.detach().float() if value.dtype == torch.bfloat16 else value
+        return wide.requires_grad_() if leaf and value.requires_grad else wide
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)([in_float32(part, leaf) for part in value])
+    if isinstance(value, dict):
+        return {key: in_float32(part, leaf) for key, part in value.items()}
+    return torch.float32 if value == torch.bfloat16 else value
+
+
+def near(mine: Any, other: Any, exact: Any, tolerance: float, what: str) -> None:
+    """bfloat16 results agree where they are equal up to their rounding, or where ours is at least as close to
+    the float32 result as PyTorch's: a formula of several steps is rounded after each of them there."""
+    mine, other = mine.float().detach().numpy(), other.detach().float().numpy()
+    close = np.isclose(mine, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if not close.all() and isinstance(exact, torch.Tensor) and exact.shape == other.shape:
+        exact = exact.detach().double().numpy()
+        allowed = np.fmax(np.abs(other - exact), np.abs(exact) * 2.0**-8)
+        close |= np.abs(mine - exact) <= allowed
+    assert close.all(), f"{what}: {mine[~close][:5]} is not {other[~close][:5]}"
+
+
+def agree(mine: Any, other: Any, tolerance: float, what: str, values: bool = True, exact: Any = None) -> None:
     mine, other = flat(mine), flat(other)
+    exact = [None] * len(other) if exact is None else flat(exact)
     assert len(mine) == len(other), what
-    for one, two in zip(mine, other, strict=True):
+    for one, two, best in zip(mine, other, exact, strict=True):
         if not isinstance(two, torch.Tensor):
             assert one == two or (one != one and two != two), what
             continue
         assert str(one.dtype).removeprefix("accelgrad.") == str(two.dtype).removeprefix("torch."), what
         assert tuple(one.shape) == tuple(two.shape), f"{what}: {tuple(one.shape)} and {tuple(two.shape)}"
         if values:
+            if two.dtype == torch.bfloat16:
+                near(one, two, best, tolerance, what)
+                continue
             expected = two.detach().numpy(force=True)
             if expected.dtype.kind == "f":
                 np.testing.assert_allclose(
@@ -253,13 +292,14 @@ def attempt(info: Any, function: Any, args: Any, kwargs: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
 @pytest.mark.parametrize("info", OPERATORS)
 def test_values_and_types(info: Any, dtype: str) -> None:
     kind = getattr(torch, dtype)
     if kind not in info.dtypes or f"{info.name}-{dtype}" in DIFFERENT:
         pytest.skip(f"not compared in {dtype}")
     function, compared = ours(info.name, info.variant_test_name), 0
+    tolerance = TOLERANCE.get(dtype, 2e-4)
     for sample in chosen(info, kind, requires_grad=False):
         try:
             args = convert((sample.input, *sample.args))
@@ -276,12 +316,17 @@ def test_values_and_types(info: Any, dtype: str) -> None:
         if info.name in CHOICES:
             agree(found, expected, 0.0, what, values=False)
             if info.name != "argsort":
-                agree(flat(found)[0], flat(expected)[0], 2e-4, what)
+                agree(flat(found)[0], flat(expected)[0], tolerance, what)
             compared += 1
             continue
         drawn = info.name in RANDOM | SIGNS or any(sample.kwargs.get(name) for name in DRAWING)
         largest = float(expected.abs().max()) if info.name in NORMWISE and expected.numel() else 1.0
-        agree(found, expected, 2e-4 * max(1.0, largest), what, values=not drawn)
+        exact = None
+        if dtype == "bfloat16" and not drawn:
+            exact = info.gradcheck_wrapper(
+                info, *in_float32((sample.input, *sample.args)), **in_float32(sample.kwargs)
+            )
+        agree(found, expected, tolerance * max(1.0, largest), what, values=not drawn, exact=exact)
         compared += 1
     if not compared:
         pytest.skip("no sample without complex numbers, layouts or generators")
@@ -301,7 +346,7 @@ def test_gradients(info: Any) -> None:
         except Unsupported:
             continue
         what = describe(sample)
-        if any(sample.kwargs.get(name) for name in DRAWING) or info.name == "half":
+        if any(sample.kwargs.get(name) for name in DRAWING) or info.name in ("half", "bfloat16"):
             continue
         others = gather_leaves([sample.input, *sample.args, sample.kwargs])
         result = attempt(info, function, args, kwargs)
@@ -361,6 +406,66 @@ def test_gradients(info: Any) -> None:
             else [wrap(np.zeros(leaf.shape)) for leaf in leaves]
         )
         agree(list(got), wanted, 1e-5, f"second gradient of {what}")
+    if not compared:
+        pytest.skip("no differentiable sample that can be compared")
+
+
+def gradients(results: Any, others: Any, seed: int = 1) -> Any:
+    """PyTorch's gradients of weighted results; None where nothing flows."""
+    theirs = [one for one in flat(results) if isinstance(one, torch.Tensor) and one.requires_grad]
+    if not theirs or not others:
+        return None
+    rng = np.random.default_rng(seed)
+    weights = [torch.from_numpy(np.asarray(rng.standard_normal(tuple(one.shape)))) for one in theirs]
+    weights = [weight.bfloat16().to(one.dtype) for weight, one in zip(weights, theirs, strict=True)]
+    found = torch.autograd.grad(theirs, others, weights, allow_unused=True)
+    return [torch.zeros_like(o) if g is None else g for g, o in zip(found, others, strict=True)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("info", [one for one in OPERATORS if one.values[0].supports_autograd])
+def test_gradients_in_bfloat16(info: Any) -> None:
+    """Types, and values as near to the float32 gradients as PyTorch's."""
+    if torch.bfloat16 not in info.supported_backward_dtypes("cpu") or info.name in RANDOM | SIGNS | CHOICES:
+        pytest.skip(
+            "PyTorch has no gradient of it in bfloat16, or its values are drawn, or chosen among equals"
+        )
+    if f"{info.name}-gradient-bfloat16" in DIFFERENT:
+        pytest.skip(DIFFERENT[f"{info.name}-gradient-bfloat16"])
+    function, compared = ours(info.name, info.variant_test_name), 0
+    for sample in chosen(info, torch.bfloat16, requires_grad=True):
+        leaves: list[Tensor] = []
+        try:
+            args = convert((sample.input, *sample.args), leaves)
+            kwargs = convert(sample.kwargs, leaves)
+        except Unsupported:
+            continue
+        if any(sample.kwargs.get(name) for name in DRAWING):
+            continue
+        what = describe(sample)
+        others = gather_leaves([sample.input, *sample.args, sample.kwargs])
+        try:
+            expected = info.gradcheck_wrapper(info, sample.input, *sample.args, **sample.kwargs)
+            wanted = gradients(expected, others)
+        except (RuntimeError, NotImplementedError):
+            continue  # PyTorch has no kernel for this sample
+        if wanted is None:
+            continue
+        result = attempt(info, function, args, kwargs)
+        if result is None:
+            continue
+        mine = [one for one in flat(result) if isinstance(one, Tensor) and one.requires_grad]
+        rng = np.random.default_rng(1)
+        weights = [wrap(np.asarray(rng.standard_normal(one.shape))).bfloat16().to(one.dtype) for one in mine]
+        found = grad(mine, leaves, weights, allow_unused=True, materialize_grads=True)
+        wide = in_float32((sample.input, *sample.args, sample.kwargs), leaf=True)
+        exact = info.gradcheck_wrapper(info, *wide[:-1], **wide[-1])
+        exact = gradients(exact, gather_leaves(list(wide)))
+        largest = max([float(one.abs().max()) for one in exact if one.numel()], default=0.0)
+        agree(
+            list(found), wanted, TOLERANCE["bfloat16"] * max(1.0, largest), f"gradient of {what}", exact=exact
+        )
+        compared += 1
     if not compared:
         pytest.skip("no differentiable sample that can be compared")
 

@@ -178,7 +178,7 @@ class MultiheadAttention(Module):
 
 def _mask(mask: Tensor, like: Tensor) -> Tensor:
     """A mask as something to add: 0 and -inf for a boolean one."""
-    if mask.array.dtype.kind == "f":
+    if mask.is_floating_point():
         return mask
     if mask.array.dtype.kind != "b":
         raise AssertionError(f"only bool and floating types of masks are supported, got {mask.dtype}")

@@ -13,7 +13,7 @@ import numpy as np
 from accelgrad import dtypes
 from accelgrad.utils.data.allocation import empty_batch
 from accelgrad.utils.data.info import position
-from accelgrad.utils.data.interop import CPU, Tensor, tensor_of, wrap
+from accelgrad.utils.data.interop import CPU, Tensor, common_dtype, is_numeric, tensor_of, wrap
 
 __all__ = [
     "Padded",
@@ -275,10 +275,10 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
     first = batch[0]
     if not one_shape:
         raise RuntimeError(_ragged(batch, path))
-    dtype = first.dtype if one_dtype else np.result_type(*batch)
+    dtype = first.dtype if one_dtype else common_dtype(batch)
     if not dtype.isnative:
         dtype = dtype.newbyteorder("=")
-    if dtype.kind not in "biufc":
+    if not is_numeric(dtype):
         raise TypeError(
             "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists;"
             f" found an array of dtype {dtype}: {sample_name(0)}{path}; encode it as numbers first"
@@ -333,7 +333,7 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data
     if isinstance(data, np.ndarray | np.generic):
-        if data.dtype.kind not in "biuf":
+        if data.dtype.kind == "c" or not is_numeric(data.dtype):
             return data
         return tensor_of(np.asarray(data))
     if isinstance(data, Mapping):
@@ -461,7 +461,7 @@ class PadCollate:
         if isinstance(value, Mapping):
             value = value.get(field, 0)
         same = [array.dtype for array in arrays].count(first.dtype) == len(arrays)
-        dtype = first.dtype if same else np.result_type(*arrays)
+        dtype = first.dtype if same else common_dtype(arrays)
         dtype = dtype.newbyteorder("=") if not dtype.isnative else dtype
         dtypes.of(dtype)
         n, (longest, *rest) = len(arrays), extents.max(axis=0).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ __all__ = [
 
 default_generator = ag_random.default_generator
 Generator = ag_random.Generator
-NATIVE = frozenset(entry.numpy for entry in dtypes.ALL)
+NATIVE = frozenset(entry.numpy for entry in dtypes.ALL if entry is not dtypes.bfloat16)
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
@@ -40,6 +41,20 @@ def tensor_of(array: np.ndarray) -> Tensor:
 def array_of(value: Any) -> Any:
     """The values of a Tensor as NumPy's array, copied from a card; anything else as it is."""
     return value.xp.to_host(value.array) if isinstance(value, Tensor) else value
+
+
+def is_numeric(dtype: np.dtype) -> bool:
+    """Whether an array of this type holds numbers or bools."""
+    return dtype.kind in "biufc" or dtype.name == "bfloat16"
+
+
+def common_dtype(arrays: Any) -> np.dtype:
+    """The type in which arrays of several types are put together: NumPy's choice, which has no word for
+    bfloat16."""
+    types = [array.dtype for array in arrays]
+    if any(one.name == "bfloat16" for one in types):
+        return functools.reduce(dtypes.promote_types, map(dtypes.of, types)).numpy
+    return np.result_type(*types)
 
 
 def new_generator(seed: int) -> Any:

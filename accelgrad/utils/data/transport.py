@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad import dtypes
 from accelgrad.utils.data.interop import CPU, Tensor, wrap
 from accelgrad.utils.data.memory import ALIGNMENT, Arena, SlotWriter, round_up
 
@@ -312,10 +313,19 @@ class Encoder:
 def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
     return marshal.dumps(
         [
-            (array.dtype.str, array.shape, offset, kind)
+            (_text_of(array.dtype), array.shape, offset, kind)
             for (array, kind), offset in zip(leaves, offsets, strict=True)
         ]
     )
+
+
+def _text_of(dtype: np.dtype) -> str:
+    """How a dtype is written in a specification: as NumPy's code, which bfloat16 has not."""
+    return "bfloat16" if dtype.name == "bfloat16" else dtype.str
+
+
+def _dtype_of(text: str) -> np.dtype:
+    return dtypes.bfloat16.numpy if text == "bfloat16" else np.dtype(text)
 
 
 # --------------------------------------------------------------------------------------------------- decode
@@ -342,7 +352,7 @@ class Decoder:
         plan = self.plans.get(specification)
         if plan is None:
             plan = [
-                (np.dtype(text), shape, at, kind, np.dtype(text).itemsize * math.prod(shape) > 0)
+                (_dtype_of(text), shape, at, kind, _dtype_of(text).itemsize * math.prod(shape) > 0)
                 for text, shape, at, kind in marshal.loads(specification)
             ]
             if len(self.plans) >= 64:

@@ -2,23 +2,29 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cuda_bf16.h"
+
 namespace {
 
 int pointer_mode = 0, math_mode = 0;
 int latest = 0, latest_mode = 0;  // in which type (cublasComputeType_t) and mode the latest product was to be computed
 void* stream = nullptr;
 
-enum Kind { FLOAT = 0, DOUBLE = 1, HALF = 2 };  // cudaDataType
+enum Kind { FLOAT = 0, DOUBLE = 1, HALF = 2, BFLOAT = 14 };  // cudaDataType
+
+bool real(int kind) { return kind <= HALF || kind == BFLOAT; }
 
 double load(const void* x, int kind, int64_t i) {
   if (kind == FLOAT) return static_cast<const float*>(x)[i];
   if (kind == DOUBLE) return static_cast<const double*>(x)[i];
+  if (kind == BFLOAT) return float(static_cast<const __nv_bfloat16*>(x)[i]);
   return float(static_cast<const _Float16*>(x)[i]);
 }
 
 void store(void* x, int kind, int64_t i, double value) {
   if (kind == FLOAT) static_cast<float*>(x)[i] = float(value);
   else if (kind == DOUBLE) static_cast<double*>(x)[i] = value;
+  else if (kind == BFLOAT) static_cast<__nv_bfloat16*>(x)[i] = __nv_bfloat16(float(value));
   else static_cast<_Float16*>(x)[i] = _Float16(float(value));
 }
 
@@ -35,7 +41,7 @@ double scalar(const void* x, int compute) {
 // C = alpha op(A) op(B) + beta C with a stride between the matrices of a stack.
 int product(int ta, int tb, int m, int n, int k, double alpha, const void* a, int a_kind, int lda, int64_t a_step, const void* b,
             int b_kind, int ldb, int64_t b_step, double beta, void* c, int c_kind, int ldc, int64_t c_step, int count) {
-  if (a_kind > HALF || b_kind > HALF || c_kind > HALF) return 15;  // complex: not supported
+  if (!real(a_kind) || !real(b_kind) || !real(c_kind)) return 15;  // complex: not supported
   for (int s = 0; s < count; s++) {
     const char* left = static_cast<const char*>(a) + s * a_step * size_of(a_kind);
     const char* right = static_cast<const char*>(b) + s * b_step * size_of(b_kind);

@@ -160,6 +160,7 @@ static inline half __ushort_as_half(unsigned short v);
 #include <cupy/float16.cuh>
 static inline unsigned short __half_as_ushort(const half& v) { return __half_raw(v).x; }
 static inline half __ushort_as_half(unsigned short v) { return half(__half_raw{v}); }
+#include <cupy/bfloat16.cuh>
 #include <cupy/atomics.cuh>
 #include <cupy/math_constants.h>
 

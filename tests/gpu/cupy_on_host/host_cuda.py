@@ -209,7 +209,7 @@ def build_header() -> None:
     with alone(folder):
         if (folder / "done").exists():
             return
-        for name in ("device.h", "kernel.h"):
+        for name in ("device.h", "kernel.h", "cuda_bf16.h"):
             (folder / name).write_text((HERE / name).read_text())
         run_compiler(
             *(*KERNEL_OPTIONS, "-x", "c++-header", folder / "device.h"),
@@ -256,7 +256,9 @@ def compiled(source: str) -> pathlib.Path:
     names = sorted(set(KERNEL.findall(source)))
     barriers = "true" if re.search(r"__sync|__shfl", source) else "false"
     loops = "true" if barriers == "false" and "CUPY_FOR" in source and "threadIdx" not in source else "false"
-    text = re.sub(r"#include\s*<cupy/(?:complex|carray|float16|atomics)\.cuh>", "", source)  # in device.h
+    text = re.sub(
+        r"#include\s*<cupy/(?:complex|carray|float16|bfloat16|atomics)\.cuh>", "", source
+    )  # in device.h
     text = re.sub(
         r"extern\s+__shared__\s+([\w\s]+?)\s*(\w+)\[\]\s*;", r"\1* \2 = (\1*)host_dynamic_shared;", text
     )

@@ -119,6 +119,12 @@ def _function(name: str, target: Any, keywords: list[str]) -> Any:
             )
         if isinstance(out, ndarray):
             return out
+        if name == "matmul" and all(one.dtype.char == "E" for one in args):
+            return run_ufunc(np.matmul, "__call__", args, {})
+        if name == "where" and len(args) == 3 and result.dtype.char == "E":
+            result = result.astype(np.float32)  # CuPy's where has no form for bfloat16
+        if name in ("einsum", "cumsum", "cumprod") and result.dtype.char == "E":
+            raise TypeError("data type 'E' not understood")
         if host and isinstance(args[0], np.ndarray) and result is args[0]:
             result = result.copy()
         if name == "diagonal":  # a view that may be written, on the card

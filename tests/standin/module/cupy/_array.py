@@ -236,6 +236,15 @@ for _name, _ufunc in {
     setattr(ndarray, f"__{_name}__", _unary)
 
 
+def _low(ufunc: Any, given: list[Any]) -> list[Any]:
+    """cuBLAS multiplies matrices of bfloat16 in float32; of stacks of them CuPy 14 does not know the type."""
+    if ufunc is not np.matmul or not any(getattr(one, "dtype", np.dtype(int)).char == "E" for one in given):
+        return given
+    if any(one.ndim > 2 for one in given):
+        raise TypeError("data type 'E' not understood")
+    return [one.astype(np.float32) for one in given]
+
+
 def run_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """A ufunc as CuPy has it: without where=, without most methods, only on arrays of the current device."""
     if method == "reduce" or method == "accumulate":
@@ -262,7 +271,9 @@ def run_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[st
         given = [plain(one) for one in inputs]
         if method == "at":
             given[1] = indices(inputs[0], inputs[1])
-        result = getattr(ufunc, method)(*given, **options)
+        result = getattr(ufunc, method)(*_low(ufunc, given), **options)
+        if ufunc is np.matmul and all(getattr(one, "dtype", np.dtype(int)).char == "E" for one in given):
+            result = result.astype(given[0].dtype)
     if out is not None:
         return out[0] if len(out) == 1 else out
     return give(result, inputs)
