@@ -24,6 +24,7 @@ import warnings
 import weakref
 from typing import Any
 
+from accelgrad import gpu
 from accelgrad.utils.data import worker
 from accelgrad.utils.data.interrupts import interrupts_held, release_in_child
 
@@ -268,7 +269,7 @@ def _has_run(name: str) -> bool:
     if name == "numba":
         parallel = sys.modules.get("numba.np.ufunc.parallel")
         return bool(getattr(parallel, "_is_initialized", False))
-    return "cupy" in sys.modules
+    return "cupy" in sys.modules and gpu.driver_version() > 0  # without a driver it is Python and no more
 
 
 _lock = threading.RLock()

@@ -213,7 +213,7 @@ def build_header() -> None:
             (folder / name).write_text((HERE / name).read_text())
         run_compiler(
             *(*KERNEL_OPTIONS, "-x", "c++-header", folder / "device.h"),
-            *("-o", folder / "device.h.gch", *includes()),
+            *("-o", folder / "device.h.gch", f"-I{folder}", *includes()),
         )
         (folder / "done").touch()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 
 import accelgrad
 from accelgrad import gpu
-from accelgrad.utils.data import DataLoader, Dataset, TensorDataset
+from accelgrad.utils.data import DataLoader, Dataset, TensorDataset, nursery
 
 
 class Numbers(Dataset):
@@ -49,3 +52,12 @@ def test_samples_of_two_devices_are_refused_by_name(device: str) -> None:
     samples = [accelgrad.ones(2, device="cpu"), accelgrad.ones(2, device=device)]
     with pytest.raises(RuntimeError, match=r"found at least two devices, cpu and cuda:0! .*sample 1"):
         accelgrad.utils.data.default_collate(samples)
+
+
+@pytest.mark.parametrize(("driver", "dangerous"), [(13000, True), (0, False)])
+def test_cupy_counts_as_used_only_where_there_is_a_driver(
+    driver: int, dangerous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", types.ModuleType("cupy"))
+    monkeypatch.setattr(nursery.gpu, "driver_version", lambda: driver)
+    assert nursery._has_run("cupy") is dangerous
