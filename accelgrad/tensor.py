@@ -22,6 +22,7 @@ from accelgrad import backend, dtypes, graph
 from accelgrad.backend import Device, Namespace
 from accelgrad.conversions import Conversions, as_array
 from accelgrad.dtypes import dtype
+from accelgrad.size import Size
 
 __all__ = ["Size", "Tensor", "wrap"]
 
@@ -29,31 +30,6 @@ __all__ = ["Size", "Tensor", "wrap"]
 Cut = tuple[str, str, Any, Any]
 """Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, file
 and line (the last two None where unknown)."""
-
-
-class Size(tuple):
-    """The shape of a tensor: a tuple that prints as PyTorch's and knows its number of elements.
-
-    >>> Size((2, 3)), Size((2, 3)).numel()
-    (accelgrad.Size([2, 3]), 6)
-    """
-
-    def numel(self) -> int:
-        """The product of the extents."""
-        total = 1
-        for extent in self:
-            total *= extent
-        return total
-
-    def __repr__(self) -> str:
-        return f"accelgrad.Size({list(self)})"
-
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]
-        return Size(tuple(self) + tuple(other))
-
-    def __getitem__(self, index: Any) -> Any:
-        part = tuple.__getitem__(self, index)
-        return Size(part) if isinstance(index, slice) else part
 
 
 class TensorLeaf(graph.Leaf):

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from accelgrad import random
+from accelgrad.inplace import assign
 from accelgrad.ops.checks import floating
 from accelgrad.ops.convert import clone
 from accelgrad.ops.dims import wrap_dim
 from accelgrad.ops.dropout import ScaleBy
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.primitive import Primitive, assign
+from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
 ANY_SHAPE = [sample(arg(2, 3)), sample(arg()), sample(arg(0, 4)), sample(arg(7, low=-8, high=8))]

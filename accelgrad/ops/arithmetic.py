@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from accelgrad import backend, dtypes
+from accelgrad.inplace import assign
 from accelgrad.ops.autocast import choosing
 from accelgrad.ops.registry import arg, op, refuse_two_devices, sample
-from accelgrad.primitive import Primitive, assign
+from accelgrad.primitive import Primitive
 from accelgrad.reduced import alike
 from accelgrad.tensor import Tensor
 

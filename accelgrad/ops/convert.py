@@ -218,6 +218,20 @@ def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
     return wrap(backend.pin(self.array), self.xp)
 
 
+def _record_stream(self: Tensor, stream: Any) -> None:
+    """Tell that ``stream`` (an :class:`accelgrad.cuda.Stream`) reads or writes the tensor: its memory is not
+    given to another one before that stream has done what it has been given so far.
+
+    Needed where a tensor was made in one stream and is used in another; RuntimeError for one on the CPU.
+    """
+    if not self.is_cuda:
+        raise RuntimeError(
+            f"record_stream is for tensors on a card, this one is on {self.device}: memory of the host is"
+            " never waited for"
+        )
+    self.xp.hold(self.array, stream.cupy)
+
+
 def _type(self: Tensor, dtype: Any = None) -> Any:
     """The name of the tensor's type ("accelgrad.FloatTensor"), or the tensor in another type."""
     if dtype is None:
@@ -237,6 +251,6 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
 
 for _name, _method in {
     "cpu": _cpu, "cuda": _cuda, "get_device": _get_device,
-    "pin_memory": _pin_memory, "type": _type, "type_as": _type_as,
+    "pin_memory": _pin_memory, "record_stream": _record_stream, "type": _type, "type_as": _type_as,
 }.items():  # fmt: skip
     setattr(Tensor, _name, _method)

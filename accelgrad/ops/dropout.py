@@ -7,9 +7,10 @@ import warnings
 from typing import Any
 
 from accelgrad import random
+from accelgrad.inplace import assign
 from accelgrad.ops.convert import clone
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.primitive import Primitive, assign
+from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor
 
 __all__ = [

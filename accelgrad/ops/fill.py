@@ -8,10 +8,11 @@ import numpy as np
 
 from accelgrad import backend, dtypes
 from accelgrad.graph import state
+from accelgrad.inplace import assign
 from accelgrad.ops.dims import element
 from accelgrad.ops.index import Copy, setitem
 from accelgrad.ops.registry import OPS, arg, op, sample
-from accelgrad.primitive import Primitive, assign, result_dtype
+from accelgrad.primitive import Primitive, result_dtype
 from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["copy_", "fill_", "masked_fill", "where", "zero_"]

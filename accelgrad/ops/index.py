@@ -15,9 +15,10 @@ import numpy as np
 from accelgrad import backend, dtypes
 from accelgrad.backend import CPU
 from accelgrad.graph import state
+from accelgrad.inplace import assign
 from accelgrad.ops.dims import element, wrap_dim
 from accelgrad.ops.registry import OPS, arg, op, sample
-from accelgrad.primitive import Primitive, assign
+from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, as_array, wrap
 
 __all__ = ["Index", "IndexPut", "Select", "Slice", "Spread", "add_at", "narrow", "select"]

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from accelgrad.inplace import assign
 from accelgrad.ops.registry import op
 from accelgrad.ops.sampling import Number, draws, floating, gaussian, uniform
-from accelgrad.primitive import assign
 from accelgrad.random import Generator
 from accelgrad.tensor import Tensor, wrap
 

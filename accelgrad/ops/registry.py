@@ -23,8 +23,9 @@ import numpy as np
 
 from accelgrad import graph
 from accelgrad.graph import state
+from accelgrad.inplace import assign
 from accelgrad.ops.autocast import choosing
-from accelgrad.primitive import Primitive, assign
+from accelgrad.primitive import Primitive
 from accelgrad.promotion import misplaced
 from accelgrad.tensor import Tensor
 

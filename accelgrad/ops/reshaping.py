@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from accelgrad import graph
+from accelgrad.inplace import refuse_leaf
 from accelgrad.ops.dims import sizes
 from accelgrad.ops.registry import OPS, arg, op, sample
-from accelgrad.primitive import refuse_leaf
 from accelgrad.tensor import Tensor, wrap
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from accelgrad import graph
+from accelgrad.inplace import assign
 from accelgrad.ops.checks import title
 from accelgrad.ops.dims import sizes, wrap_dim
 from accelgrad.ops.gather import check_source, slices
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.results import named
-from accelgrad.primitive import assign, unbroadcast
+from accelgrad.primitive import unbroadcast
 from accelgrad.tensor import Tensor, wrap
 
 _HISTOGRAM = named("histogram", "hist", "bin_edges")

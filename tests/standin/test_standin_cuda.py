@@ -5,6 +5,7 @@ the rest).
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -172,6 +173,26 @@ def test_the_copy_of_page_locked_memory_is_not_waited_for(request: pytest.Fixtur
     kept = x.to("gpu")  # no promise was made
     x.array[...] = 0.0
     assert kept.tolist() == [7.0] * 4
+
+
+def test_a_stream_that_was_named_holds_the_memory_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Event:
+        done = False
+
+    stream, event = cuda.Stream(), Event()
+    monkeypatch.setattr(type(stream.cupy), "record", lambda self: event)
+    x = accelgrad.ones(3, device="gpu")
+    array = weakref.ref(x.array)
+    x.record_stream(stream)
+    del x
+    gc.collect()
+    assert array() is not None, "the stream may still read it"
+    event.done = True
+    y = accelgrad.ones(3, device="gpu")
+    y.record_stream(stream)  # what is done is let go at the next time
+    assert array() is None
+    with pytest.raises(RuntimeError, match="record_stream is for tensors on a card, this one is on cpu"):
+        accelgrad.ones(3, device="cpu").record_stream(stream)
 
 
 def test_a_part_of_page_locked_memory_travels_alone() -> None:
