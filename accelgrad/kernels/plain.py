@@ -436,9 +436,14 @@ def max_pool2d(
     )
 
 
-def max_pool2d_backward(xp: Any, grad: Any, indices: Any, input_shape: tuple[int, ...]) -> Any:
+def max_pool2d_backward(
+    xp: Any, grad: Any, indices: Any, input_shape: tuple[int, ...], window: dict[str, Any] | None = None
+) -> Any:
     """Adds each gradient at the position that :func:`max_pool2d` found: grad, indices (n, c, oh, ow); (n,
-    c, h, w)."""
+    c, h, w).
+
+    ``window`` holds the options of that call, where it was one: a kernel may look by them.
+    """
     n, c, h, w = input_shape
     planes = (n * c, grad.shape[2] * grad.shape[3])
     image = xp.zeros((n * c, h * w), dtype=grad.dtype)

@@ -27,25 +27,27 @@ class MaxPool(Primitive):
     def forward(ctx: Any, x: Any, *, found: list[Any], **window: Any) -> Any:
         y, indices = ctx.xp.max_pool2d(x, **window)
         found.append(indices)
-        ctx.indices, ctx.shape = indices, x.shape
+        ctx.indices, ctx.shape, ctx.window = indices, x.shape, window
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return ctx.xp.run(AddAtPlaces, grad, indices=ctx.indices, shape=ctx.shape)
+        return ctx.xp.run(AddAtPlaces, grad, indices=ctx.indices, shape=ctx.shape, window=ctx.window)
 
 
 class AddAtPlaces(Primitive):
     """The adjoint of choosing: adds g[n, c, ...] to the element of plane (n, c) of ``shape`` that the flat
-    index names
+    index names.  ``window`` holds the options of the pooling that found the places, if it was one.
     """
 
     @staticmethod
-    def forward(ctx: Any, grad: Any, *, indices: Any, shape: tuple[int, ...]) -> Any:
+    def forward(
+        ctx: Any, grad: Any, *, indices: Any, shape: tuple[int, ...], window: dict[str, Any] | None = None
+    ) -> Any:
         ctx.indices = indices
         xp = ctx.xp
         if grad.ndim == 4:
-            return xp.max_pool2d_backward(grad, indices, shape)
+            return xp.max_pool2d_backward(grad, indices, shape, window)
         planes = (*shape[:2], 1, product(shape[2:]))
         lines = (*shape[:2], 1, product(grad.shape[2:]))
         image = xp.max_pool2d_backward(xp.reshape(grad, lines), xp.reshape(indices, lines), planes)

@@ -232,7 +232,7 @@ def max_pool2d(
     return out.reshape(n, c, oh, ow), indices.reshape(n, c, oh, ow)
 
 
-def accepts_pool_backward(grad: Any, indices: Any, input_shape: Any) -> bool:
+def accepts_pool_backward(grad: Any, indices: Any, input_shape: Any, window: Any = None) -> bool:
     return (
         plain_float(grad)
         and grad.ndim == len(input_shape) == 4
@@ -245,7 +245,7 @@ def accepts_pool_backward(grad: Any, indices: Any, input_shape: Any) -> bool:
 
 
 @kernel("max_pool2d_backward", "cpu", accepts=accepts_pool_backward)
-def max_pool2d_backward(grad: np.ndarray, indices: np.ndarray, input_shape: Any) -> Any:
+def max_pool2d_backward(grad: np.ndarray, indices: np.ndarray, input_shape: Any, window: Any = None) -> Any:
     """(n, c, h, w); declined if an index lies outside of its image."""
     n, c, h, w = input_shape
     out, bad = np.empty((n * c, h * w), grad.dtype), np.zeros(1, np.int64)

@@ -146,11 +146,40 @@ def gradient_of_largest(T: Any) -> Any:
     return kernel
 
 
+def gradient_of_windows(T: Any) -> Any:
+    """``gx[n, c, y, z]`` = the gradients of the windows that cover (y, z) and chose it, in a fixed order: a
+    thread a pixel.
+    """
+    ZERO = T(0)
+
+    def kernel(grad, places, gx, count, planes, h, w, kh, kw, oh, ow, sh, sw, ph, pw, dh, dw):
+        pixel = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        if pixel < count:
+            y = quotient(pixel, w)
+            z = pixel - y * w
+            # The first and the last window whose outer edges lie around the pixel.
+            top, left = max(y + ph - (kh - 1) * dh, 0), max(z + pw - (kw - 1) * dw, 0)
+            p, p_end = quotient(top + sh - 1, sh), min(quotient(y + ph, sh) + 1, oh)
+            q_start, q_end = quotient(left + sw - 1, sw), min(quotient(z + pw, sw) + 1, ow)
+            base = cuda.blockIdx.y * oh * ow
+            total = ZERO
+            while p < p_end:
+                for q in range(q_start, q_end):
+                    at = base + p * ow + q
+                    if places[at] == pixel:
+                        total += grad[at]
+                p += 1
+            gx[cuda.blockIdx.y * count + pixel] = total
+
+    return kernel
+
+
 GEOMETRY = "iiiiiiiiiiiiii"
 COLUMNS = Program(columns_of_image, "PP" + GEOMETRY + "ii")
 IMAGE = Program(image_of_columns, "PP" + GEOMETRY + "ii")
 MOST_PLANES = 65535  # blocks along the second axis of a grid
 LARGEST = Program(largest_of_windows, "PPL" + GEOMETRY)
+WINDOWS_BACKWARD = Program(gradient_of_windows, "PLP" + GEOMETRY)
 LARGEST_BACKWARD = Program(gradient_of_largest, "PLPii")
 
 
@@ -253,7 +282,7 @@ def max_pool2d(
     return y, places
 
 
-def pool_backward_accepts(grad: Any, indices: Any, input_shape: Any) -> bool:
+def pool_backward_accepts(grad: Any, indices: Any, input_shape: Any, window: Any = None) -> bool:
     return (
         grad.ndim == 4
         and grad.size > 0
@@ -267,15 +296,22 @@ def pool_backward_accepts(grad: Any, indices: Any, input_shape: Any) -> bool:
 
 
 @cuda_kernel("max_pool2d_backward", accepts=pool_backward_accepts)
-def max_pool2d_backward(grad: Any, indices: Any, input_shape: Any) -> Any:
+def max_pool2d_backward(grad: Any, indices: Any, input_shape: Any, window: Any = None) -> Any:
     """Each gradient at the position that max_pool2d found: grad, indices (n, c, oh, ow); (n, c, h, w).
 
     for n, c, p, q:  gx[n, c, indices[n, c, p, q]] += grad[n, c, p, q]
     """
     n, c, h, w = input_shape
     gx = room(grad, tuple(input_shape))
+    oh, ow = grad.shape[2:]
+    if gx.size and window is not None and n * c <= MOST_PLANES:
+        kernel, padding, dilation = window["kernel"], window.get("padding", 0), window.get("dilation", 1)
+        stride = window.get("stride")
+        geometry = *pair(kernel if stride is None else stride), *pair(padding), *pair(dilation)
+        numbers = h * w, n * c, h, w, *pair(kernel), oh, ow, *geometry
+        WINDOWS_BACKWARD(*of_planes(h * w, n * c), grad.dtype.char, grad, indices, gx, *numbers)
+        return gx
     gx.fill(0)
     if gx.size:
-        size = grad.shape[2] * grad.shape[3]
-        LARGEST_BACKWARD(n * c, 32, grad.dtype.char, grad, indices, gx, size, h * w)
+        LARGEST_BACKWARD(n * c, 32, grad.dtype.char, grad, indices, gx, oh * ow, h * w)
     return gx

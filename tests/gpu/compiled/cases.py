@@ -161,7 +161,8 @@ def windows(dtype: str) -> Iterator[Case]:
         yield "col2im", (columns, shape), options
         yield "max_pool2d", (x,), options
         y, places = expected(("max_pool2d", (x,), options))
-        yield "max_pool2d_backward", (numbers(*y.shape, dtype=dtype), places, shape), {}
+        for window in (None, options):
+            yield "max_pool2d_backward", (numbers(*y.shape, dtype=dtype), places, shape, window), {}
     for n, width, count in [(1, 1, 1), (7, 5, 3), (40, 33, 9), (30, 130, 4)]:
         yield "embedding_backward", (numbers(n, width, dtype=dtype), integers(count, n), count), {}
 

@@ -9,6 +9,8 @@ namespace {
 int pointer_mode = 0, math_mode = 0;
 int latest = 0, latest_mode = 0;  // in which type (cublasComputeType_t) and mode the latest product was to be computed
 void* stream = nullptr;
+long calls = 0;       // of products
+bool dropped = false;  // they are counted and not computed
 
 enum Kind { FLOAT = 0, DOUBLE = 1, HALF = 2, BFLOAT = 14 };  // cudaDataType
 
@@ -42,6 +44,8 @@ double scalar(const void* x, int compute) {
 int product(int ta, int tb, int m, int n, int k, double alpha, const void* a, int a_kind, int lda, int64_t a_step, const void* b,
             int b_kind, int ldb, int64_t b_step, double beta, void* c, int c_kind, int ldc, int64_t c_step, int count) {
   if (!real(a_kind) || !real(b_kind) || !real(c_kind)) return 15;  // complex: not supported
+  calls++;
+  if (dropped) return 0;
   for (int s = 0; s < count; s++) {
     const char* left = static_cast<const char*>(a) + s * a_step * size_of(a_kind);
     const char* right = static_cast<const char*>(b) + s * b_step * size_of(b_kind);
@@ -61,6 +65,8 @@ int product(int ta, int tb, int m, int n, int k, double alpha, const void* a, in
 
 template <class T>
 int matrix_vector(int trans, int m, int n, T alpha, const T* a, int lda, const T* x, int step_x, T beta, T* y, int step_y) {
+  calls++;
+  if (dropped) return 0;
   int rows = trans ? n : m, columns = trans ? m : n;
   for (int i = 0; i < rows; i++) {
     double sum = 0;
@@ -74,6 +80,8 @@ int matrix_vector(int trans, int m, int n, T alpha, const T* a, int lda, const T
 
 template <class T>
 int inner(int n, const T* x, int step_x, const T* y, int step_y, T* result) {
+  calls++;
+  if (dropped) return 0;
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += double(x[i * step_x]) * y[i * step_y];
   *result = T(sum);
@@ -82,6 +90,8 @@ int inner(int n, const T* x, int step_x, const T* y, int step_y, T* result) {
 
 template <class T>
 int outer(int m, int n, T alpha, const T* x, int step_x, const T* y, int step_y, T* a, int lda) {
+  calls++;
+  if (dropped) return 0;
   for (int64_t j = 0; j < n; j++)
     for (int64_t i = 0; i < m; i++) a[j * lda + i] += alpha * x[i * step_x] * y[j * step_y];
   return 0;
@@ -90,6 +100,8 @@ int outer(int m, int n, T alpha, const T* x, int step_x, const T* y, int step_y,
 // C = alpha op(A) + beta op(B): how CuPy copies a transposed matrix.
 template <class T>
 int add(int ta, int tb, int m, int n, T alpha, const T* a, int lda, T beta, const T* b, int ldb, T* c, int ldc) {
+  calls++;
+  if (dropped) return 0;
   for (int64_t j = 0; j < n; j++)
     for (int64_t i = 0; i < m; i++)
       c[j * ldc + i] = (alpha != 0 ? alpha * a[ta ? i * lda + j : j * lda + i] : 0) +
@@ -102,6 +114,8 @@ int add(int ta, int tb, int m, int n, T alpha, const T* a, int lda, T beta, cons
 extern "C" {
 int latest_compute_type() { return latest; }
 int latest_math_mode() { return latest_mode; }
+long host_products() { return calls; }
+void host_drop_products(int on) { dropped = on; }
 int cublasCreate_v2(void** handle) { return *handle = reinterpret_cast<void*>(1), 0; }
 int cublasDestroy_v2(void*) { return 0; }
 int cublasSetStream_v2(void*, void* s) { return stream = s, 0; }
@@ -129,6 +143,7 @@ int cublasGetVersion_v2(void*, int* version) { return *version = 130000, 0; }
     asked_for(0);                                                                                                               \
     for (int s = 0; s < count; s++)                                                                                             \
       product(ta, tb, m, n, k, *alpha, a[s], kind, lda, 0, b[s], kind, ldb, 0, *beta, c[s], kind, ldc, 0, 1);                   \
+    calls -= count - 1;                                                                                                        \
     return 0;                                                                                                                   \
   }                                                                                                                             \
   int cublas##letter##gemv_v2(void*, int trans, int m, int n, const T* alpha, const T* a, int lda, const T* x, int step_x,      \

@@ -368,10 +368,37 @@ def take_source(
 
 
 def launches() -> int:
-    """How many kernels have run."""
-    count = runtime_library().host_launches
-    count.restype = ctypes.c_long
-    return int(count())
+    """How many kernels have run, cuBLAS's not among them."""
+    return counted(runtime_library().host_launches)
+
+
+def products() -> int:
+    """How many products cuBLAS was asked for."""
+    return counted(blas_library().host_products)
+
+
+def counted(function: Any) -> int:
+    function.restype = ctypes.c_long
+    return int(function())
+
+
+@contextlib.contextmanager
+def nothing_runs() -> Iterator[None]:
+    """Inside, kernels, products, large copies and fills are counted and not carried out: what a program takes
+    is the time of its host.  Values are rubbish.
+    """
+    runtime_library().host_drop(1)
+    blas_library().host_drop_products(1)
+    try:
+        yield
+    finally:
+        runtime_library().host_drop(0)
+        blas_library().host_drop_products(0)
+
+
+def blas_library() -> Any:
+    """What was built from blas.cpp."""
+    return ctypes.CDLL(str(build_folder() / "libcublas.so.13"))
 
 
 def runtime_library() -> Any:

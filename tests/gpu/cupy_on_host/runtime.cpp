@@ -27,6 +27,8 @@ std::vector<std::string> modules;
 std::map<intptr_t, double> marks;  // event -> seconds at its record
 intptr_t last_handle = 4096;
 long launches = 0;
+bool dropped = false;  // launches, large copies and fills are counted and not carried out: what is left is the program's own time
+const size_t SMALL = 4096;
 PyObject* pointer_attributes = nullptr;  // CuPy's class of that name
 PyObject* compile = nullptr;             // (source, name of the kernel) -> address of its HostKernel
 
@@ -85,17 +87,20 @@ const Block* block_of(intptr_t pointer) {
 }
 
 PyObject* copy(intptr_t to, intptr_t from, size_t size) {
+  if (dropped && size > SMALL) return none();
   std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), size);
   return none();
 }
 
 PyObject* fill(intptr_t to, int value, size_t size) {
+  if (dropped && size > SMALL) return none();
   std::memset(reinterpret_cast<void*>(to), value, size);
   return none();
 }
 
 PyObject* launch(intptr_t kernel, HostUint3 grid, HostUint3 block, unsigned shared, intptr_t params) {
   launches++;
+  if (dropped) return none();
   std::string error = run_grid(reinterpret_cast<HostKernel*>(kernel), grid, block, shared, reinterpret_cast<void**>(params));
   if (error.empty()) return none();
   PyErr_SetString(PyExc_RuntimeError, error.c_str());
@@ -117,6 +122,7 @@ void host_configure(int number, PyObject* attributes, PyObject* compiler) {
 }
 
 long host_launches() { return launches; }
+void host_drop(int on) { dropped = on; }
 
 
 // ---------------------------------------------------------------------------------------------------------- the runtime

@@ -43,10 +43,12 @@ def test_largest_of_every_window_and_its_gradient(shape: tuple[int, ...], option
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(places, expected_places)
     grad = numbers(*y.shape, seed=2)
-    np.testing.assert_allclose(
-        window.max_pool2d_backward(grad, places, shape),
-        plain.max_pool2d_backward(backend.CPU, grad, places, shape),
-    )
+    for given in (None, options):
+        assert window.pool_backward_accepts(grad, places, shape, given)
+        np.testing.assert_allclose(
+            window.max_pool2d_backward(grad, places, shape, given),
+            plain.max_pool2d_backward(backend.CPU, grad, places, shape),
+        )
 
 
 def test_nan_is_the_largest_of_its_window() -> None:
