@@ -24,7 +24,7 @@ from accelgrad import dtypes
 from accelgrad.dtypes import REDUCED
 from accelgrad.tensor import Tensor
 
-__all__ = ["alike", "forward", "is_reduced", "matrices", "one_step", "widened"]
+__all__ = ["alike", "forward", "is_reduced", "layer", "matrices", "one_step", "widened"]
 
 
 def is_reduced(array: Any) -> bool:
@@ -46,11 +46,17 @@ def alike(arrays: list[Any]) -> bool:
 
 
 def matrices(arrays: list[Any]) -> bool:
-    """Whether all are matrices or vectors of one type (None left out): stacks of bfloat16 matrices CuPy's
-    matmul does not take.
+    """Whether all are of one type (None left out), whose products CuPy can give to cuBLAS: it does not take
+    stacks of bfloat16 matrices.
     """
     given = [one for one in arrays if one is not None]
-    return alike(given) and all(one.ndim <= 2 for one in given)
+    return alike(given) and (given[0].dtype == np.float16 or all(one.ndim <= 2 for one in given))
+
+
+def layer(arrays: list[Any]) -> bool:
+    """The same for x, weight and bias of a linear layer, whose x becomes one matrix."""
+    given = [one for one in arrays if one is not None]
+    return alike(given) and given[1].ndim <= 2
 
 
 def one_step(*, mixes: bool = False) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:

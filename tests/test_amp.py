@@ -42,6 +42,7 @@ def test_a_card_refuses_what_is_unsafe_and_takes_the_widest_type(device: str) ->
             assert nn.functional.binary_cross_entropy(x.bfloat16(), x).dtype is accelgrad.float32
 
 
+@pytest.mark.host
 def test_the_lower_types_are_bfloat16_on_the_cpu_and_float16_on_a_card() -> None:
     assert amp.get_autocast_dtype("cpu") is accelgrad.bfloat16
     assert amp.get_autocast_dtype("cuda") is accelgrad.float16
@@ -59,6 +60,7 @@ def test_the_lower_types_are_bfloat16_on_the_cpu_and_float16_on_a_card() -> None
         accelgrad.set_autocast_dtype("cpu", accelgrad.bfloat16)
 
 
+@pytest.mark.host
 def test_autocast_is_switched_without_a_block() -> None:
     x = accelgrad.ones(2, 2)
     accelgrad.set_autocast_enabled("cpu", True)
@@ -73,6 +75,7 @@ def test_autocast_is_switched_without_a_block() -> None:
 
 
 @LOW
+@pytest.mark.host
 def test_one_parameter_in_two_lower_types_is_cast_twice(low: Any) -> None:
     w = accelgrad.rand(4, 4, requires_grad=True)
     with autocast("cpu", dtype=low):
@@ -308,6 +311,7 @@ def test_the_names_at_the_top_are_those_of_amp_and_gpu() -> None:
     assert accelgrad.OutOfMemoryError is accelgrad.cuda.OutOfMemoryError
 
 
+@pytest.mark.host
 def test_the_older_names_for_one_kind_of_device() -> None:
     x = accelgrad.ones(2, 2)
     with accelgrad.cpu.amp.autocast():
@@ -395,18 +399,22 @@ def digits(model: Any, low: Any, steps: int = 110) -> tuple[list[float], float]:
     labels, truth = (accelgrad.tensor([one[1] for one in part]) for part in (train, test))
     x, y = x.reshape(len(train), 1, 8, 8), y.reshape(len(test), 1, 8, 8)
     optimizer = accelgrad.optim.Adam(model.parameters(), lr=0.01)
+    chosen = {"dtype": low or accelgrad.bfloat16, "enabled": low is not None}
     losses = []
     for step in range(steps):
         part = slice(step * 64 % 1280, step * 64 % 1280 + 64)
         optimizer.zero_grad()
-        with autocast("cpu", dtype=low or accelgrad.bfloat16, enabled=low is not None):
+        with autocast(x.device.type, **chosen):
             loss = nn.functional.cross_entropy(model(x[part]), labels[part])
         loss.backward()
         assert all(one.grad.dtype is accelgrad.float32 for one in model.parameters())
         optimizer.step()
         losses.append(loss.item())
     model.eval()
-    with accelgrad.no_grad(), autocast("cpu", dtype=low or accelgrad.bfloat16, enabled=low is not None):
+    with (
+        accelgrad.no_grad(),
+        autocast(x.device.type, **chosen),
+    ):
         scores = model(y)
     return losses, float((scores.argmax(1) == truth).float().mean())
 

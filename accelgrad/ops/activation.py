@@ -15,6 +15,7 @@ from accelgrad.ops.dims import wrap_dim
 from accelgrad.ops.dropout import ScaleBy
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
+from accelgrad.reduced import alike
 from accelgrad.tensor import Tensor
 
 ANY_SHAPE = [sample(arg(2, 3)), sample(arg()), sample(arg(0, 4)), sample(arg(7, low=-8, high=8))]
@@ -33,6 +34,8 @@ def _apply(primitive: type[Primitive], input: Tensor, inplace: bool, **options: 
 
 class Relu(Primitive):
     """y = max(x, 0),  dL/dx = dL/dy where y > 0"""
+
+    direct = staticmethod(alike)
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:

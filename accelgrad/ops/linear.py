@@ -9,7 +9,7 @@ import numpy as np
 from accelgrad.ops.checks import title
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
-from accelgrad.reduced import matrices
+from accelgrad.reduced import layer
 from accelgrad.tensor import Tensor
 
 __all__ = ["bilinear", "linear"]
@@ -18,7 +18,7 @@ __all__ = ["bilinear", "linear"]
 class Linear(Primitive):
     """y = x Wᵀ + b,  dL/dx = dL/dy W,  dL/dW = dL/dyᵀ x,  dL/db = the sum of dL/dy over the rows"""
 
-    direct = staticmethod(matrices)
+    direct = staticmethod(layer)
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any = None) -> Any:
