@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pathlib
 import subprocess
@@ -14,13 +15,20 @@ import pytest
 
 import accelgrad
 from accelgrad import backend, cuda, kernels, nn, optim
+from accelgrad.kernels.windows import Geometry
 
 pytestmark = pytest.mark.gpu
 
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "compiled"))
+cases: Any = importlib.import_module("cases")  # the calls that also run on the host
+every: Any = importlib.import_module("test_every_kernel")
+
+
 @pytest.fixture
-def ours() -> Iterator[Any]:
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The card's namespace with every kernel of ours that accepts; none may be missing in the end."""
+    monkeypatch.setattr(accelgrad.backends.cudnn, "allow_tf32", False)  # values are compared
     with kernels.use("numba"):
         yield backend.namespace("gpu")
     missing = {name: why for (device, name), why in kernels.missing.items() if device == "cuda"}
@@ -35,7 +43,7 @@ def labels(classes: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, classes, shape)
 
 
-IMAGES = numbers(8, 16, 33, 31)
+IMAGES, GEOMETRY = numbers(8, 16, 33, 31), Geometry((1, 1), (1, 1), (1, 1))
 ROWS, MIDDLE = numbers(300, 1003), numbers(40, 70, 50)
 CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "softmax": ("softmax", (ROWS,), {}),
@@ -60,6 +68,11 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "max pool": ("max_pool2d", (IMAGES, 3), {"stride": 2, "padding": 1}),
     "embedding": ("embedding_backward", (numbers(5000, 70), labels(97, 5000), 97), {}),
     "gelu": ("gelu", (ROWS,), {}),
+    "convolution": ("convolution", (IMAGES, numbers(32, 16, 3, 3), numbers(32), GEOMETRY), {}),
+    "its adjoint": ("convolution_input", (IMAGES, numbers(16, 8, 3, 3), (33, 31), GEOMETRY), {}),
+    "its weight": ("convolution_weight", (IMAGES, IMAGES, (3, 3), GEOMETRY), {}),
+    "mean cross entropy": ("cross_entropy_total", (ROWS, labels(1003, 300), -100, True), {}),
+    "causal softmax": ("causal_softmax", (numbers(4, 257, 300),), {}),
 }
 
 
@@ -83,6 +96,25 @@ def test_a_kernel_at_full_size_agrees_with_its_formula_and_with_itself(case: str
         again = [one.get() for one in parts(getattr(ours, name)(*moved, **options))]
         for one, other in zip(again, first, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_kernel_at_awkward_sizes(dtype: str, ours: Any) -> None:
+    for case in cases.all_cases(dtype):
+        cases.check(ours, case, dtype)
+    for formula, there in every.all_updates().values():
+        every.check_update(ours, formula, there, dtype)
+    every.check_norms(ours, dtype)
+
+
+@pytest.mark.parametrize("route", every.ROUTES)
+@pytest.mark.parametrize("width", [7, 128, 256])
+def test_recurrent_layers(width: int, route: str, ours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    recurrent: Any = importlib.import_module("accelgrad.kernels.cuda.recurrent")
+    for name, value in every.ROUTES[route].items():
+        monkeypatch.setattr(recurrent, name, value)
+    for reverse in (False, True):
+        every.check_recurrent(ours, [9, 9, 5, 1] if not reverse else [6, 6, 6], width, reverse, "float32")
 
 
 @pytest.mark.parametrize("offset", [1, 2, 3])
