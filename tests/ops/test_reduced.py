@@ -260,6 +260,7 @@ def test_a_module_becomes_bfloat16_and_learns(device: str) -> None:
     assert model.to(accelgrad.bfloat16)[0].weight.dtype is accelgrad.bfloat16
 
 
+@pytest.mark.host
 def test_the_default_type_may_be_bfloat16() -> None:
     accelgrad.set_default_dtype(accelgrad.bfloat16)
     assert (
@@ -271,6 +272,7 @@ def test_the_default_type_may_be_bfloat16() -> None:
     assert repr(accelgrad.ones(1)) == "tensor([1.])" and (accelgrad.arange(3) / 2).dtype is accelgrad.bfloat16
 
 
+@pytest.mark.host
 def test_numpy_gets_bfloat16_by_way_of_float32() -> None:
     x = accelgrad.ones(2, dtype=accelgrad.bfloat16)
     with pytest.raises(TypeError, match=r"Got unsupported ScalarType BFloat16.*\.float\(\)\.numpy\(\)"):
@@ -281,6 +283,7 @@ def test_numpy_gets_bfloat16_by_way_of_float32() -> None:
     assert accelgrad.from_numpy(x.array).dtype is accelgrad.tensor(x.array).dtype is accelgrad.bfloat16
 
 
+@pytest.mark.host
 def test_copies_pickles_and_files_keep_bfloat16(tmp_path: Any) -> None:
     x = accelgrad.tensor([[1.5, -0.25], [3.0, 1e38]], dtype=accelgrad.bfloat16)
     content = {"x": x, "again": [x, np.ones(2)], "array": x.array, "kind": accelgrad.bfloat16}
@@ -310,6 +313,7 @@ def test_pytorch_reads_and_writes_the_same_files(tmp_path: Any) -> None:
     assert back.dtype is accelgrad.bfloat16 and back.tolist() == [x.tolist()]
 
 
+@pytest.mark.host
 def test_dlpack_shares_bfloat16_with_pytorch() -> None:
     torch = pytest.importorskip("torch")
     ours = accelgrad.tensor([1.0, 2.0], dtype=accelgrad.bfloat16)

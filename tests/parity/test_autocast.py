@@ -18,6 +18,8 @@ pytest.importorskip("expecttest")
 sys.path.insert(0, str(Path(__file__).parent))
 import test_op_db as database  # noqa: E402  (its samples, and what it knows of them)
 
+pytestmark = pytest.mark.host  # PyTorch's tensors lie there
+
 REASONS = {
     "einsum": "PyTorch's multiplies where one operand is a scalar",
     "inner": "PyTorch's multiplies where one operand is a scalar",

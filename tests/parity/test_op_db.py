@@ -28,6 +28,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
 
+pytestmark = pytest.mark.host  # PyTorch's tensors lie there
+
 TOLERANCE = {"bfloat16": 1.6e-2}
 """Relative and absolute, where it is not 2e-4: two units in the last of bfloat16's 8 binary digits."""
 
