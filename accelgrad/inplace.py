@@ -13,6 +13,7 @@ import numpy as np
 from accelgrad import dtypes
 from accelgrad.dtypes import dtype
 from accelgrad.graph import state
+from accelgrad.kernels.windows import product
 from accelgrad.primitive import Context, Primitive, Reading
 from accelgrad.tensor import Tensor, viewed
 
@@ -31,21 +32,14 @@ class CopySlices(Primitive):
     def backward(ctx: Any, grad: Any) -> Any:
         xp = ctx.xp
         raw = ctx.context.xp if isinstance(ctx, Reading) else xp
-        index = raw.reshape(raw.arange(_size(ctx.shape), dtype=np.int64), ctx.shape)
+        index = raw.reshape(raw.arange(product(ctx.shape), dtype=np.int64), ctx.shape)
         for primitive, options in ctx.chain:
             index = primitive.run(raw, index, **options)
-        outside = raw.ones(_size(ctx.shape), dtype=bool)
+        outside = raw.ones(product(ctx.shape), dtype=bool)
         outside[index.reshape(-1)] = False
         grad_base = xp.where(raw.reshape(outside, ctx.shape), grad, 0.0) if ctx.needs_input_grad[0] else None
         grad_value = xp.take(xp.reshape(grad, (-1,)), index) if ctx.needs_input_grad[1] else None
         return grad_base, grad_value
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size
 
 
 def _rescue(array: Any, value: Tensor, since: int) -> None:

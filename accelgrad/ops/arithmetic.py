@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import backend, dtypes
-from accelgrad.inplace import assign
-from accelgrad.ops.autocast import choosing
-from accelgrad.ops.registry import arg, op, refuse_two_devices, sample
+from accelgrad import dtypes
+from accelgrad.ops.operators import hang_operators
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.reduced import alike
 from accelgrad.tensor import Tensor
@@ -547,61 +546,6 @@ def abs(input: Tensor) -> Tensor:
     tensor([1., 2.])
     """
     return Abs.apply(input)
-
-
-# ---------------------------------------------------------------------------------------------- the operators
-
-_OPERANDS = (Tensor, bool, int, float, np.generic)
-
-
-def operator(primitive: type[Primitive], exchanged: bool = False) -> Callable[[Tensor, Any], Any]:
-    """The method behind ``x + y``: NotImplemented for what is no operand, so that Python can ask the other
-    side."""
-    apply, name = primitive.apply, primitive.__name__.lower()
-
-    def refused(self: Tensor, other: Any) -> Any:
-        if isinstance(other, _OPERANDS) or backend.is_array(other):
-            refuse_two_devices(name, (self, other))
-            raise
-        return NotImplemented
-
-    def forwards(self: Tensor, other: Any) -> Any:
-        try:
-            return apply(self, other)
-        except TypeError:
-            return refused(self, other)
-
-    def backwards(self: Tensor, other: Any) -> Any:
-        try:
-            return apply(other, self)
-        except TypeError:
-            return refused(self, other)
-
-    return backwards if exchanged else forwards
-
-
-def operator_in_place(primitive: type[Primitive]) -> Callable[[Tensor, Any], Tensor]:
-    """The method behind ``x += y``."""
-
-    def changing(self: Tensor, other: Any) -> Tensor:
-        return assign(self, primitive.apply(self, other))
-
-    return changing
-
-
-def hang_operators(**primitives: type[Primitive]) -> None:
-    """``add=Add`` gives Tensor ``__add__``, ``__radd__`` and ``__iadd__``."""
-    for name, primitive in primitives.items():
-        for method, function in (
-            (f"__{name}__", choosing(operator(primitive), name)),
-            (f"__r{name}__", choosing(operator(primitive, exchanged=True), f"r{name}")),
-            (f"__i{name}__", operator_in_place(primitive)),
-        ):
-            function.__name__ = method
-            function.__doc__ = (
-                f"The operator of :class:`{primitive.__name__}`: {(primitive.__doc__ or '').splitlines()[0]}"
-            )
-            setattr(Tensor, method, function)
 
 
 hang_operators(add=Add, sub=Sub, mul=Mul, truediv=Div, floordiv=FloorDivide, mod=Remainder)

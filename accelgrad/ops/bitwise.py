@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.ops.arithmetic import Number, Pairwise, hang_operators
+from accelgrad.ops.arithmetic import Number, Pairwise
 from accelgrad.ops.checks import title
+from accelgrad.ops.operators import hang_operators
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.ops.arithmetic import UNEQUAL, Number, Pairwise, operator
+from accelgrad.ops.arithmetic import UNEQUAL, Number, Pairwise
 from accelgrad.ops.dims import Dims, axes_of, reducing
+from accelgrad.ops.operators import operator
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.tensor import Tensor, wrap

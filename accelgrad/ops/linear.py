@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.kernels.windows import product
 from accelgrad.ops.checks import title
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
@@ -40,7 +41,7 @@ class Linear(Primitive):
             return grad_x, xp.expand_dims(grad, -1) * x if need_weight else None
         shape = x.shape
         if grad.ndim > 2:  # one large product instead of many small ones
-            rows = _product(shape[:-1])
+            rows = product(shape[:-1])
             grad, x = xp.reshape(grad, (rows, grad.shape[-1])), xp.reshape(x, (rows, shape[-1]))
         grad_x = xp.matmul(grad, weight) if need_x else None
         if grad.ndim == 1:
@@ -50,13 +51,6 @@ class Linear(Primitive):
             grad_x = xp.reshape(grad_x, shape)
         grad_weight = xp.matmul(xp.swapaxes(grad, 0, 1), x) if need_weight else None
         return grad_x, grad_weight, xp.sum(grad, axis=0) if need_bias and need_bias[0] else None
-
-
-def _product(extents: tuple[int, ...]) -> int:
-    size = 1
-    for extent in extents:
-        size *= extent
-    return size
 
 
 def _same_type(x: Any, weight: Any, bias: Any) -> None:
@@ -82,7 +76,7 @@ def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
         )
     columns, rows = weight.shape if weight.ndim == 2 else (1, *weight.shape)
     return RuntimeError(
-        f"mat1 and mat2 shapes cannot be multiplied ({_product(x.shape[:-1])}x{x.shape[-1]} and"
+        f"mat1 and mat2 shapes cannot be multiplied ({product(x.shape[:-1])}x{x.shape[-1]} and"
         f" {rows}x{columns}): the input has {x.shape[-1]} features in its last dimension, the weight expects"
         f" {rows}. Input shape {tuple(x.shape)}, weight shape {tuple(weight.shape)}"
     )
@@ -151,7 +145,7 @@ class Bilinear(Primitive):
         ctx.save_for_backward(x1, x2, weight)
         xp = ctx.xp
         out, in1, in2 = weight.shape
-        rows = _product(x1.shape[:-1])
+        rows = product(x1.shape[:-1])
         left = xp.matmul(xp.reshape(x1, (rows, in1)), _flat(xp, weight))  # (rows, out * in2)
         y = xp.sum(xp.reshape(left, (rows, out, in2)) * xp.reshape(x2, (rows, 1, in2)), axis=2)
         return xp.reshape(y, (*x1.shape[:-1], out))
@@ -161,7 +155,7 @@ class Bilinear(Primitive):
         xp = ctx.xp
         x1, x2, weight = ctx.saved_tensors
         out, in1, in2 = weight.shape
-        rows = _product(x1.shape[:-1])
+        rows = product(x1.shape[:-1])
         g = xp.reshape(grad, (rows, out))
         a, b = xp.reshape(x1, (rows, in1)), xp.reshape(x2, (rows, in2))
         mixed = xp.reshape(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad import dtypes
+from accelgrad.kernels.windows import product
 from accelgrad.ops.checks import floating, one_type
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.primitive import Primitive
@@ -14,13 +15,6 @@ from accelgrad.reduced import is_reduced, one_step, widened
 from accelgrad.tensor import Tensor
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
-
-
-def _product(extents: Any) -> int:
-    size = 1
-    for extent in extents:
-        size *= extent
-    return size
 
 
 # --------------------------------------------------------------------------------------------- over the batch
@@ -38,7 +32,7 @@ class BatchNorm(Primitive):
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, *, eps: float, found: list[Any]) -> Any:
         xp = ctx.xp
-        flat = (x.shape[0], x.shape[1], _product(x.shape[2:]))  # (n, c, length)
+        flat = (x.shape[0], x.shape[1], product(x.shape[2:]))  # (n, c, length)
         y, mean, var, rstd = xp.batch_norm(xp.reshape(x, flat), weight, bias, eps)
         found[:] = mean, var
         ctx.save_for_backward(x, weight)
@@ -252,7 +246,7 @@ def instance_norm(
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     n, c, *space = x.shape
-    count = _product(space)
+    count = product(space)
     if count == 1:
         raise ValueError(
             f"Expected more than 1 spatial element when training, got input size {input.shape}: one value"
@@ -338,7 +332,7 @@ def _normalised(name: str, input: Tensor, normalized_shape: Any, **affine: Tenso
         )
     floating(x, name)
     one_type(name, input=x, **{label: one.array for label, one in affine.items() if one is not None})
-    return _product(shape)
+    return product(shape)
 
 
 def _layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
@@ -464,7 +458,7 @@ def group_norm(
                 f" {label} of shape {list(one.shape)} and input of shape {list(x.shape)}"
             )
     floating(x, "group_norm")
-    width = _product(x.shape[1:]) // num_groups
+    width = product(x.shape[1:]) // num_groups
     return _affine(LayerNorm.apply(input, None, None, width=width, eps=eps), weight, bias)
 
 

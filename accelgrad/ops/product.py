@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.ops.arithmetic import Add, Mul, Number, hang_operators, unequal_shapes
+from accelgrad.ops.arithmetic import Add, Mul, Number, unequal_shapes
+from accelgrad.ops.operators import hang_operators
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.primitive import Primitive
 from accelgrad.reduced import matrices, one_step

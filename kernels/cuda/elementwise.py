@@ -9,10 +9,7 @@ from typing import Any
 
 from accelgrad.kernels.cuda.launch import SIMULATED, cuda_kernel, on_card
 
-__all__ = [
-    "digamma", "erf", "erfc", "erfinv", "gelu", "gelu_backward", "lgamma", "relu_backward", "running_average",
-    "sigmoid", "sigmoid_backward", "silu", "silu_backward", "tanh_backward",
-]  # fmt: skip
+__all__ = ["FORMULAS", "digamma", "running_average"]
 
 # name: (inputs, the formula in CUDA C); T is float or double
 FORMULAS = {
@@ -57,76 +54,20 @@ def accepts(x: Any, *others: Any) -> bool:
     return on_card(x, *others, contiguous=False)
 
 
-@cuda_kernel("gelu", accepts=accepts)
-def gelu(x: Any) -> Any:
-    """``x Phi(x)``:  for i:  y[i] = 0.5 x[i] erfc(-x[i] / sqrt(2))"""
-    return formula("gelu")(x)
+def one_launch(name: str) -> Any:
+    """The kernel of this name: its formula for every element, in one launch."""
+
+    def call(*arrays: Any) -> Any:
+        return formula(name)(*arrays)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"for i:  {FORMULAS[name][1]}"
+    return cuda_kernel(name, accepts=accepts)(call)
 
 
-@cuda_kernel("gelu_backward", accepts=accepts)
-def gelu_backward(grad: Any, x: Any) -> Any:
-    """``grad (Phi(x) + x phi(x))``:  for i:  y[i] = ..."""
-    return formula("gelu_backward")(grad, x)
-
-
-@cuda_kernel("erf", accepts=accepts)
-def erf(x: Any) -> Any:
-    """The error function:  for i:  y[i] = erf(x[i])"""
-    return formula("erf")(x)
-
-
-@cuda_kernel("erfc", accepts=accepts)
-def erfc(x: Any) -> Any:
-    """1 minus the error function:  for i:  y[i] = erfc(x[i])"""
-    return formula("erfc")(x)
-
-
-@cuda_kernel("erfinv", accepts=accepts)
-def erfinv(x: Any) -> Any:
-    """The inverse of the error function:  for i:  y[i] = erfinv(x[i])"""
-    return formula("erfinv")(x)
-
-
-@cuda_kernel("lgamma", accepts=accepts)
-def lgamma(x: Any) -> Any:
-    """The logarithm of the absolute gamma function:  for i:  y[i] = lgamma(x[i])"""
-    return formula("lgamma")(x)
-
-
-@cuda_kernel("relu_backward", accepts=accepts)
-def relu_backward(grad: Any, y: Any) -> Any:
-    """``grad`` where y > 0:  for i:  gx[i] = y[i] > 0 ? grad[i] : 0"""
-    return formula("relu_backward")(grad, y)
-
-
-@cuda_kernel("sigmoid", accepts=accepts)
-def sigmoid(x: Any) -> Any:
-    """``1 / (1 + e^-x)``:  for i:  y[i] = ..."""
-    return formula("sigmoid")(x)
-
-
-@cuda_kernel("sigmoid_backward", accepts=accepts)
-def sigmoid_backward(grad: Any, y: Any) -> Any:
-    """``grad y (1 - y)``:  for i:  gx[i] = ..."""
-    return formula("sigmoid_backward")(grad, y)
-
-
-@cuda_kernel("tanh_backward", accepts=accepts)
-def tanh_backward(grad: Any, y: Any) -> Any:
-    """``grad (1 - y²)``:  for i:  gx[i] = ..."""
-    return formula("tanh_backward")(grad, y)
-
-
-@cuda_kernel("silu", accepts=accepts)
-def silu(x: Any) -> Any:
-    """``x / (1 + e^-x)``:  for i:  y[i] = ..."""
-    return formula("silu")(x)
-
-
-@cuda_kernel("silu_backward", accepts=accepts)
-def silu_backward(grad: Any, x: Any) -> Any:
-    """``grad s (1 + x (1 - s))``, s = sigmoid(x):  for i:  gx[i] = ..."""
-    return formula("silu_backward")(grad, x)
+for _name in FORMULAS:
+    if _name != "running_average":  # which writes into an array that it is given
+        one_launch(_name)
 
 
 def average_accepts(running: Any, value: Any, momentum: Any, factor: float = 1.0) -> bool:
