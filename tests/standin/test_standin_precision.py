@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import kernels, precision
+from accelgrad import backend, kernels, precision
 from accelgrad.nn import functional as F
 
 pytestmark = pytest.mark.host
@@ -27,16 +27,20 @@ def seen(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     from cupy._core import _routines_linalg, get_compute_type
 
     found: list[bool] = []
-    for name in ("matmul", "dot", "tensordot"):
-        original = getattr(cupy, name)
 
-        def spy(*args: Any, original: Any = original, **options: Any) -> Any:
+    def spied(original: Any) -> Any:
+        def spy(*args: Any, **options: Any) -> Any:
             mode = cupy.cuda.cublas.getMathMode(cupy.cuda.get_cublas_handle())
             found.append(get_compute_type(np.float32) == _routines_linalg.COMPUTE_TYPE_TF32)
             assert found[-1] == (mode == 3)  # CUBLAS_TF32_TENSOR_OP_MATH, for products of stacks
             return original(*args, **options)
 
-        monkeypatch.setattr(cupy, name, spy, raising=False)
+        return spy
+
+    for name in ("matmul", "dot", "tensordot"):  # which our kernels and formulas call,
+        monkeypatch.setattr(cupy, name, spied(getattr(cupy, name)))
+    operator = backend.CudaNamespace._direct["matmul"]  # and what stands for the first in formulas
+    monkeypatch.setitem(backend.CudaNamespace._direct, "matmul", spied(operator))
     with kernels.use("auto"):
         kernels.forget()
         yield found
