@@ -67,7 +67,7 @@ def program(formula: updates.Formula, there: tuple[bool, ...]) -> Program:
         name for name, one in zip(updates.arrays_of(formula), there, strict=True) if not one and name != "_"
     ]
     make.__name__ = "_without_".join([f"{formula.__name__}_all", *absent])
-    return Program(make, "LLPittt" + "t" * len(updates.numbers_of(formula)), gathered=7)
+    return Program(make, "LLPittt" + "t" * len(updates.numbers_of(formula)), threads=THREADS, gathered=7)
 
 
 UPDATES = {
@@ -205,7 +205,7 @@ def norm_program(name: str, prepare: Any, combine: Any) -> Program:
         return kernel
 
     make.__name__ = name
-    return Program(make, "LLP")
+    return Program(make, "LLP", threads=THREADS)
 
 
 NORMS = {
