@@ -80,7 +80,9 @@ class Program:
 
     ``make(T)`` gives the function for the Numba type ``T``; ``signature`` has a letter an argument: P a
     pointer to the element type, t a number of it, L and B pointers to int64 and uint8, i, q and d numbers.
-    ``threads`` is the size of the largest block: so many must find room for their registers.
+    ``threads`` is the size of the largest block: so many must find room for their registers, as the report
+    of tests/gpu checks.  As a launch bound it stands among the options only where the compiler would take too
+    many: told a bound, it spills registers to fit more blocks.
     The function gets the arguments from number ``gathered`` on as one tuple.
     """
 
@@ -96,7 +98,7 @@ class Program:
     ) -> None:
         self.make, self.signature, self.dtypes = make, signature, dtypes
         self.threads, self.gathered = threads, gathered
-        self.options = {"launch_bounds": threads, **options}
+        self.options = options
         self.name = make.__name__
         self._loaded: dict[Any, Any] = {}
         self._ready: dict[str, Callable[..., None]] = {}  # where all cards are of one kind

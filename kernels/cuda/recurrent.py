@@ -413,7 +413,7 @@ def layers(make: Any, signature: str) -> dict[int, Program]:
             return make(T, samples)
 
         of_type.__name__ = f"{make.__name__}_{samples}"
-        programs[samples] = Program(of_type, signature, dtypes=dtypes, threads=1024)
+        programs[samples] = Program(of_type, signature, dtypes=dtypes, threads=1024, launch_bounds=1024)
     return programs
 
 
