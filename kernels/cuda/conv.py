@@ -8,13 +8,11 @@ adds the bias too.  The product is cuBLAS's.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from accelgrad.kernels.cuda import window
-from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.launch import Program, array_module, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import quotient
 
 from accelgrad.kernels.windows import Geometry, product
@@ -82,7 +80,7 @@ def steps_of(geometry: Geometry) -> tuple[int, ...]:
 
 def multiply(a: Any, b: Any) -> Any:
     """The product of matrices, by groups."""
-    module = np if SIMULATED else sys.modules["cupy"]
+    module = array_module()
     return module.matmul(a[0], b[0])[None] if len(a) == 1 else module.matmul(a, b)
 
 

@@ -5,11 +5,10 @@ the host.
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.launch import Program, array_module, cuda, cuda_kernel, on_card, room
 
 __all__ = ["keep_mask"]
 
@@ -92,7 +91,7 @@ def keep_mask(like: Any, shape: tuple[int, ...], p: float, generator: Any) -> An
     block, first_half = divmod(start, 8)
     place = sum(word << (64 * i) for i, word in enumerate(counter))
     words = np.array([(place + block) >> (64 * i) & (2**64 - 1) for i in range(4)], np.uint64)
-    module = np if SIMULATED else sys.modules["cupy"]
+    module = array_module()
     numbers = module.asarray(np.concatenate([words, state["state"]["key"]]).view(np.int64))
     mask = room(like, shape, np.bool_)
     threads = 32 if n <= 256 else 128

@@ -4,11 +4,10 @@ time.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card
+from accelgrad.kernels.cuda.launch import Program, array_module, cuda, cuda_kernel, on_card
 
 __all__ = ["embedding_backward"]
 
@@ -59,7 +58,7 @@ def embedding_backward(grad: Any, indices: Any, rows: int) -> Any:
 
     for i in sorted order of the indices:  for j:  table[indices[i], j] += grad[i, j]
     """
-    module = np if SIMULATED else sys.modules["cupy"]
+    module = array_module()
     n, width = grad.shape
     order = module.argsort(indices, kind="stable")
     table = module.zeros((rows, width), dtype=grad.dtype)

@@ -31,7 +31,17 @@ from numba import types
 
 from accelgrad import kernels
 
-__all__ = ["PROGRAMS", "SIMULATED", "Program", "Unavailable", "cuda", "cuda_kernel", "on_card", "room"]
+__all__ = [
+    "PROGRAMS",
+    "SIMULATED",
+    "Program",
+    "Unavailable",
+    "array_module",
+    "cuda",
+    "cuda_kernel",
+    "on_card",
+    "room",
+]
 
 SIMULATED = bool(getattr(numba.config, "ENABLE_CUDASIM", 0))
 
@@ -350,6 +360,11 @@ def on_card(*arrays: Any, contiguous: bool = True) -> bool:
         if (x.dtype is not kind and x.dtype != kind) or (contiguous and not x.flags.c_contiguous):
             return False
     return True
+
+
+def array_module() -> Any:
+    """CuPy; NumPy in the simulator."""
+    return np if SIMULATED else sys.modules["cupy"]
 
 
 @functools.cache

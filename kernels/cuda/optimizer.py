@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from typing import Any
 
 import numpy as np
 from accelgrad.kernels.cuda.elements import load_all, neighbours, scalar, store_all, words
-from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.launch import SIMULATED, Program, array_module, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.reduce import LARGEST, ROOT, SUM, size, square
 from accelgrad.kernels.cuda.warp import add, block_reduce, larger
 
@@ -79,7 +78,7 @@ UPDATES = {
 
 def upload(values: Any, dtype: Any) -> Any:
     """A small table on the card."""
-    module = np if SIMULATED else sys.modules["cupy"]
+    module = array_module()
     return module.asarray(np.asarray(values, dtype))
 
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
+from accelgrad.kernels.cuda.launch import SIMULATED, Program, array_module, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import quotient
 
 __all__ = ["gru_steps", "gru_steps_backward", "lstm_steps", "lstm_steps_backward"]
@@ -428,15 +427,10 @@ GRU_STEP_BACKWARD = Program(gru_step_backward, "P" * 8 + "iiiii")
 # ---------------------------------------------------------------------------------------------- the interface
 
 
-def module() -> Any:
-    """The array module of the card."""
-    return np if SIMULATED else sys.modules["cupy"]
-
-
 @functools.lru_cache(maxsize=64)
 def on_device(steps: tuple[tuple[int, int], ...], device: int) -> Any:
     """First row and number of rows of every step on the card: the same for every batch of that shape."""
-    return module().asarray(np.array(steps, np.int64).reshape(-1))
+    return array_module().asarray(np.array(steps, np.int64).reshape(-1))
 
 
 def accepts(gates: Any, *others: Any) -> bool:
@@ -477,12 +471,12 @@ def grid(count: int) -> tuple[int, int]:
 
 def multiply(a: Any, b: Any, out: Any = None) -> Any:
     """cuBLAS's product."""
-    return module().matmul(a, b, out=out)
+    return array_module().matmul(a, b, out=out)
 
 
 def turned(w_hh: Any) -> Any:
     """The weights with a column for each gate, in the memory's order."""
-    return module().ascontiguousarray(w_hh.T)
+    return array_module().ascontiguousarray(w_hh.T)
 
 
 @cuda_kernel("lstm_steps", accepts=accepts)
