@@ -13,12 +13,12 @@ from typing import Any as _Any
 
 from accelgrad import kernels as kernels
 from accelgrad import ops as ops
-from accelgrad.backend import Device as Device
-from accelgrad.backend import Device as device
-from accelgrad.backend import default_device as get_default_device
-from accelgrad.backend import set_default_device as set_default_device
-from accelgrad.backend import set_num_threads as set_num_threads
-from accelgrad.dtypes import (
+from accelgrad.arrays.backend import Device as Device
+from accelgrad.arrays.backend import Device as device
+from accelgrad.arrays.backend import default_device as get_default_device
+from accelgrad.arrays.backend import set_default_device as set_default_device
+from accelgrad.arrays.backend import set_num_threads as set_num_threads
+from accelgrad.arrays.dtypes import (
     bfloat16,
     bool,
     can_cast,
@@ -43,7 +43,7 @@ from accelgrad.dtypes import (
     short,
     uint8,
 )
-from accelgrad.graph import (
+from accelgrad.core.graph import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -51,14 +51,14 @@ from accelgrad.graph import (
     no_grad,
     set_grad_enabled,
 )
+from accelgrad.core.printing import get_printoptions, printoptions, set_printoptions
+from accelgrad.core.tensor import Size, Tensor
 from accelgrad.kernels import get_num_threads
 from accelgrad.kernels.memory import keep_freed_memory as _keep_freed_memory
+from accelgrad.ops.creation.typed import TYPED as _TYPED
 from accelgrad.ops.registry import OPS as _OPS
-from accelgrad.ops.shown import shown as _shown
-from accelgrad.ops.typed import TYPED as _TYPED
-from accelgrad.printing import get_printoptions, printoptions, set_printoptions
+from accelgrad.ops.registry.shown import shown as _shown
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
-from accelgrad.tensor import Size, Tensor
 
 __version__ = "0.1.0"
 
@@ -92,29 +92,40 @@ __all__ += _TYPED
 
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 
-_LAZY = (
-    "accelerator", "amp", "backends", "cpu", "cuda", "datasets", "gpu", "linalg", "nn", "optim",
-    "serialization", "special", "transforms", "utils", "version", "viz",
-)  # fmt: skip
+_LAZY = {
+    **{name: f"accelgrad.{name}" for name in (
+        "accelerator", "amp", "backends", "cpu", "cuda", "datasets", "linalg", "nn", "optim", "random",
+        "serialization", "special", "transforms", "utils", "version", "viz",
+    )},
+    "gpu": "accelgrad.arrays.gpu", "return_types": "accelgrad.ops.registry.return_types",
+}  # fmt: skip
 _LAZY_FUNCTIONS = {
-    "OutOfMemoryError": "accelgrad.gpu", "autocast": "accelgrad.amp", "get_autocast_dtype": "accelgrad.amp",
-    "is_autocast_available": "accelgrad.amp", "is_autocast_enabled": "accelgrad.amp",
-    "set_autocast_dtype": "accelgrad.amp", "set_autocast_enabled": "accelgrad.amp",
-    "check": "accelgrad.checks",
-    "are_deterministic_algorithms_enabled": "accelgrad.precision",
-    "get_float32_matmul_precision": "accelgrad.precision",
-    "is_deterministic_algorithms_warn_only_enabled": "accelgrad.precision",
-    "set_float32_matmul_precision": "accelgrad.precision",
-    "use_deterministic_algorithms": "accelgrad.precision",
-    "show_config": "accelgrad.cli.doctor", "coach": "accelgrad.coaching", "explain": "accelgrad.explanation",
-    "load": "accelgrad.serialization", "save": "accelgrad.serialization",
+    name: home
+    for home, names in {
+        "accelgrad.amp": (
+            "autocast", "get_autocast_dtype", "is_autocast_available", "is_autocast_enabled",
+            "set_autocast_dtype", "set_autocast_enabled",
+        ),
+        "accelgrad.arrays.gpu": ("OutOfMemoryError",),
+        "accelgrad.arrays.precision": (
+            "are_deterministic_algorithms_enabled", "get_float32_matmul_precision",
+            "is_deterministic_algorithms_warn_only_enabled", "set_float32_matmul_precision",
+            "use_deterministic_algorithms",
+        ),
+        "accelgrad.cli.doctor": ("show_config",),
+        "accelgrad.mentor.checks": ("check",),
+        "accelgrad.mentor.coaching": ("coach",),
+        "accelgrad.mentor.explanation": ("explain",),
+        "accelgrad.serialization": ("load", "save"),
+    }.items()
+    for name in names
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:
     """Packages are imported when they are first named: ``accelgrad.nn``, ``accelgrad.optim`` ..."""
     if name in _LAZY:
-        return _importlib.import_module(f"accelgrad.{name}")
+        return _importlib.import_module(_LAZY[name])
     if name in _LAZY_FUNCTIONS:
         return getattr(_importlib.import_module(_LAZY_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'accelgrad' has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accelgrad import cuda
-from accelgrad.backend import Device
+from accelgrad.arrays.backend import Device
 
 __all__ = [
     "current_accelerator", "current_device_index", "current_stream", "device_count", "is_available",

@@ -2,8 +2,8 @@
 
 :class:`autocast` casts the inputs of operations as they are called (the parameters stay float32, the master
 weights, and so do their gradients); which operation runs in which type is PyTorch's list
-(:mod:`accelgrad.ops.autocast`).  The lower type is bfloat16 on the CPU and float16 on a card, unless chosen
-otherwise.  float16 has more digits, bfloat16 the range of float32: with it no gradient vanishes, and no loss
+(:mod:`accelgrad.ops.registry.autocast`).  The lower type is bfloat16 on the CPU and float16 on a card, unless
+chosen otherwise.  float16 has more digits, bfloat16 the range of float32: with it no gradient vanishes, and no loss
 needs to be scaled.  :class:`GradScaler` multiplies the loss so that small gradients survive in float16, takes
 the factor out again before the step, and leaves out steps with infinite gradients.  Micikevicius et al. 2018,
 "Mixed Precision Training". The names and rules are those of ``torch.amp``.
@@ -17,13 +17,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from accelgrad import dtypes
-from accelgrad.backend import Device, hush, unhush
-from accelgrad.graph import state
+from accelgrad.arrays import dtypes
+from accelgrad.arrays.backend import Device, hush, unhush
+from accelgrad.core.foreach import by_kind, update_all
+from accelgrad.core.graph import state
+from accelgrad.core.tensor import Tensor
 from accelgrad.kernels import updates
-from accelgrad.ops.autocast import FLOAT32, LOWER, REFUSED, WIDEST
-from accelgrad.tensor import Tensor
-from accelgrad.together import by_kind, update_all
+from accelgrad.ops.registry.autocast import FLOAT32, LOWER, REFUSED, WIDEST
 
 __all__ = [
     "GradScaler", "autocast", "custom_bwd", "custom_fwd", "get_autocast_dtype", "is_autocast_available",

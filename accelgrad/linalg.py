@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelgrad.ops.linalg import LinAlgError as LinAlgError
+from accelgrad.ops.linalg.linalg import LinAlgError as LinAlgError
 from accelgrad.ops.registry import OPS
 
 __all__ = ["LinAlgError"]

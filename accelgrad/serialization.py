@@ -23,8 +23,8 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from accelgrad import backend, dtypes
-from accelgrad.tensor import Size, Tensor, wrap
+from accelgrad.arrays import backend, dtypes
+from accelgrad.core.tensor import Size, Tensor, wrap
 
 __all__ = ["load", "save"]
 

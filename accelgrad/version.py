@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from accelgrad import gpu
+from accelgrad.arrays import gpu
 
 __all__ = ["hip"]
 

@@ -279,7 +279,7 @@ def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
     """Our float32 product against cuBLAS, in TFLOP/s; the largest difference between the two."""
     cupy = importlib.import_module("cupy")
     ours = importlib.import_module("accelgrad.kernels.cuda.matmul").matmul
-    precision = importlib.import_module("accelgrad.precision")
+    precision = importlib.import_module("accelgrad.arrays.precision")
     results = options.kept("matmul")
     for n in (64, 128) if options.quick else (512, 1024, 2048, 4096, 8192):
         with noting(results, str(n)):
@@ -453,7 +453,7 @@ def machine(device: str) -> dict[str, Any]:
         "device": device,
     }
     if device != "cpu":
-        cuda, gpu = importlib.import_module("accelgrad.cuda"), importlib.import_module("accelgrad.gpu")
+        cuda, gpu = importlib.import_module("accelgrad.cuda"), importlib.import_module("accelgrad.arrays.gpu")
         properties = cuda.get_device_properties()
         found |= {
             "card": properties.name,
@@ -495,7 +495,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.quick:
         options.rounds, options.seconds = 2, 0.01
     if options.device == "cuda":
-        status = importlib.import_module("accelgrad.gpu").status()
+        status = importlib.import_module("accelgrad.arrays.gpu").status()
         if not status.ok:
             print(f"no card to measure: {status.message}")
             return 2

@@ -30,7 +30,8 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import accelgrad
-from accelgrad import backend, dtypes, kernels, nn, optim
+from accelgrad import kernels, nn, optim
+from accelgrad.arrays import backend, dtypes
 from accelgrad.kernels.windows import Geometry
 
 try:

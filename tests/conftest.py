@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import backend, dtypes, graph, kernels, precision
-from accelgrad.tensor import Tensor
+from accelgrad import kernels
+from accelgrad.arrays import backend, dtypes, precision
+from accelgrad.core import graph
+from accelgrad.core.tensor import Tensor
 
 HERE = pathlib.Path(__file__).parent
 NUMPY = str(pathlib.Path(np.__file__).parent)

@@ -71,7 +71,7 @@ def test_autocast_is_switched_without_a_block() -> None:
         assert (x @ x).dtype is accelgrad.bfloat16
     finally:
         accelgrad.set_autocast_enabled("cpu", False)
-    assert (x @ x).dtype is accelgrad.float32 and accelgrad.graph.state.casting is None
+    assert (x @ x).dtype is accelgrad.float32 and accelgrad.core.graph.state.casting is None
 
 
 @LOW
@@ -114,7 +114,7 @@ def test_a_parameter_is_cast_once_in_a_block() -> None:
     w = accelgrad.rand(4, 4, requires_grad=True)
     with autocast("cpu"):
         first, second = w @ w, w @ w
-        casting = accelgrad.graph.state.casting
+        casting = accelgrad.core.graph.state.casting
         assert len(casting.casts) == 1
         with accelgrad.no_grad():
             w.add_(1.0)
@@ -122,7 +122,7 @@ def test_a_parameter_is_cast_once_in_a_block() -> None:
     assert first.dtype is accelgrad.bfloat16
     np.testing.assert_array_equal(first.detach().float().numpy(), second.detach().float().numpy())
     assert float(third.sum()) > float(first.sum())
-    assert accelgrad.graph.state.casting is None
+    assert accelgrad.core.graph.state.casting is None
 
 
 @pytest.mark.host

@@ -1,18 +1,12 @@
 """Derivatives: grad, backward, custom Functions, gradcheck, anomaly mode, jacobians."""
 
 from accelgrad.autograd import functional as functional
-from accelgrad.autograd.anomaly import detect_anomaly, set_detect_anomaly
+from accelgrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from accelgrad.autograd.function import Function, FunctionCtx, once_differentiable
 from accelgrad.autograd.functional import backward, grad
 from accelgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from accelgrad.graph import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from accelgrad.tensor import Tensor as Variable
+from accelgrad.core.graph import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from accelgrad.core.tensor import Tensor as Variable
 
 __all__ = [
     "Function", "FunctionCtx", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad",

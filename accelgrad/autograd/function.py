@@ -6,10 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from accelgrad import graph
-from accelgrad.graph import state
-from accelgrad.primitive import SECOND_TIME, unbroadcast
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.core import graph
+from accelgrad.core.graph import state
+from accelgrad.core.primitive import SECOND_TIME, unbroadcast
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
 
@@ -129,7 +129,7 @@ class FunctionCtx(graph.Node):
                     f" {xp.device} but got {result.device}; return it.to('{xp.device}')"
                 )
             if result.array.shape != shape:
-                from accelgrad.primitive import reading
+                from accelgrad.core.primitive import reading
 
                 result = unbroadcast(reading, result, shape)
             if result.array.dtype != dtype:

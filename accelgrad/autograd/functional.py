@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from accelgrad import graph
-from accelgrad.tensor import Tensor, root, run_backward, silently_walk, wrap
+from accelgrad.core import graph
+from accelgrad.core.tensor import Tensor, root, run_backward, silently_walk, wrap
 
 __all__ = ["backward", "grad", "hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -190,7 +190,7 @@ def jacobian(
         for one, part in zip(many, parts, strict=True):
             shape = (*output.shape, *one.shape)
             if part:
-                from accelgrad.primitive import reading
+                from accelgrad.core.primitive import reading
 
                 row.append(reading.reshape(reading.stack(part), shape))
             else:

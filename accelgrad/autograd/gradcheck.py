@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import graph
-from accelgrad.tensor import Tensor, silently_walk, wrap
+from accelgrad.core import graph
+from accelgrad.core.tensor import Tensor, silently_walk, wrap
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 

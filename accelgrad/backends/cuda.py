@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from accelgrad.precision import settings
+from accelgrad.arrays.precision import settings
 
 __all__ = ["Matmul", "is_built", "matmul"]
 
@@ -28,7 +28,7 @@ class Matmul:
 
     @property
     def allow_tf32(self) -> bool:
-        """Whether a card may multiply float32 matrices in TF32, see :mod:`accelgrad.precision`."""
+        """Whether a card may multiply float32 matrices in TF32, see :mod:`accelgrad.arrays.precision`."""
         return settings.level != "highest"
 
     @allow_tf32.setter

@@ -1,8 +1,8 @@
 """``torch.backends.cudnn``: its switches are accepted; convolutions here are windows and matrix products.
 
 ``allow_tf32`` (True at first, as in PyTorch) decides whether these products may use TF32, see
-:mod:`accelgrad.precision`.  ``benchmark``, ``deterministic`` and ``enabled`` change nothing: there is one way
-to compute a convolution, and it gives the same bits every time.
+:mod:`accelgrad.arrays.precision`.  ``benchmark``, ``deterministic`` and ``enabled`` change nothing: there is one
+way to compute a convolution, and it gives the same bits every time.
 
 >>> import accelgrad
 >>> accelgrad.backends.cudnn.benchmark = True
@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 import types
 
-from accelgrad.precision import settings
+from accelgrad.arrays.precision import settings
 
 __all__ = ["benchmark", "deterministic", "enabled", "is_available", "version"]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 
 __all__ = ["Finding", "configure", "examine", "run"]
 
@@ -136,7 +137,7 @@ def _cache() -> Finding:
 
 
 def _gpu() -> Finding:
-    from accelgrad import gpu
+    from accelgrad.arrays import gpu
 
     status = gpu.status()
     if status.ok:

@@ -1,7 +1,7 @@
 """The card under PyTorch's names (``torch.cuda``): devices, streams, events, memory.
 
 Everything goes through CuPy.  :func:`is_available` and :func:`status` never raise; what needs a card
-raises the one error that names what is missing (:func:`accelgrad.gpu.require`).  Examples need a card,
+raises the one error that names what is missing (:func:`accelgrad.arrays.gpu.require`).  Examples need a card,
 unless they say otherwise.
 """
 
@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from accelgrad import gpu, random
-from accelgrad.backend import CPU, Device
-from accelgrad.gpu import OutOfMemoryError, Status
-from accelgrad.tensor import wrap
+from accelgrad import random
+from accelgrad.arrays import gpu
+from accelgrad.arrays.backend import CPU, Device
+from accelgrad.arrays.gpu import OutOfMemoryError, Status
+from accelgrad.core.tensor import wrap
 
 __all__ = [
     "Event", "OutOfMemoryError", "Status", "Stream", "amp", "can_device_access_peer", "current_device",

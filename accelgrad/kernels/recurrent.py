@@ -4,7 +4,7 @@ The rows of all arrays are the steps of all sequences, packed: those of one step
 sequences first.  ``steps`` lists (first row, number of rows) in the order in which the layer goes.  The
 products with the input are done already; ``gates`` holds them, and is written over with the gates' values.
 These formulas are read over arrays only: a second derivative goes through the textbook's form in
-``accelgrad/ops/recurrent.py``.
+``accelgrad/ops/layers/recurrent.py``.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from accelgrad.nn import functional as functional
 from accelgrad.nn import init as init
 from accelgrad.nn import modules as modules
 from accelgrad.nn import utils as utils
-from accelgrad.nn.module import Module as Module
 from accelgrad.nn.modules import *  # noqa: F403
+from accelgrad.nn.modules.module import Module as Module
 from accelgrad.nn.parameter import Buffer as Buffer
 from accelgrad.nn.parameter import Parameter as Parameter
 from accelgrad.nn.parameter import UninitializedBuffer as UninitializedBuffer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelgrad.tensor import Tensor
+from accelgrad.core.tensor import Tensor
 
 __all__ = ["indented", "locate", "typename"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from accelgrad.graph import RemovableHandle
-from accelgrad.primitive import Primitive
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.core.graph import RemovableHandle
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = [
     "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",

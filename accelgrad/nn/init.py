@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.random import Generator, default_generator
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_",

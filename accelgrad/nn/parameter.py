@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from accelgrad import backend, dtypes
-from accelgrad.dtypes import dtype as DType
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.arrays import backend, dtypes
+from accelgrad.arrays.dtypes import dtype as DType
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "empty"]
 

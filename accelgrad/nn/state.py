@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
-from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["collect", "restore"]
 

@@ -1,18 +1,15 @@
-"""The operations, in families; importing this package registers them all."""
+"""The operations, in wings; importing this package registers them all.
 
-import importlib
+Each wing uses only what stands before it: creation, shapes, pointwise, reductions, linalg, layers, losses.
+``registry`` holds the machinery: what an entry is, and what comes from it.
+"""
 
-FAMILIES = (
-    "convert", "create", "arithmetic", "power", "elementwise", "trigonometry", "rounding", "bitwise",
-    "pairs", "special", "tails", "bessel", "compare", "reduce", "extrema", "scan", "calculus",
-    "statistics", "product", "contraction", "einsum", "linalg", "decomposition", "lu", "info",
-    "reflections", "matrix_function", "norms", "legacy", "shape", "reshaping", "expand", "index",
-    "join", "gather", "fill", "diagonal", "arrange", "pad", "combine", "scatter", "scatter_reduce",
-    "pick", "count", "sorting", "activation", "hard_activation", "linear", "softmax", "loss", "ctc",
-    "pair_loss", "divergence", "distance", "margin_loss", "conv", "conv_transpose", "fold", "pool",
-    "avg_pool", "volume_pool", "fractional", "resample", "grid", "norm", "embedding", "dropout",
-    "attention", "recurrent", "sequence", "tapers", "sundry", "sampling", "redraw", "typed", "reading",
-)  # fmt: skip
-
-for _family in FAMILIES:
-    importlib.import_module(f"accelgrad.ops.{_family}")
+from accelgrad.ops import registry as registry  # isort: skip
+from accelgrad.ops import creation as creation  # isort: skip
+from accelgrad.ops import shapes as shapes  # isort: skip
+from accelgrad.ops import pointwise as pointwise  # isort: skip
+from accelgrad.ops import reductions as reductions  # isort: skip
+from accelgrad.ops import linalg as linalg  # isort: skip
+from accelgrad.ops import layers as layers  # isort: skip
+from accelgrad.ops import losses as losses  # isort: skip
+from accelgrad.ops.registry import reading as reading  # isort: skip

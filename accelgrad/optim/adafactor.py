@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from accelgrad import dtypes
+from accelgrad.arrays import dtypes
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.optim.optimizer import Group, Optimizer, State, number, zeros_like
-from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["Adafactor"]
 

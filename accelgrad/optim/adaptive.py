@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.kernels import updates
 from accelgrad.optim.elementwise import Elementwise, Numbers
 from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, full_like, number, refuse
-from accelgrad.tensor import Tensor
 
 __all__ = ["Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop"]
 

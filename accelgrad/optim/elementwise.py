@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from accelgrad.core.foreach import update_all
+from accelgrad.core.tensor import Tensor
 from accelgrad.kernels.updates import Formula
 from accelgrad.optim.optimizer import Group, Optimizer, State, number, zeros_like
-from accelgrad.tensor import Tensor
-from accelgrad.together import update_all
 
 __all__ = ["Elementwise"]
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from accelgrad.graph import enable_grad
+from accelgrad.core.graph import enable_grad
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.optim.optimizer import Optimizer, State, check_positive, number
-from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["LBFGS"]
 

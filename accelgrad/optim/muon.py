@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.optim.optimizer import Group, Optimizer, State, number, zeros_like
-from accelgrad.tensor import Tensor
 
 __all__ = ["Muon"]
 

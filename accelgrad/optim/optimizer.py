@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.graph import RemovableHandle, enable_grad
+from accelgrad.core.foreach import by_kind, update_all
+from accelgrad.core.graph import RemovableHandle, enable_grad
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.kernels import updates
-from accelgrad.tensor import Tensor, wrap
-from accelgrad.together import by_kind, update_all
 
 __all__ = [
     "Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook", "required",

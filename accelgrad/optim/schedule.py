@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.optim.optimizer import Group, Optimizer
-from accelgrad.tensor import Tensor
 
 __all__ = ["LRScheduler", "for_each_group", "rates", "set_lr"]
 

@@ -8,16 +8,16 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from accelgrad import dtypes
-from accelgrad.graph import no_grad
+from accelgrad.arrays import dtypes
+from accelgrad.core.foreach import by_kind, update_all
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import Tensor
 from accelgrad.kernels import updates
-from accelgrad.nn.module import Module
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.modules.norm import _BatchNorm
 from accelgrad.nn.parameter import empty
 from accelgrad.optim.optimizer import Optimizer
 from accelgrad.optim.schedule import LRScheduler, for_each_group
-from accelgrad.tensor import Tensor
-from accelgrad.together import by_kind, update_all
 
 __all__ = [
     "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.backend import Namespace
+from accelgrad.arrays.backend import Namespace
 from accelgrad.transforms.geometry import in_float
 
 __all__ = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from accelgrad import dtypes
-from accelgrad.dtypes import dtype as DType
-from accelgrad.tensor import Tensor
+from accelgrad.arrays import dtypes
+from accelgrad.arrays.dtypes import dtype as DType
+from accelgrad.core.tensor import Tensor
 from accelgrad.transforms import functional as F
 from accelgrad.transforms.base import Transform
 from accelgrad.transforms.functional import Fill

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import dtypes
-from accelgrad.backend import CPU, Namespace
-from accelgrad.dtypes import dtype as DType
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.arrays import dtypes
+from accelgrad.arrays.backend import CPU, Namespace
+from accelgrad.arrays.dtypes import dtype as DType
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.transforms import color, geometry, pil
 from accelgrad.transforms.images import apply, dimensions, is_pillow, pillow
 from accelgrad.transforms.interpolation import InterpolationMode, as_mode

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.backend import Namespace
+from accelgrad.arrays.backend import Namespace
 from accelgrad.transforms.interpolation import InterpolationMode, nearest_indices, resize_weights
 
 __all__ = ["affine_matrix", "blur", "crop", "flip", "pad", "resize", "rotate", "rotated_size", "warp"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.backend import CPU, Namespace
-from accelgrad.graph import is_grad_enabled
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.arrays.backend import CPU, Namespace
+from accelgrad.core.graph import is_grad_enabled
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = ["apply", "dimensions", "is_pillow", "pillow", "to_pillow_array"]
 

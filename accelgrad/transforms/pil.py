@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.backend import CPU
+from accelgrad.arrays.backend import CPU
 from accelgrad.transforms import geometry
 from accelgrad.transforms.images import pillow, to_pillow_array
 from accelgrad.transforms.interpolation import InterpolationMode

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.transforms import functional as F
 from accelgrad.transforms.base import Transform, generator, probability
 from accelgrad.transforms.fixed import two

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.graph import Node
-from accelgrad.tensor import Tensor
+from accelgrad.core.graph import Node
+from accelgrad.core.tensor import Tensor
 from accelgrad.viz.layout import arrange
 from accelgrad.viz.record import Record, host, operation, read
 from accelgrad.viz.svg import (

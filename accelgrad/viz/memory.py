@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.tensor import Tensor
+from accelgrad.core.tensor import Tensor
 from accelgrad.viz.graphs import number, shape_text
 from accelgrad.viz.record import host, names_of_caller
 from accelgrad.viz.svg import GREY, INK, LINE, ORANGE, PALE, RED, SERIES, SOFT, SVG, Canvas, text_width

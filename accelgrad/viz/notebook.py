@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.viz.graphs import Drawing, number, shape_text
 from accelgrad.viz.record import Record, host
 from accelgrad.viz.summary import module_html

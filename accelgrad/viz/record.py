@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import backend, graph
-from accelgrad.graph import Edge, Node
-from accelgrad.tensor import Tensor, root
+from accelgrad.arrays import backend
+from accelgrad.core import graph
+from accelgrad.core.graph import Edge, Node
+from accelgrad.core.tensor import Tensor, root
 
 __all__ = [
     "Record", "count_bad", "finite", "has_nan", "host", "largest", "names_of_caller", "operation", "read",

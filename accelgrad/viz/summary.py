@@ -6,8 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from accelgrad.graph import no_grad
-from accelgrad.tensor import Tensor
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import Tensor
 from accelgrad.viz.graphs import shape_text
 from accelgrad.viz.svg import BLUE, INK, LINE, MONO
 

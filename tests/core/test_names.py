@@ -9,7 +9,7 @@ import pytest
 import accelgrad
 from accelgrad import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.ops.shown import FUNCTIONAL, IN_PLACE
+from accelgrad.ops.registry.shown import FUNCTIONAL, IN_PLACE
 
 
 @pytest.mark.parametrize("name", FUNCTIONAL)

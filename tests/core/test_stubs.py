@@ -6,15 +6,15 @@ import ast
 
 import pytest
 
+from accelgrad.cli.stubs import stubs
 from accelgrad.ops.registry import OPS
-from accelgrad.ops.stubs import stubs
 
 FILES = list(stubs().items())
 
 
 @pytest.mark.parametrize(("path", "text"), FILES, ids=[path.name for path, _ in FILES])
 def test_a_stub_is_what_the_registry_gives(path, text):
-    assert path.read_text(encoding="utf-8") == text, "run `python -m accelgrad.ops.stubs`"
+    assert path.read_text(encoding="utf-8") == text, "run `python -m accelgrad.cli.stubs`"
     ast.parse(text)
 
 

@@ -62,7 +62,7 @@ def measure(wanted: str | None) -> list[Row]:
     importlib.import_module("host_cuda").install()
     host: Any = importlib.import_module("kernels_on_host")
     cases: Any = importlib.import_module("cases")
-    backend: Any = importlib.import_module("accelgrad.backend")
+    backend: Any = importlib.import_module("accelgrad.arrays.backend")
     kernels: Any = importlib.import_module("accelgrad.kernels")
     with kernels.use("numba"), host.watched(), host.measured() as found:
         for case in calls(cases):

@@ -17,7 +17,7 @@ import textwrap
 import pytest
 
 import accelgrad
-from accelgrad import gpu
+from accelgrad.arrays import gpu
 
 SOURCE = pathlib.Path(gpu.__file__)
 HERE = pathlib.Path(__file__).parent

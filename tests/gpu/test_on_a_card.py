@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import backend, cuda, kernels, nn, optim
+from accelgrad import cuda, kernels, nn, optim
+from accelgrad.arrays import backend
 from accelgrad.kernels.windows import Geometry
 
 pytestmark = pytest.mark.gpu

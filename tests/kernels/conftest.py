@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 from accelgrad.kernels import plain
 
 

@@ -64,7 +64,7 @@ def test_more_padding_than_the_window_reaches_is_left_to_the_formula(xp, formula
 
 
 def test_few_output_channels_are_left_to_the_formula_in_the_mode_auto(took):
-    from accelgrad import backend
+    from accelgrad.arrays import backend
 
     geometry = Geometry((1, 1), (1, 1), (1, 1))
     x = numbers((2, 8, 20, 20), np.float32, 1)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from accelgrad.kernels.cpu import matmul
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 
 
 def numbers(shape: tuple[int, ...], dtype: Any, seed: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 from accelgrad.kernels import updates
 
 SHAPES = [[(3, 5), (), (0,), (33,)], [(1023,), (33, 31)], [(1,)], [(4097,), (1025,), (7, 1)]]

@@ -16,7 +16,8 @@ import types
 import numpy as np
 import pytest
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -127,7 +127,7 @@ def test_new_forms_take_type_and_device() -> None:
     assert x.new_empty(4).shape == (4,) and x.new([1, 2]).tolist() == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("kind", accelgrad.dtypes.ALL, ids=repr)
+@pytest.mark.parametrize("kind", accelgrad.arrays.dtypes.ALL, ids=repr)
 def test_typed_constructors_make_tensors_of_their_type(kind: Any) -> None:
     make = getattr(accelgrad, kind.title)
     x = make([0, 1])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import backend
+from accelgrad.arrays import backend
 from accelgrad.autograd import gradcheck, gradgradcheck
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import OPS, Arg, Op, Sample
-from accelgrad.tensor import Tensor, wrap
 
 CASES = [
     pytest.param(entry, sample, id=f"{entry.path}-{place}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import accelgrad as ag
-from accelgrad.ops.recurrent import layer
+from accelgrad.ops.layers.recurrent import layer
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 

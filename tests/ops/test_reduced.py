@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import backend, nn
+from accelgrad import nn
+from accelgrad.arrays import backend
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import OPS, Arg, Op, Sample
-from accelgrad.tensor import Tensor, wrap
 
 LOW = {"bfloat16": accelgrad.bfloat16, "float16": accelgrad.float16}
 OTHER = {"to", "nan_to_num"}  # their results depend on the type by intention

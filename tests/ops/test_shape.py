@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import primitive
-from accelgrad.ops.dims import element, sizes, wrap_dim, wrap_dims
+from accelgrad.core import primitive
+from accelgrad.ops.registry.dims import element, sizes, wrap_dim, wrap_dims
 
 VIEWS = {
     "view": lambda x: x.view(4, 6),

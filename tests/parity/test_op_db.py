@@ -18,8 +18,8 @@ import pytest
 import accelgrad
 import accelgrad.nn.functional as F
 from accelgrad.autograd import grad
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import OPS
-from accelgrad.tensor import Tensor, wrap
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")

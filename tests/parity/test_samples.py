@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import accelgrad
+from accelgrad.arrays.dtypes import dtype as accelgrad_dtype
 from accelgrad.autograd import grad
-from accelgrad.dtypes import dtype as accelgrad_dtype
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import OPS, Arg, Op, Sample
-from accelgrad.tensor import Tensor, wrap
 
 torch = pytest.importorskip("torch")
 

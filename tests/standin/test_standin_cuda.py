@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import cuda, gpu
+from accelgrad import cuda
+from accelgrad.arrays import gpu
 
 pytestmark = pytest.mark.host
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import amp, cuda, gpu, nn, optim
+from accelgrad import amp, cuda, nn, optim
+from accelgrad.arrays import gpu
 from accelgrad.nn import functional as F
 
 pytestmark = pytest.mark.host

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad import backend, kernels, precision
+from accelgrad import kernels
+from accelgrad.arrays import backend, precision
 from accelgrad.nn import functional as F
 
 pytestmark = pytest.mark.host

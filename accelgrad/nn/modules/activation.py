@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, empty
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "SELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU",

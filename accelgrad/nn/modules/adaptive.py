@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.nn.module import Module
 from accelgrad.nn.modules.container import ModuleList, Sequential
 from accelgrad.nn.modules.linear import Linear
-from accelgrad.ops.join import cat
-from accelgrad.ops.results import named
-from accelgrad.tensor import Tensor
+from accelgrad.nn.modules.module import Module
+from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.join import cat
 
 __all__ = ["AdaptiveLogSoftmaxWithLoss"]
 

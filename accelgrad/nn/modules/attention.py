@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
 from accelgrad.nn.modules.linear import Linear
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, empty
-from accelgrad.ops.join import cat
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.ops.shapes.join import cat
 
 __all__ = ["MultiheadAttention"]
 

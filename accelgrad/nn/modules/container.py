@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from accelgrad.nn.module import Module
+from accelgrad.core.tensor import Tensor
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter
-from accelgrad.tensor import Tensor
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 

@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
 from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",

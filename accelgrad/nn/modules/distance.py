@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.nn.module import Module
-from accelgrad.tensor import Tensor
+from accelgrad.nn.modules.module import Module
 
 __all__ = ["CosineSimilarity", "PairwiseDistance"]
 

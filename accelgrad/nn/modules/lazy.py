@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelgrad.nn.module import Module
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 __all__ = ["LazyModule"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelgrad import dtypes
+from accelgrad.arrays import dtypes
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn.modules.lazy import LazyModule
 from accelgrad.nn.modules.norm import (
     BatchNorm1d,
@@ -17,7 +18,6 @@ from accelgrad.nn.modules.norm import (
     _InstanceNorm,
 )
 from accelgrad.nn.parameter import UninitializedBuffer, UninitializedParameter, empty
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",

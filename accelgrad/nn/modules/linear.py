@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
 from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
-from accelgrad.tensor import Tensor
 
 __all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 

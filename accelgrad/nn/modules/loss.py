@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.nn.module import Module
-from accelgrad.tensor import Tensor
+from accelgrad.nn.modules.module import Module
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "GaussianNLLLoss",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from accelgrad import dtypes
+from accelgrad.arrays import dtypes
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, empty
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CrossMapLRN2d", "GroupNorm", "InstanceNorm1d",

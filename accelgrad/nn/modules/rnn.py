@@ -1,7 +1,7 @@
 """Recurrent layers and cells: RNN, LSTM, GRU; gates in PyTorch's order (i f g o; r z n).
 
-The way through time is one operation a layer and direction (:mod:`accelgrad.ops.recurrent`); it takes packed
-sequences, whose batch shrinks from step to step as the shorter ones end, so padded ones are packed first.
+The way through time is one operation a layer and direction (:mod:`accelgrad.ops.layers.recurrent`); it takes
+packed sequences, whose batch shrinks from step to step as the shorter ones end, so padded ones are packed first.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import math
 import warnings
 from typing import Any
 
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, empty
 from accelgrad.nn.utils.rnn import PackedSequence
-from accelgrad.ops import recurrent
-from accelgrad.ops.join import cat, stack
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.ops.layers import recurrent
+from accelgrad.ops.shapes.join import cat, stack
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.nn.module import Module
-from accelgrad.tensor import Tensor
+from accelgrad.nn.modules.module import Module
 
 __all__ = [
     "ChannelShuffle", "Flatten", "Fold", "PixelShuffle", "PixelUnshuffle", "Unflatten", "Unfold", "Upsample",

@@ -7,16 +7,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from accelgrad import backend, dtypes
+from accelgrad.arrays import backend, dtypes
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.module import Module
 from accelgrad.nn.modules.attention import MultiheadAttention
 from accelgrad.nn.modules.container import ModuleList
 from accelgrad.nn.modules.dropout import Dropout
 from accelgrad.nn.modules.linear import Linear
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.modules.norm import LayerNorm
-from accelgrad.tensor import Tensor, wrap
 
 __all__ = [
     "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",

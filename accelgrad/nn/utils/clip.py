@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from accelgrad import backend, dtypes, together
-from accelgrad.graph import no_grad
+from accelgrad.arrays import backend, dtypes
+from accelgrad.core import foreach as together
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.kernels import updates
-from accelgrad.tensor import Tensor, wrap
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 

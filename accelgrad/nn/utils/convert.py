@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from accelgrad.ops.join import cat
-from accelgrad.tensor import Tensor
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.shapes.join import cat
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from accelgrad.graph import no_grad
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import wrap
 from accelgrad.nn.parameter import Parameter
-from accelgrad.tensor import wrap
 
 __all__ = ["fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from accelgrad.graph import no_grad
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.nn.module import Module
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedParameter
 from accelgrad.nn.utils.parametrizations import as_matrix, check_iterations, norm_except_dim, output_dim
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "SpectralNorm",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from accelgrad import linalg
-from accelgrad.graph import no_grad
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
-from accelgrad.nn.module import Module
 from accelgrad.nn.modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.utils.parametrize import register_parametrization
 from accelgrad.ops.registry import OPS
-from accelgrad.tensor import Tensor
 
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 

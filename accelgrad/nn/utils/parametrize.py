@@ -7,11 +7,11 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from accelgrad.graph import no_grad
-from accelgrad.nn.module import Module
+from accelgrad.core.graph import no_grad
+from accelgrad.core.tensor import Tensor
 from accelgrad.nn.modules.container import ModuleDict, ModuleList
+from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter
-from accelgrad.tensor import Tensor
 
 __all__ = [
     "ParametrizationList", "cached", "is_parametrized", "register_parametrization", "remove_parametrizations",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accelgrad.ops.join import cat, stack
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.ops.shapes.join import cat, stack
 
 __all__ = [
     "PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",

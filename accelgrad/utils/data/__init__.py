@@ -13,6 +13,7 @@ from accelgrad.utils.data.collate import (
     default_convert,
     pad_collate,
 )
+from accelgrad.utils.data.dataloader import DataLoader
 from accelgrad.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -24,7 +25,6 @@ from accelgrad.utils.data.dataset import (
     random_split,
 )
 from accelgrad.utils.data.info import WorkerInfo, get_worker_info, sample_generator
-from accelgrad.utils.data.loader import DataLoader
 from accelgrad.utils.data.sampler import (
     BatchSampler,
     DistributedSampler,

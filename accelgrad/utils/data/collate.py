@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accelgrad import dtypes
+from accelgrad.arrays import dtypes
 from accelgrad.utils.data.allocation import empty_batch
 from accelgrad.utils.data.info import position
 from accelgrad.utils.data.interop import CPU, Tensor, common_dtype, is_numeric, tensor_of, wrap

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import dtypes
 from accelgrad import random as ag_random
-from accelgrad.backend import CPU
-from accelgrad.tensor import Tensor, wrap
+from accelgrad.arrays import dtypes
+from accelgrad.arrays.backend import CPU
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = [
     "CPU",

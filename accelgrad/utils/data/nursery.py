@@ -24,7 +24,7 @@ import warnings
 import weakref
 from typing import Any
 
-from accelgrad import gpu
+from accelgrad.arrays import gpu
 from accelgrad.utils.data import worker
 from accelgrad.utils.data.interrupts import interrupts_held, release_in_child
 

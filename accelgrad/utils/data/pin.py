@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from accelgrad import gpu
+from accelgrad.arrays import gpu
 from accelgrad.utils.data.collate import with_fields
 from accelgrad.utils.data.interop import Tensor
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import dtypes
+from accelgrad.arrays import dtypes
 from accelgrad.utils.data.interop import CPU, Tensor, wrap
 from accelgrad.utils.data.memory import ALIGNMENT, Arena, SlotWriter, round_up
 

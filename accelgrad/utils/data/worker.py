@@ -13,7 +13,8 @@ import time
 from collections import deque
 from typing import Any
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 from accelgrad.utils.data import transport
 from accelgrad.utils.data.allocation import use_allocator
 from accelgrad.utils.data.faults import pack_exception, protocol5, unpicklable_error

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 from accelgrad.kernels.windows import Geometry
 
 Case = tuple[str, tuple[Any, ...], dict[str, Any]]

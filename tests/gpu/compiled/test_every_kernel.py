@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelgrad import backend, kernels
+from accelgrad import kernels
+from accelgrad.arrays import backend
 from accelgrad.kernels import plain, updates
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))

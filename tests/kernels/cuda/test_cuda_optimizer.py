@@ -13,7 +13,8 @@ import pytest
 from accelgrad.kernels.cuda import launch, optimizer
 
 import accelgrad
-from accelgrad import backend, kernels, nn, optim
+from accelgrad import kernels, nn, optim
+from accelgrad.arrays import backend
 from accelgrad.kernels import updates
 
 # Threads of the simulator do not inherit np.errstate.

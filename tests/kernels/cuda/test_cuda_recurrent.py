@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from accelgrad.kernels.cuda import recurrent
 
-from accelgrad import backend
+from accelgrad.arrays import backend
 from accelgrad.kernels import plain
 
 BATCHES = {

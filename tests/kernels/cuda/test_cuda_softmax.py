@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from accelgrad.kernels.cuda import softmax as kernels
 
-from accelgrad import backend
+from accelgrad.arrays import backend
 from accelgrad.kernels import plain
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from accelgrad.kernels.cuda import dropout, embedding, window
 
-from accelgrad import backend
+from accelgrad.arrays import backend
 from accelgrad.kernels import plain
 
 GEOMETRIES: list[tuple[tuple[int, ...], dict[str, Any]]] = [

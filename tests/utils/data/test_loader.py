@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad.tensor import Tensor
+from accelgrad.core.tensor import Tensor
 from accelgrad.utils.data import (
     BatchSampler,
     DataLoader,

@@ -8,7 +8,7 @@ import types
 import pytest
 
 import accelgrad
-from accelgrad import gpu
+from accelgrad.arrays import gpu
 from accelgrad.utils.data import DataLoader, Dataset, TensorDataset, nursery
 
 

@@ -1,0 +1,432 @@
+"""Devices and array modules: which library an array belongs to, and how it moves between host and card.
+
+This is the one place that imports CuPy, at first use of a GPU.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import importlib
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from accelgrad import kernels
+from accelgrad.arrays import precision
+
+__all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_default_device"]
+
+
+class Device:
+    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``; PyTorch's spellings ``"cuda"``, ``"cuda:0"``
+    mean the same.
+
+    >>> Device("gpu:1")
+    device(type='cuda', index=1)
+    >>> str(Device("cpu")), Device("cuda:0") == Device("gpu", 0)
+    ('cpu', True)
+    """
+
+    __slots__ = ("index", "type")
+    index: int | None
+    type: str
+
+    def __new__(cls, type: str | int | Device = "cpu", index: int | None = None) -> Device:
+        if isinstance(type, Device):
+            return type
+        if isinstance(type, int) and not isinstance(type, bool):
+            index, type = type, "cuda"
+        if not isinstance(type, str):
+            raise TypeError(f"device must be a string such as 'cpu' or 'gpu:0', got {type!r}")
+        kind, colon, number = type.strip().lower().partition(":")
+        if colon:
+            if index is not None:
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                )
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}'; write 'gpu:0'")
+            index = int(number)
+        kind = {"gpu": "cuda"}.get(kind, kind)
+        if kind == "auto":
+            from accelgrad.arrays import gpu
+
+            kind = "cuda" if gpu.status().ok else "cpu"
+        if kind not in ("cpu", "cuda"):
+            raise RuntimeError(
+                f"Expected one of cpu, gpu, cuda, auto device type at start of device string: {type}"
+            )
+        if index is not None and (index < 0 or (kind == "cpu" and index > 0)):
+            raise RuntimeError(f"device index {index} is out of range for device type {kind!r}")
+        self = object.__new__(cls)
+        object.__setattr__(self, "type", kind)
+        object.__setattr__(self, "index", index)
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"attribute {name!r} of a device cannot be changed; make a new one")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r}" + ("" if self.index is None else f", index={self.index}") + ")"
+
+    def __reduce__(self) -> Any:
+        return Device, (self.type, self.index)
+
+    def __enter__(self) -> Device:
+        _context.append(namespace(self))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _context.pop()
+
+
+device = Device
+
+
+def _swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    return x.swapaxes(axis1, axis2)
+
+
+def _reshape(x: Any, shape: Any) -> Any:
+    return x.reshape(shape)
+
+
+def _matmul(x: Any, y: Any) -> Any:
+    return x @ y
+
+
+class Namespace:
+    """An array module with the kernels laid over it: what formulas call ``xp``.
+
+    A name is resolved once (by :func:`accelgrad.kernels.resolve`) and then is an ordinary attribute.
+
+    >>> xp = namespace("cpu")
+    >>> float(xp.sum(xp.ones((2, 3))))
+    6.0
+    """
+
+    asynchronous = False
+    """Whether reading a value means waiting for the device."""
+
+    looks = True
+    """Whether formulas look at values only to check them (labels, indices, ranges).  On a card they do so
+    where the environment has CUDA_LAUNCH_BLOCKING=1, PyTorch's switch for finding such mistakes; else a step
+    would wait for each of them."""
+
+    _direct: dict[str, Any] = {"swapaxes": _swapaxes, "reshape": _reshape}
+    """Shorter ways to what the module's functions of these names do."""
+
+    alone = True
+    """Whether there is no other device of this kind: else work on it must be done within :meth:`scope`."""
+
+    def __init__(self, module: Any, device: Device) -> None:
+        self.module = module
+        self.array_type = module.ndarray
+        self.device = device
+        self.kernel_device = device.type
+        self.differentiable = False
+        self._fixed = frozenset(self.__dict__) | {"_fixed"}
+        kernels._forgetters.append(self._forget)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = self.resolved(name)
+        self.__dict__[name] = value
+        return value
+
+    def resolved(self, name: str) -> Any:
+        """What ``name`` stands for, until the kernels' mode or another setting changes."""
+        return kernels.resolve(name, self)
+
+    def _forget(self) -> None:
+        for name in [name for name in self.__dict__ if name not in self._fixed]:
+            del self.__dict__[name]
+
+    def base(self, name: str) -> Any:
+        """What the array module itself calls ``name``; None where it has no such name."""
+        return self._direct.get(name) or getattr(self.module, name, None)
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        """A copy of the array ``x`` with another NumPy dtype; ``x`` itself where it has that dtype
+        already."""
+        return x.astype(dtype, copy=False)
+
+    def sum_of(self, x: Any, y: Any) -> Any:
+        """``x + y``."""
+        return x + y
+
+    def run(self, primitive: Any, *arrays: Any, **options: Any) -> Any:
+        """Another primitive's forward formula on raw arrays, recording nothing."""
+        return primitive.run(self, *arrays, **options)
+
+    def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
+        """The array on this namespace's device; on the CPU the same object.
+
+        ``wait=False`` promises not to write on ``array`` before the device has fetched it.
+        """
+        return array
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """The array as NumPy's; on the CPU the same object, from a card a copy."""
+        return array
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """A context in which new arrays are made on this namespace's device."""
+        return contextlib.nullcontext()
+
+    def __repr__(self) -> str:
+        return f"<namespace {self.module.__name__} on {self.device}>"
+
+    def __reduce__(self) -> Any:
+        return namespace, (str(self.device),)
+
+
+class CudaNamespace(Namespace):
+    """CuPy on one card; products by the operator, which finds cuBLAS in fewer steps than the function."""
+
+    asynchronous = True
+    _direct = Namespace._direct | {"matmul": _matmul}
+
+    def __init__(self, module: Any, device: Device) -> None:
+        global several_cards
+        self.looks = os.environ.get("CUDA_LAUNCH_BLOCKING") == "1"
+        self.alone = int(module.cuda.runtime.getDeviceCount()) == 1
+        several_cards = several_cards or not self.alone
+        self._held: collections.deque[tuple[Any, Any]] = collections.deque()
+        super().__init__(module, device)
+
+    def resolved(self, name: str) -> Any:
+        return precision.chosen(name, super().resolved(name), self.base(name))
+
+    def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
+        with self.scope():
+            if wait or not is_pinned(array) or not array.flags.c_contiguous:
+                return self.module.asarray(array)  # CuPy copies on the host first: the array is free at once
+            result = self.module.empty(array.shape, array.dtype)
+            stream = self.module.cuda.get_current_stream()
+            result.set(array, stream)
+            # The card fetches while the program goes on. Until it has, the page-locked memory must not go
+            # back to its pool, which would give it to the next batch.
+            self.hold(array, stream)
+            return result
+
+    def hold(self, array: Any, stream: Any) -> None:
+        """Keep the memory of ``array`` until ``stream`` (CuPy's) has done what it has been given so far."""
+        self._held.append((stream.record(), array))
+        while self._held and self._held[0][0].done:
+            self._held.popleft()
+
+    def sum_of(self, x: Any, y: Any) -> Any:
+        """``x + y`` of two arrays of this card, whichever card is the current one."""
+        with self.scope():
+            return x + y
+
+    def from_card(self, array: Any, source: Namespace) -> Any:
+        """The array of another card on this one: the streams of the two wait for each other, the host for
+        neither.
+        """
+        cuda = self.module.cuda
+        with source.scope():
+            written = cuda.get_current_stream().record()
+        with self.scope():
+            stream = cuda.get_current_stream()
+            stream.wait_event(written)
+            result = array.copy()  # CuPy copies to the current card
+            copied = stream.record()
+        with source.scope():
+            cuda.get_current_stream().wait_event(copied)  # then its memory may be used again
+        return result
+
+    def to_host(self, array: Any) -> np.ndarray:
+        return self.module.asnumpy(array)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        return self.module.cuda.Device(self.device.index)
+
+
+def _reduction(ufunc: Any) -> Any:
+    """NumPy's reduction without the microsecond that ``np.sum`` spends on asking the array for its own."""
+
+    def reduce(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        return ufunc.reduce(x, axis, dtype, out, keepdims)
+
+    return reduce
+
+
+class NumpyNamespace(Namespace):
+    """NumPy; where its functions take longer to find the array's own method than that takes, the method."""
+
+    _direct = Namespace._direct | {
+        "sum": _reduction(np.add),
+        "prod": _reduction(np.multiply),
+        "max": _reduction(np.maximum),
+        "min": _reduction(np.minimum),
+    }
+
+
+CPU = NumpyNamespace(np, Device("cpu"))
+several_cards = False
+"""Whether this process has used one of several cards: then an array may lie on another than the current."""
+_namespaces: dict[tuple[str, int], Namespace] = {("cpu", 0): CPU}
+_context: list[Namespace] = []
+
+
+def namespace(where: Any = None) -> Namespace:
+    """The array module of a device (of the default device if None); RuntimeError with the cause if it has
+    none."""
+    if where is None:
+        return default_namespace()
+    if isinstance(where, Namespace):
+        return where
+    chosen = Device(where)
+    index = chosen.index
+    if index is None:
+        index = 0 if chosen.type == "cpu" else current_cuda_device()
+    found = _namespaces.get((chosen.type, index))
+    if found is None:
+        found = _namespaces[(chosen.type, index)] = _cuda_namespace(index)
+    return found
+
+
+def _cuda_namespace(index: int) -> Namespace:
+    gpu = importlib.import_module("accelgrad.arrays.gpu")
+    gpu.require(index)
+    gpu.meter()
+    return CudaNamespace(importlib.import_module("cupy"), Device("cuda", index))
+
+
+def current_cuda_device() -> int:
+    """The index that ``"gpu"`` without a number means."""
+    return importlib.import_module("accelgrad.arrays.gpu").current_device()
+
+
+def of_array(array: Any) -> Namespace:
+    """The namespace that a raw array belongs to."""
+    if type(array) is np.ndarray or isinstance(array, np.generic | np.ndarray):
+        return CPU
+    return namespace(Device("cuda", int(array.device.id)))
+
+
+def added(x: Any, y: Any) -> Any:
+    """``x + y`` on the device of ``x``, for arrays and Tensors."""
+    if is_array(x) and type(x) is not np.ndarray:
+        return of_array(x).sum_of(x, y)
+    return x + y
+
+
+def is_array(value: Any) -> bool:
+    """Whether ``value`` is a raw array: NumPy's, or CuPy's (without importing CuPy)."""
+    return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
+
+
+def is_pinned(array: Any) -> bool:
+    """Whether a NumPy array lies in page-locked memory of CuPy's; False while CuPy is not loaded.
+
+    >>> is_pinned(np.zeros(3))
+    False
+    """
+    cupy = sys.modules.get("cupy")
+    if cupy is None:
+        return False
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    return isinstance(base, cupy.cuda.PinnedMemoryPointer)
+
+
+def pin(array: np.ndarray) -> np.ndarray:
+    """A copy in page-locked memory, which goes back to CuPy's pool with the last array that shows it."""
+    cupy = importlib.import_module("cupy")
+    memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
+    pinned = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+    pinned[...] = array
+    return pinned
+
+
+def default_namespace() -> Namespace:
+    """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else
+    ACCELGRAD_DEVICE."""
+    global _default
+    if _context:
+        return _context[-1]
+    if _default is None:
+        _default = namespace(os.environ.get("ACCELGRAD_DEVICE") or "cpu")
+    return _default
+
+
+_default: Namespace | None = None
+
+
+def default_device() -> Device:
+    """The device of new tensors."""
+    return default_namespace().device
+
+
+def set_default_device(device: Any) -> None:
+    """Make new tensors on ``device``; None returns to ACCELGRAD_DEVICE, or the CPU.
+
+    >>> set_default_device("cpu")
+    """
+    global _default
+    _default = None if device is None else namespace(device)
+
+
+def set_num_threads(number: int) -> None:
+    """Let NumPy's BLAS and our CPU kernels use at most ``number`` threads each.
+
+    Fewer is faster where other processes want the cores too: BLAS waits in a loop for the slowest of its
+    threads, so one that a busy loader worker has pushed aside delays every product.  ValueError for a number
+    below 1.
+
+    >>> import accelgrad
+    >>> before = accelgrad.get_num_threads()
+    >>> accelgrad.set_num_threads(1); accelgrad.get_num_threads()
+    1
+    >>> accelgrad.set_num_threads(before)
+    """
+    kernels.set_num_threads(number)
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return  # the kernels obey; BLAS listens to OPENBLAS_NUM_THREADS only
+    threadpool_limits(limits=number, user_api="blas")
+
+
+# ---------------------------------------------------------------------------- NumPy's floating point warnings
+
+try:
+    # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation
+    # does; this is the context variable underneath it.
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
+
+    _silent = _make_extobj(all="ignore")
+
+    def hush() -> Any:
+        """Silence NumPy's floating point warnings in this context; give the result to :func:`unhush`."""
+        return _extobj_contextvar.set(_silent)
+
+    unhush = _extobj_contextvar.reset
+except (ImportError, TypeError):  # another NumPy: the public, slower way
+
+    def hush() -> Any:
+        """Silence NumPy's floating point warnings; give the result to :func:`unhush`."""
+        return np.seterr(all="ignore")
+
+    def unhush(token: Any) -> None:
+        """Undo :func:`hush`."""
+        np.seterr(**token)

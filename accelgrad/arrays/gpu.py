@@ -1,0 +1,291 @@
+"""Whether a card can be used here and why not, and what its memory holds.
+
+Nothing is imported before somebody asks.  :func:`status` never raises; :func:`require` raises one error that
+names the cause.  Everything else that speaks to the card goes through CuPy (:mod:`accelgrad.arrays.backend`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gc
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any, NamedTuple
+
+__all__ = ["Meter", "OutOfMemoryError", "Status", "current_device", "install_line", "require", "status"]
+
+
+class Status(NamedTuple):
+    """Whether the card can be used; a short code of the cause; a sentence for the user."""
+
+    ok: bool
+    code: str
+    message: str
+
+
+# The oldest driver for programs of a CUDA generation (NVIDIA's release notes, minor version compatibility).
+DRIVERS = {12: "525", 13: "580"}
+
+
+def install_line(generation: int) -> str:
+    """The command that installs CuPy and Numba's CUDA compiler for CUDA 12 or 13.
+
+    >>> install_line(13)
+    'pip install "cupy-cuda13x[ctk]>=14,<15" "numba-cuda[cu13]>=0.30.4,<0.31"'
+    """
+    return f'pip install "cupy-cuda{generation}x[ctk]>=14,<15" "numba-cuda[cu{generation}]>=0.30.4,<0.31"'
+
+
+@functools.cache
+def status() -> Status:
+    """Look once: is CuPy there, a driver, one new enough, a card, and cuBLAS?
+
+    The codes are ``ok``, ``no-cupy``, ``two-cupys``, ``broken-cupy``, ``no-driver``, ``old-driver``,
+    ``no-device``, ``no-cublas`` and, in a worker of the DataLoader, ``worker``.
+
+    >>> isinstance(status().message, str)
+    True
+    """
+    if os.environ.get("ACCELGRAD_WORKER"):
+        return Status(
+            False,
+            "worker",
+            "this is a DataLoader worker, and workers have no share in the card: return samples on the CPU,"
+            " and move the batch in the main process, batch.to('gpu')",
+        )
+    driver = driver_version()
+    wheels = cupy_wheels()
+    if importlib.util.find_spec("cupy") is None:
+        return Status(False, "no-cupy", f"CuPy is not installed. {_advice(driver)}")
+    if len(wheels) > 1:
+        return Status(
+            False,
+            "two-cupys",
+            f"{' and '.join(wheels)} are installed together and overwrite each other's files. Run:"
+            f" pip uninstall -y {' '.join(wheels)} && {install_line(_generation(driver))}",
+        )
+    try:
+        cupy: Any = importlib.import_module("cupy")
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        return Status(
+            False,
+            "broken-cupy",
+            f"CuPy is installed but cannot be imported ({type(error).__name__}: {first}). Run:"
+            f" {install_line(_generation(driver)).replace('install', 'install --force-reinstall', 1)}",
+        )
+    built = cupy.cuda.runtime.runtimeGetVersion()
+    found = cupy.cuda.runtime.driverGetVersion()
+    if found == 0:
+        return Status(
+            False,
+            "no-driver",
+            f"CuPy {cupy.__version__} is installed, but no NVIDIA driver (libcuda) was found. Install a"
+            f" driver, version {DRIVERS.get(built // 1000, '580')} or newer; in a container, start it with"
+            " --gpus all.",
+        )
+    if found // 1000 < built // 1000:
+        return Status(
+            False,
+            "old-driver",
+            f"the NVIDIA driver runs CUDA up to {_version(found)}, but CuPy {cupy.__version__} was built for"
+            f" CUDA {built // 1000}. Update the driver to {DRIVERS.get(built // 1000, '580')} or newer"
+            + (_instead(found // 1000, wheels) if found // 1000 in DRIVERS else "")
+            + ".",
+        )
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        reason = "the driver sees no card"
+    except Exception as error:
+        count, reason = 0, str(error)
+    if count == 0:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        hint = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}: unset it, or name a card"
+        return Status(False, "no-device", f"no CUDA device can be used: {reason}{hint}. Try: nvidia-smi")
+    try:
+        _ = cupy.cuda.cublas  # CuPy looks for the library when it is first named
+    except ImportError as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        return Status(
+            False,
+            "no-cublas",
+            f"CuPy finds no cuBLAS ({first}). Run: {install_line(built // 1000)}",
+        )
+    return Status(
+        True, "ok", f"{count} CUDA device(s), driver CUDA {_version(found)}, CuPy {cupy.__version__}"
+    )
+
+
+def require(index: int | None = None) -> None:
+    """Return if card ``index`` (or any) can be used; RuntimeError with the cause and the remedy otherwise."""
+    now = status()
+    if not now.ok:
+        raise RuntimeError(f"device 'gpu' cannot be used ({now.code}): {now.message}")
+    count = sys.modules["cupy"].cuda.runtime.getDeviceCount()
+    if index is not None and not 0 <= index < count:
+        raise RuntimeError(
+            f"CUDA error: invalid device ordinal: 'gpu:{index}' was asked for, but there are {count}"
+            f" device(s), 'gpu:0' to 'gpu:{count - 1}'"
+        )
+
+
+def current_device() -> int:
+    """The index of the card that ``"gpu"`` without a number means; RuntimeError where there is none."""
+    require()
+    return int(sys.modules["cupy"].cuda.Device().id)
+
+
+# ---------------------------------------------------------------------------------------------- its memory
+
+
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """The card has no room for an array; the text says what was asked for and what is held."""
+
+
+class Meter:
+    """What stands between CuPy and its memory pool: clear errors, and, once somebody asks, the peak of
+    each card.
+
+    To know the peak the pool is asked after every allocation, so that begins with the first question.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self.cupy = cupy
+        self.pool = cupy.get_default_memory_pool()
+        self.peak: dict[int, int] = {}
+
+    def __call__(self, size: int) -> Any:
+        try:
+            pointer = self.pool.malloc(size)
+        except MemoryError as error:
+            raise OutOfMemoryError(out_of_memory(self.cupy, size, self.pool)) from error
+        if self.peak:
+            device = int(pointer.device_id)
+            if device in self.peak:
+                self.peak[device] = max(self.peak[device], int(self.pool.used_bytes()))
+        return pointer
+
+    def restart(self, device: int) -> None:
+        """Count the peak of a card from what is held now."""
+        with self.cupy.cuda.Device(device):
+            self.peak[device] = int(self.pool.used_bytes())
+
+
+@functools.cache
+def meter() -> Meter:
+    """The meter of this process, set between CuPy and its pool; a pool that the user chose is left alone."""
+    cupy = importlib.import_module("cupy")
+    made = Meter(cupy)
+    own = cupy.cuda.get_allocator()
+    if getattr(own, "__name__", "malloc") == "malloc" or own == made.pool.malloc:
+        cupy.cuda.set_allocator(made)
+    return made
+
+
+def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
+    """What was asked for, what is held, and by which tensors: built only when there is no room."""
+    device = cupy.cuda.Device()
+    free, total = device.mem_info
+    found = largest_tensors(int(device.id))
+    lines = [
+        f"CUDA out of memory. Tried to allocate {readable(size)} on cuda:{int(device.id)}, which has"
+        f" {readable(total)}, {readable(free)} of it free. Arrays hold {readable(pool.used_bytes())}, the"
+        f" pool keeps another {readable(pool.free_bytes())} for reuse"
+        + (f", and its limit is {readable(pool.get_limit())}" if pool.get_limit() else "")
+        + "."
+    ]
+    if found:
+        lines.append("The largest tensors alive:")
+        lines += [f"  {readable(size):>10}  {text}" for size, text in found]
+    lines.append(
+        "Use a smaller batch, accelgrad.no_grad() where no gradient is needed, or del what is no longer used."
+    )
+    return "\n".join(lines)
+
+
+def largest_tensors(device: int, count: int = 5) -> list[tuple[int, str]]:
+    """The size and description of the largest tensors on a card, each memory once."""
+    module = sys.modules.get("accelgrad.core.tensor")
+    seen: dict[int, tuple[int, str]] = {}
+    for one in gc.get_objects():
+        # By its type: isinstance would ask every object of the program for __class__, and some then run code.
+        if module is None or not issubclass(type(one), module.Tensor) or not one.is_cuda:
+            continue
+        array = one.array
+        if int(array.device.id) == device:
+            text = f"{type(one).__name__} {tuple(array.shape)} {array.dtype}"
+            known = seen.get(array.data.ptr)
+            if known is None or known[0] < array.nbytes:
+                seen[array.data.ptr] = (array.nbytes, text)
+    return sorted(seen.values(), reverse=True)[:count]
+
+
+def readable(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> readable(3 << 20)
+    '3.00 MiB'
+    """
+    value, unit = float(size), "B"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} B" if unit == "B" else f"{value:.2f} {unit}"
+
+
+# ------------------------------------------------------------------------------------------ what is installed
+
+
+def driver_version() -> int:
+    """What the driver library itself says, e.g. 13000 for CUDA 13.0; 0 where there is none."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    version = ctypes.c_int(0)
+    try:
+        failed = ctypes.CDLL(name).cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 0
+    return 0 if failed else version.value
+
+
+def cupy_wheels() -> list[str]:
+    """The distributions that bring a module ``cupy``."""
+    import importlib.metadata  # a quarter of the time that ``import accelgrad`` takes, so not above
+
+    names = {
+        str(one.metadata["Name"]).lower()
+        for one in importlib.metadata.distributions()
+        if str(one.metadata["Name"]).lower().partition("-")[0] == "cupy"
+    }
+    return sorted(names)
+
+
+def _generation(driver: int) -> int:
+    """The CUDA generation to install for this driver: 12 for an older one, else 13."""
+    return 12 if 12000 <= driver < 13000 else 13
+
+
+def _advice(driver: int) -> str:
+    if driver == 0:
+        return (
+            f"There is no NVIDIA driver (libcuda) either. With a card and a driver from version {DRIVERS[13]}"
+            f" on, run: {install_line(13)}   (from {DRIVERS[12]} on: {install_line(12)})"
+        )
+    if driver < 12000:
+        return (
+            f"The NVIDIA driver runs CUDA up to {_version(driver)}; update it to {DRIVERS[13]} or newer, then"
+            f" run: {install_line(13)}"
+        )
+    return f"Run: {install_line(_generation(driver))}"
+
+
+def _instead(generation: int, wheels: list[str]) -> str:
+    remove = f"pip uninstall -y {' '.join(wheels)} && " if wheels else ""
+    return f", or run: {remove}{install_line(generation)}"
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,0 +1,587 @@
+"""The Tensor: an array, whether it needs a gradient, and where it came from; no operation is written here.
+
+A tensor holds ``array`` (NumPy's or CuPy's), ``xp`` (the array module with our kernels) and ``_edge``: the
+pair ``(node, slot)`` that says which recorded operation made it, or its own leaf, or None where no gradient
+is needed. Views share the ``_version`` counter of the tensor whose memory they show and know by which steps
+they were taken from it, so that a change through a view reaches the graph (:mod:`accelgrad.core.primitive`).
+``_cut`` is for :func:`accelgrad.explain`: it says at which call the way back for gradients ended, if it did.
+Operations hang themselves on this class when they are registered (:mod:`accelgrad.ops.registry`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.arrays import backend, dtypes
+from accelgrad.arrays.backend import Device, Namespace
+from accelgrad.arrays.dtypes import dtype
+from accelgrad.core import graph
+from accelgrad.core.conversions import Conversions, as_array
+from accelgrad.core.size import Size
+
+__all__ = ["Size", "Tensor", "wrap"]
+
+
+Cut = tuple[str, str, Any, Any]
+"""Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, file
+and line (the last two None where unknown)."""
+
+
+class TensorLeaf(graph.Leaf):
+    """The leaf of one tensor: keeps the gradient in its ``.grad``.  It holds the tensor weakly, the tensor
+    holds it."""
+
+    __slots__ = ("after", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__()
+        self.tensor = weakref.ref(tensor)
+        self.after: dict[int, Callable[[Tensor], None]] = {}
+
+    @property
+    def variable(self) -> Tensor | None:
+        """The tensor, while somebody holds it."""
+        return self.tensor()
+
+    def accumulate(self, gradient: Any, owned: bool) -> None:
+        tensor = self.tensor()
+        if tensor is None:
+            return
+        held = tensor._grad
+        if isinstance(gradient, np.generic):  # NumPy's sum of two 0-d arrays is a scalar
+            gradient = np.asarray(gradient)
+        if isinstance(gradient, Tensor):  # a gradient that shall be differentiated again: never in place
+            tensor._grad = gradient if held is None else held + gradient  # type: ignore[operator]
+        elif held is None:
+            if not owned:
+                if tensor.xp.alone:
+                    gradient = gradient.copy()
+                else:
+                    with tensor.xp.scope():
+                        gradient = gradient.copy()
+            tensor._grad = wrap(gradient, tensor.xp)
+        elif held._edge is None:
+            if tensor.xp.alone:
+                held.array += gradient
+            else:
+                with tensor.xp.scope():
+                    held.array += gradient
+            held._version[0] += 1
+        else:
+            tensor._grad = held + wrap(gradient, tensor.xp)  # type: ignore[operator]
+        for hook in list(self.after.values()):
+            hook(tensor)
+
+
+def viewed(base: Tensor) -> Tensor:
+    """What the views of ``base`` show: itself, or, where it got another shape in place, what it was before.
+
+    Views refer to a base, never to another view; only reshaping in place makes a base a view.
+    """
+    return base if base._view is None else base._view[0]
+
+
+class Tensor(Conversions):
+    """A multi-dimensional array that remembers how it was computed.
+
+    ``Tensor(2, 3)`` makes an uninitialised tensor of that shape, ``Tensor([1, 2])`` one with that data, both
+    of the default floating point type, as in PyTorch; :func:`accelgrad.tensor` is the better way to give
+    data.
+
+    >>> x = Tensor([1, 2])
+    >>> x.shape, x.dtype, x.requires_grad
+    (accelgrad.Size([2]), accelgrad.float32, False)
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_cut", "_edge", "_grad", "_version", "_view", "array", "xp")
+
+    array: Any
+    xp: Namespace
+    _cut: Cut | None
+    _edge: graph.Edge | None
+    _grad: Tensor | None
+    _version: list[int]
+    _view: tuple[Tensor, tuple[tuple[Any, dict[str, Any]], ...], int] | None
+
+    def __new__(cls, *data: Any, device: Any = None) -> Any:
+        xp = backend.namespace(device)
+        default = dtypes.get_default_dtype()
+        if len(data) == 1 and not isinstance(data[0], int):
+            array = as_array(data[0], default.numpy, xp)
+            if isinstance(data[0], Size):
+                array = xp.empty(tuple(data[0]), dtype=default.numpy)
+        else:
+            if not all(isinstance(extent, int | np.integer) for extent in data):
+                raise TypeError(
+                    f"Tensor() takes extents or one sequence of data, got {data!r}; did you mean tensor(...)?"
+                )
+            array = xp.empty(tuple(int(extent) for extent in data), dtype=default.numpy)
+        return _fill(object.__new__(cls), array, xp)
+
+    @classmethod
+    def _around(cls, array: Any, xp: Namespace) -> Tensor:
+        """A tensor of this class around a raw array."""
+        return _fill(object.__new__(cls), array, xp)
+
+    # --------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def shape(self) -> Size:
+        """The extents, one per dimension."""
+        return Size(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> dtype:
+        """The element type."""
+        return dtypes.of(self.array.dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return self.xp.device
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it lives on a card."""
+        return self.xp.device.type == "cuda"
+
+    @property
+    def layout(self) -> str:
+        """Always strided."""
+        return "accelgrad.strided"
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.array.ndim
+
+    ndimension = dim
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the extent of dimension ``dim``; IndexError where there is no such dimension."""
+        if dim is None:
+            return self.shape
+        if not -self.array.ndim <= dim < self.array.ndim:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-self.array.ndim},"
+                f" {self.array.ndim - 1}], but got {dim})"
+            )
+        return self.array.shape[dim]
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.array.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.array.nbytes
+
+    def stride(self, dim: int | None = None) -> Any:
+        """How many elements of memory lie between neighbours, for each dimension or for ``dim``."""
+        steps = tuple(step // self.array.itemsize for step in self.array.strides)
+        return steps if dim is None else steps[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in the order of their indices."""
+        return bool(self.array.flags.c_contiguous)
+
+    def data_ptr(self) -> int:
+        """The address of the first element: views of one memory can be told by it."""
+        return self.array.ctypes.data if isinstance(self.array, np.ndarray) else self.array.data.ptr
+
+    def storage_offset(self) -> int:
+        """How many elements of the viewed memory lie before the first one of this tensor."""
+        base = self.array
+        if isinstance(base, np.ndarray):
+            while isinstance(base.base, np.ndarray):
+                base = base.base
+            first = base.ctypes.data
+        else:
+            first = (self if self._view is None else viewed(self._view[0])).data_ptr()
+        return (self.data_ptr() - first) // self.array.itemsize
+
+    def is_floating_point(self) -> bool:
+        """Whether the elements are floating point numbers."""
+        return self.array.dtype.kind in dtypes.FLOATING
+
+    def is_complex(self) -> bool:
+        """False: there are no complex tensors here."""
+        return False
+
+    def is_signed(self) -> bool:
+        """Whether the element type has negative numbers."""
+        return self.array.dtype.kind in "ifV"
+
+    def is_pinned(self) -> bool:
+        """Whether the memory is page-locked for fast copies to a card."""
+        return backend.is_pinned(self.array)
+
+    # ------------------------------------------------------------------------------------------------
+    # autograd
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor; may be set on leaves."""
+        return self.edge() is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a gradient (or no longer) and return the tensor; RuntimeError for integers and for
+        results."""
+        if not requires_grad:
+            if self.edge() is not None and not self.is_leaf:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed"
+                    " variable in a subgraph that doesn't require differentiation use var_no_grad ="
+                    " var.detach()."
+                )
+            self._edge = None
+        elif self.edge() is None:
+            if not self.is_floating_point():
+                raise RuntimeError(
+                    "only Tensors of floating point and complex dtype can require gradients; this one is"
+                    f" {self.dtype}: convert it with .float() first"
+                )
+            self._edge = (TensorLeaf(self), 0)
+        return self
+
+    def edge(self) -> graph.Edge | None:
+        """The node that made this tensor and the number of its output; None where no gradient is needed."""
+        view = self._view
+        if view is not None and view[2] != self._version[0]:
+            chain = view[1]
+            base = viewed(view[0])
+            if (
+                base.edge() is not None
+            ):  # the shared memory was changed since: take the view again, of what is there now
+                with graph.enable_grad():
+                    again = base
+                    for primitive, options in chain:
+                        again = primitive.apply(again, **options)
+                self._edge = again._edge
+            self._view = (base, chain, self._version[0])
+        return self._edge
+
+    @property
+    def grad_fn(self) -> graph.Node | None:
+        """The recorded operation that made this tensor; None for leaves."""
+        edge = self.edge()
+        return None if edge is None or edge[0].is_leaf else edge[0]
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of ``grad_fn`` this is."""
+        edge = self.edge()
+        return 0 if edge is None else edge[1]
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether nobody computed it: made by the user, or not needing a gradient."""
+        edge = self.edge()
+        return edge is None or edge[0].is_leaf
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward has accumulated here, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value)}"
+                )
+            if value.shape != self.shape:
+                raise RuntimeError(
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size"
+                    f" '{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                )
+            if value.dtype is not self.dtype:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor with dtype"
+                    f" '{self.dtype.name}': convert it with .to(x.dtype)"
+                )
+            if value.xp is not self.xp:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with device type '{value.device.type}' to a tensor with"
+                    f" device type '{self.device.type}'. Please ensure that the gradient and the tensor are"
+                    " on the same device"
+                )
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without any history: changes of it are not seen by autograd."""
+        result = wrap(self.array, self.xp)
+        result._cut = self._cut_here("data")
+        return result
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self.array, self.xp = value.array, value.xp
+
+    def detach(self) -> Tensor:
+        """The same memory as a tensor that needs no gradient; in-place changes are still noticed by
+        autograd."""
+        result = wrap(self.array, self.xp)
+        result._version = self._version
+        result._cut = self._cut_here("detach")
+        return result
+
+    def _cut_here(self, kind: str) -> Cut | None:
+        """What a tensor that leaves the graph of this one remembers: the kind, the node, file and line."""
+        if self._edge is None:
+            return self._cut
+        frame = sys._getframe(2)
+        return (kind, kind, weakref.ref(self._edge[0]), (frame.f_code.co_filename, frame.f_lineno))
+
+    def detach_(self) -> Tensor:
+        """Cut this tensor from the graph that made it."""
+        if self._view is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._cut = self._cut_here("detach_")
+        self._edge = None
+        return self
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | Tensor | None = None,
+    ) -> None:
+        """Accumulate the gradient of this tensor in the ``.grad`` of every leaf that it was computed from.
+
+        ``gradient`` is dL/d(self), of the same shape; a tensor with one element needs none (1 is meant).
+        ``retain_graph`` keeps what was saved, for a second call; ``create_graph`` records the computation of
+        the gradients too, so that they can be differentiated; ``inputs`` limits the accumulation to these
+        tensors. RuntimeError where no gradient is needed, for a second walk through a freed graph, and where
+        a saved tensor was changed in place since.
+        """
+        run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
+
+    @property
+    def _backward_hooks(self) -> dict[int, Any] | None:
+        edge = self.edge()
+        return None if edge is None or edge[0].hooks is None else edge[0].hooks.get(edge[1])
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graph.RemovableHandle:
+        """Call ``hook(grad)`` whenever the gradient of this tensor has been computed; what it returns
+        replaces it."""
+        edge = self.edge()
+        if edge is None:
+            raise RuntimeError(
+                "cannot register a hook on a tensor that doesn't require gradient; set requires_grad=True"
+                " first"
+            )
+        xp, shape = self.xp, self.array.shape
+
+        def call(gradient: Any) -> Any:
+            given = gradient if isinstance(gradient, Tensor) else wrap(xp.asarray(gradient), xp)
+            result = hook(given)
+            if result is None:
+                return None
+            if not isinstance(result, Tensor):
+                raise TypeError(f"expected Variable or None from a hook, but got {type(result).__name__}")
+            if result.xp is not xp:
+                raise RuntimeError(
+                    f"hook '{getattr(hook, '__name__', hook)}' has changed the type of value: the gradient is"
+                    f" on {xp.device}, but what it returned on {result.device}; return it.to('{xp.device}')"
+                )
+            if result.array.shape != shape:
+                raise RuntimeError(
+                    f"hook '{getattr(hook, '__name__', hook)}' has changed the size of value:"
+                    f" {tuple(result.shape)} instead of {tuple(shape)}"
+                )
+            return result if gradient is given else result.array
+
+        return graph.RemovableHandle(edge[0].hooks_of(edge[1]), call)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> graph.RemovableHandle:
+        """Call ``hook(tensor)`` after the gradient has been added to the ``.grad`` of this leaf."""
+        edge = self.edge()
+        if edge is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if not isinstance(edge[0], TensorLeaf):
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return graph.RemovableHandle(edge[0].after, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this result in ``.grad``, as leaves do."""
+        edge = self.edge()
+        if edge is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if edge[0].is_leaf or self.retains_grad:
+            return
+        holder = weakref.ref(self)
+
+        def keep(gradient: Any) -> None:
+            tensor = holder()
+            if tensor is not None:
+                tensor._grad = (
+                    gradient if isinstance(gradient, Tensor) else wrap(tensor.xp.array(gradient), tensor.xp)
+                )
+
+        self.__dict__["_retained_at"] = edge
+        graph.RemovableHandle(edge[0].hooks_of(edge[1]), keep)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this result."""
+        kept = self.__dict__.get("_retained_at")
+        return kept is not None and kept == self.edge()
+
+    def is_inference(self) -> bool:
+        """False: tensors made in inference mode are ordinary ones here."""
+        return False
+
+    @property
+    def _base(self) -> Tensor | None:
+        return None if self._view is None else self._view[0]
+
+    def _is_view(self) -> bool:
+        return self._view is not None
+
+
+def _fill(tensor: Tensor, array: Any, xp: Namespace) -> Tensor:
+    tensor.array = array
+    tensor.xp = xp
+    tensor._edge = tensor._grad = tensor._view = tensor._cut = None
+    tensor._version = [0]
+    return tensor
+
+
+def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
+    """A Tensor around a raw array, sharing its memory; ``xp`` is found from the array if not given."""
+    tensor = object.__new__(Tensor)
+    tensor.array = array
+    tensor.xp = xp if xp is not None else backend.of_array(array)
+    tensor._edge = tensor._grad = tensor._view = tensor._cut = None
+    tensor._version = [0]
+    return tensor
+
+
+# ---------------------------------------------------------------------------------- the walk back, on tensors
+
+
+def run_backward(
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Sequence[Tensor] | Tensor | None,
+) -> None:
+    """Accumulate the gradients of ``tensors`` in the leaves (or in ``inputs``): what ``backward`` calls."""
+    roots = [
+        root(tensor, gradient, create_graph) for tensor, gradient in zip(tensors, gradients, strict=True)
+    ]
+    targets = None
+    if inputs is not None:
+        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        if not inputs:
+            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+        targets = []
+        for tensor in inputs:
+            edge = tensor.edge()
+            if edge is None:
+                raise RuntimeError("One of the differentiated Tensors does not require grad")
+            if not edge[0].is_leaf:
+                tensor.retain_grad()
+            targets.append(edge)
+    keep = create_graph if retain_graph is None else retain_graph
+    silently_walk(roots, keep, create_graph, targets, accumulate=True)
+
+
+def silently_walk(
+    roots: list[tuple[graph.Edge, Any]], keep: bool, create_graph: bool, targets: Any, accumulate: bool
+) -> dict[graph.Edge, Any]:
+    """The walk, without NumPy's floating point warnings, and recorded only if asked to."""
+    token = backend.hush()
+    before = graph.state.grad
+    graph.state.grad = create_graph
+    xp = getattr(roots[0][0][0], "xp", backend.CPU)
+    try:
+        with contextlib.nullcontext() if xp.alone else xp.scope():
+            return graph.walk(
+                roots,
+                keep_graph=keep,
+                differentiable=create_graph,
+                targets=targets,
+                accumulate=accumulate,
+                add=backend.added if backend.several_cards else None,
+            )
+    finally:
+        graph.state.grad = before
+        backend.unhush(token)
+
+
+def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[graph.Edge, Any]:
+    """The edge and the gradient at which a walk starts, checked as PyTorch checks them."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"backward expects Tensors, got {type(tensor).__name__}")
+    edge = tensor.edge()
+    if edge is None:
+        raise RuntimeError(
+            "element 0 of tensors does not require grad and does not have a grad_fn; was it computed under"
+            " no_grad, from detached or integer tensors, or from data only? Set requires_grad=True on what"
+            " you differentiate for."
+        )
+    if gradient is None:
+        if tensor.array.size != 1:
+            raise RuntimeError(
+                "grad can be implicitly created only for scalar outputs, but this tensor has shape"
+                f" {tuple(tensor.shape)}; reduce it first (loss.sum() or loss.mean()), or pass gradient= of"
+                " that shape"
+            )
+        with tensor.xp.scope():
+            array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
+        return edge, wrap(array, tensor.xp) if create_graph else array
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
+    if gradient.array.shape != tensor.array.shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of"
+            f" {tensor.shape}."
+        )
+    if gradient.xp is not tensor.xp:
+        raise RuntimeError(
+            f"backward: the gradient is on {gradient.device} but the tensor on {tensor.device}; move it with"
+            f" gradient.to('{tensor.device}')"
+        )
+    if create_graph:
+        return edge, gradient
+    return edge, gradient.array.astype(tensor.array.dtype, copy=False)

@@ -1,0 +1,1 @@
+"""What helps while learning: explanations of gradients, a coach, checks of exercises."""

@@ -1,0 +1,256 @@
+"""Changing type, device and memory layout: to, clone, contiguous and their kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelgrad.arrays import backend, dtypes, gpu
+from accelgrad.arrays.dtypes import dtype
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.ops.registry import arg, op, sample
+
+__all__ = ["clone", "contiguous", "to"]
+
+
+class Cast(Primitive):
+    """y = x in another element type;  dL/dx = dL/dy in the type of x."""
+
+    exact = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, kind: Any) -> Any:
+        ctx.source = x.dtype
+        return ctx.xp.rounded(x, kind)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.astype(grad, ctx.source)
+
+
+class Clone(Primitive):
+    """y = a copy of x;  dL/dx = dL/dy."""
+
+    exact = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, order: str = "K") -> Any:
+        return x.copy(order=order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad
+
+
+class ToDevice(Primitive):
+    """y = x in the memory of another device;  dL/dx = dL/dy, moved back."""
+
+    exact = True
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, source: Any, target: Any, wait: bool = True) -> Any:
+        ctx.source, ctx.target = source, target
+        ctx.xp = target
+        if source.asynchronous and target.asynchronous:
+            return target.from_card(x, source)
+        return target.from_host(source.to_host(x), wait)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return ctx.xp.run(ToDevice, grad, source=ctx.target, target=ctx.source)
+
+    @classmethod
+    def apply(cls, *inputs: Any, **options: Any) -> Any:
+        """As in Primitive, but the result belongs to the other device."""
+        result = super().apply(*inputs, **options)
+        result.xp = options["target"]
+        return result
+
+
+def move(input: Tensor, where: Any, wait: bool = True) -> Tensor:
+    """``input`` on another device; itself if it is there already.
+
+    Without ``wait`` a card fetches page-locked memory while the program goes on.
+    """
+    target = backend.namespace(where)
+    if target is input.xp:
+        return input
+    return ToDevice.apply(input, source=input.xp, target=target, wait=wait)
+
+
+@op(
+    primitive=Cast,
+    samples=[
+        sample(arg(2, 3, requires_grad=False), dtypes.float32),
+        sample(arg(3), dtypes.float64),
+        sample(arg(requires_grad=False), dtypes.float16),
+    ],
+    out=False,
+    torch="Tensor.to",
+)
+def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor on another device or in another type: ``x.to("gpu")``, ``x.to(accelgrad.float64)``,
+    ``x.to(other)``.
+
+    Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always
+    copies; ``non_blocking=True`` lets a card fetch page-locked memory (:meth:`Tensor.pin_memory`) while the
+    program goes on; do not write on it before the card has (``accelgrad.cuda.synchronize()``).  Without a
+    change the tensor itself is returned. Gradients come back in the original type, on the original device.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1, 2]).to(accelgrad.float32)
+    tensor([1., 2.])
+    """
+    where = kwargs.pop("device", None)
+    kind = kwargs.pop("dtype", None)
+    copy = kwargs.pop("copy", False)
+    wait = not kwargs.pop("non_blocking", False)
+    kwargs.pop("memory_format", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument {next(iter(kwargs))!r}")
+    flags: list[bool] = []  # by position: non_blocking, then copy
+    for one in args:
+        if isinstance(one, Tensor):
+            where, kind = one.device, one.dtype
+        elif isinstance(one, dtype):
+            kind = one
+        elif isinstance(one, bool):
+            flags.append(one)
+        elif one is None:
+            continue
+        elif isinstance(one, str | int | backend.Device):
+            where = one
+        else:
+            kind = dtypes.as_dtype(one)
+    if flags:
+        wait, copy = not flags[0], copy or flags[1:2] == [True]
+    result = input
+    if kind is not None and dtypes.as_numpy(kind) != result.array.dtype:
+        result = Cast.apply(result, kind=dtypes.as_numpy(kind))
+    if where is not None:
+        result = move(result, where, wait)
+    return clone(result) if copy and result is input else result
+
+
+@op(
+    primitive=Clone,
+    reference=lambda x: x.copy(),
+    samples=[sample(arg(2, 3)), sample(arg()), sample(arg(0, 3))],
+    out=False,
+)
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with memory of its own, through which gradients flow.
+
+    >>> import accelgrad
+    >>> x = accelgrad.ones(2)
+    >>> y = x.clone().fill_(3.0)
+    >>> x
+    tensor([1., 1.])
+    """
+    return Clone.apply(input)
+
+
+@op(primitive=Clone, samples=[sample(arg(2, 3))], out=False, torch="Tensor.contiguous")
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """The same values with their elements in index order in memory; the tensor itself if they are already.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2, 3).T.contiguous().is_contiguous()
+    True
+    """
+    return input if input.is_contiguous() else Clone.apply(input, order="C")
+
+
+def _typed(name: str, kind: dtype) -> Any:
+    def convert(self: Tensor) -> Tensor:
+        return self.to(kind)
+
+    convert.__name__ = name
+    convert.__doc__ = f"The tensor as {kind!r}; itself if it has that type already."
+    return convert
+
+
+for _name, _kind in {
+    "bool": dtypes.bool, "byte": dtypes.uint8, "char": dtypes.int8, "short": dtypes.int16,
+    "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+    "float": dtypes.float32, "double": dtypes.float64,
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _typed(_name, _kind))
+
+
+def _cpu(self: Tensor) -> Tensor:
+    """The tensor in host memory; itself if it is there already."""
+    return move(self, "cpu")
+
+
+def _get_device(self: Tensor) -> int:
+    """The index of the card that the tensor lies on; -1 for the CPU.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(1).get_device()
+    -1
+    """
+    return int(self.device.index or 0) if self.is_cuda else -1
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on a card (the current one if not named)."""
+    return move(self, "cuda" if device is None else device, not non_blocking)
+
+
+def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory, which a card can fetch while the program goes on: the tensor itself
+    where it is pinned already, and where there is no card to pin it for.
+
+    RuntimeError for a tensor on a card.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).pin_memory()
+    tensor([1., 1.])
+    """
+    if self.is_cuda:
+        raise RuntimeError(
+            f"cannot pin 'accelgrad.cuda.{self.dtype.title}': only dense CPU tensors can be pinned; this one"
+            f" is on {self.device} already"
+        )
+    if self.is_pinned() or not gpu.status().ok:
+        return self
+    return wrap(backend.pin(self.array), self.xp)
+
+
+def _record_stream(self: Tensor, stream: Any) -> None:
+    """Tell that ``stream`` (an :class:`accelgrad.cuda.Stream`) reads or writes the tensor: its memory is not
+    given to another one before that stream has done what it has been given so far.
+
+    Needed where a tensor was made in one stream and is used in another; RuntimeError for one on the CPU.
+    """
+    if not self.is_cuda:
+        raise RuntimeError(
+            f"record_stream is for tensors on a card, this one is on {self.device}: memory of the host is"
+            " never waited for"
+        )
+    self.xp.hold(self.array, stream.cupy)
+
+
+def _type(self: Tensor, dtype: Any = None) -> Any:
+    """The name of the tensor's type ("accelgrad.FloatTensor"), or the tensor in another type."""
+    if dtype is None:
+        return f"accelgrad.{'cuda.' if self.is_cuda else ''}{self.dtype.title}"
+    if isinstance(dtype, str):
+        title = dtype.rpartition(".")[2]
+        for one in dtypes.ALL:
+            if one.title == title:
+                return self.to(one)
+    return self.to(getattr(dtype, "dtype", dtype))
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the type and on the device of ``other``."""
+    return self.to(other)
+
+
+for _name, _method in {
+    "cpu": _cpu, "cuda": _cuda, "get_device": _get_device,
+    "pin_memory": _pin_memory, "record_stream": _record_stream, "type": _type, "type_as": _type_as,
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _method)

@@ -1,0 +1,171 @@
+"""Drawing random numbers into an existing tensor: uniform_, normal_, exponential_ and their kin."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from accelgrad.core.inplace import assign
+from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.ops.creation.sampling import Number, draws, floating, gaussian, uniform
+from accelgrad.ops.registry import op
+from accelgrad.random import Generator
+
+__all__ = [
+    "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "normal_", "random_", "uniform_",
+]  # fmt: skip
+
+
+def _overwrite(input: Tensor, values: np.ndarray) -> Tensor:
+    """``values`` drawn on the host, written into ``input``."""
+    xp = input.xp
+    return assign(input, wrap(xp.from_host(values.astype(input.array.dtype, copy=False)), xp))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.uniform_")
+def uniform_(
+    input: Tensor, from_: Number = 0, to: Number = 1, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with uniform random numbers in [``from_``, ``to``), in place.
+
+    >>> import accelgrad
+    >>> x = accelgrad.zeros(100).uniform_(2, 3)
+    >>> float(x.array.min()) >= 2
+    True
+    """
+    kind = floating("check_uniform_bounds", input.array.dtype)
+    if from_ > to:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
+    values = uniform(draws(generator), input.array.shape, kind)
+    if (from_, to) != (0, 1):
+        values *= to - from_
+        values += from_
+    return _overwrite(input, values)
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.normal_")
+def normal_(
+    input: Tensor, mean: Number = 0, std: Number = 1, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with random numbers of the normal distribution with ``mean`` and deviation ``std``, in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).normal_(0, 1).shape
+    accelgrad.Size([2])
+    """
+    kind = floating("normal_kernel_cpu", input.array.dtype)
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    values = gaussian(draws(generator), input.array.shape, kind)
+    if std != 1:
+        values *= std
+    if mean:
+        values += mean
+    return _overwrite(input, values)
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.bernoulli_")
+def bernoulli_(input: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Filled with 1 with probability ``p`` (a number, or a tensor that broadcasts), else 0, in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).bernoulli_(1.0)
+    tensor([1., 1.])
+    """
+    if isinstance(p, Tensor):
+        wanted = np.broadcast_to(p.xp.to_host(p.array), input.array.shape)
+        return _overwrite(input, np.asarray(draws(generator).random(input.array.shape) < wanted))
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    return _overwrite(input, np.asarray(draws(generator).random(input.array.shape, dtype=np.float32) < p))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.exponential_")
+def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
+    """Filled with random numbers of the exponential distribution with rate ``lambd``, in place.
+
+    >>> import accelgrad
+    >>> float(accelgrad.zeros(9).exponential_().array.min()) >= 0
+    True
+    """
+    kind = floating("exponential", input.array.dtype)
+    if lambd <= 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    drawn = np.float32 if kind.itemsize == 2 else kind
+    values = np.asarray(draws(generator).standard_exponential(input.array.shape, dtype=drawn))
+    return _overwrite(input, values / lambd)
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.random_")
+def random_(
+    input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with random integers in [``from_``, ``to``), or [0, ``from_``), or the whole range of the type,
+    in place.
+
+    >>> import accelgrad
+    >>> int(accelgrad.zeros(9).random_(3).array.max()) < 3
+    True
+    """
+    kind = input.array.dtype
+    if to is None and from_:
+        from_, to = 0, from_
+    if to is None:
+        digits = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+        to = (
+            2 ** digits[kind.name] + 1
+            if kind.name in digits
+            else 2
+            if kind.kind == "b"
+            else np.iinfo(kind).max
+        )
+    if from_ >= to:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={from_} >= to={to}")
+    return _overwrite(input, np.asarray(draws(generator).integers(from_, to, input.array.shape)))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.log_normal_")
+def log_normal_(
+    input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with exponentials of normal random numbers, in place.
+
+    >>> import accelgrad
+    >>> float(accelgrad.zeros(9).log_normal_().array.min()) > 0
+    True
+    """
+    floating("log_normal", input.array.dtype)
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    return _overwrite(input, np.exp(draws(generator).standard_normal(input.array.shape) * std + mean))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.cauchy_")
+def cauchy_(
+    input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None
+) -> Tensor:
+    """Filled with random numbers of the Cauchy distribution, in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).cauchy_().shape
+    accelgrad.Size([2])
+    """
+    floating("cauchy", input.array.dtype)
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    return _overwrite(input, np.asarray(draws(generator).standard_cauchy(input.array.shape) * sigma + median))
+
+
+@op(out=False, differentiable=False, random=True, torch="Tensor.geometric_")
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Filled with the number of throws until the first success of probability ``p``: 1, 2, ..., in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).geometric_(0.999999999).shape
+    accelgrad.Size([2])
+    """
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    chance = draws(generator).random(input.array.shape)
+    return _overwrite(input, np.asarray(np.ceil(np.log1p(-chance) / math.log1p(-p)).clip(min=1)))

@@ -1,0 +1,277 @@
+"""Tensors of the type and on the device of another (``x.new_zeros``), of a named type (``FloatTensor``), and
+questions.
+
+``FloatTensor([1, 2])``, ``LongTensor(2, 3)`` and their kin make ordinary tensors; ``isinstance(x,
+FloatTensor)`` asks for the type of ``x``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.arrays import backend, dtypes
+from accelgrad.arrays.dtypes import dtype as DType
+from accelgrad.core.primitive import result_dtype
+from accelgrad.core.tensor import Size, Tensor, as_array, wrap
+from accelgrad.ops.creation.create import Number, empty, full, made, ones, tensor, zeros
+from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry.dims import sizes
+
+__all__ = ["TYPED", "is_floating_point", "is_tensor", "numel", "result_type", "vander"]
+
+
+# ---------------------------------------------------------------------------------------- like another tensor
+
+
+@op(out=False, differentiable=False, torch="Tensor.new_tensor")
+def new_tensor(
+    input: Tensor,
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A copy of ``data`` in the type and on the device of ``input``.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(1).new_tensor([1, 2])
+    tensor([1., 2.])
+    """
+    return tensor(
+        data, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
+    )
+
+
+@op(out=False, differentiable=False, torch="Tensor.new_zeros")
+def new_zeros(
+    input: Tensor,
+    *size: int | Sequence[int],
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Zeros of shape ``size`` in the type and on the device of ``input``.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1]).new_zeros(2)
+    tensor([0, 0])
+    """
+    return zeros(
+        *size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
+    )
+
+
+@op(out=False, differentiable=False, torch="Tensor.new_ones")
+def new_ones(
+    input: Tensor,
+    *size: int | Sequence[int],
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones of shape ``size`` in the type and on the device of ``input``.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1]).new_ones(2)
+    tensor([1, 1])
+    """
+    return ones(*size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+
+
+@op(out=False, differentiable=False, torch="Tensor.new_empty")
+def new_empty(
+    input: Tensor,
+    *size: int | Sequence[int],
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uninitialised memory of shape ``size`` in the type and on the device of ``input``.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1]).new_empty(2).dtype
+    accelgrad.int64
+    """
+    return empty(
+        *size, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
+    )
+
+
+@op(out=False, differentiable=False, torch="Tensor.new_full")
+def new_full(
+    input: Tensor,
+    size: Sequence[int],
+    fill_value: Number | Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``fill_value`` in shape ``size``, in the type and on the device of ``input``.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(1).new_full((2,), 3)
+    tensor([3., 3.])
+    """
+    return full(
+        size,
+        fill_value,
+        dtype=dtype or input.dtype,
+        device=device or input.device,
+        requires_grad=requires_grad,
+    )
+
+
+def _new(self: Tensor, *data: Any) -> Tensor:
+    """A tensor of the same type: of these extents, or with this data."""
+    return _construct(self.dtype, self.xp, data)
+
+
+setattr(Tensor, "new", _new)  # noqa: B010  (an assignment would need the stub to know it)
+
+
+# -------------------------------------------------------------------------------------------- of a named type
+
+
+def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
+    if len(data) == 1 and not isinstance(data[0], int):
+        given = data[0]
+        if isinstance(given, Size):
+            return wrap(xp.empty(tuple(given), dtype=kind.numpy), xp)
+        if isinstance(given, Tensor) and given.dtype is not kind:
+            raise TypeError(
+                f"expected a tensor of {kind!r} (got {given.dtype}); convert it with .to({kind!r})"
+            )
+        if isinstance(given, float | np.floating):
+            raise TypeError(f"new(): data must be a sequence (got {type(given).__name__})")
+        return wrap(as_array(given, kind.numpy, xp), xp)
+    return wrap(xp.empty(sizes(data) if data else (0,), dtype=kind.numpy), xp)
+
+
+class _Typed(type):
+    """The type of FloatTensor and its kin: ``isinstance`` asks for dtype and device, a call makes a plain
+    Tensor."""
+
+    dtype: DType
+    on_card: bool
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return (
+            isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cuda == cls.on_card
+        )
+
+    def __call__(cls, *data: Any, device: Any = None) -> Tensor:
+        where = device if device is not None else "cuda" if cls.on_card else "cpu"
+        return _construct(cls.dtype, backend.namespace(where), data)
+
+
+def _typed(kind: DType, on_card: bool) -> _Typed:
+    place = " on a card" if on_card else ""
+    contents = {
+        "__doc__": f"Makes tensors of {kind!r}{place}: of the given extents, or with the given data.",
+        "__module__": "accelgrad.cuda" if on_card else "accelgrad",
+        "dtype": kind,
+        "on_card": on_card,
+    }
+    return _Typed(kind.title, (), contents)
+
+
+TYPED: dict[str, _Typed] = {kind.title: _typed(kind, False) for kind in dtypes.ALL}
+"""FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor,
+BoolTensor."""
+
+TYPED_CUDA: dict[str, _Typed] = {kind.title: _typed(kind, True) for kind in dtypes.ALL}
+"""The same names for tensors on a card."""
+
+
+# -------------------------------------------------------------------------------------------------- questions
+
+
+@op(method=False, out=False, differentiable=False)
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a Tensor.
+
+    >>> import accelgrad
+    >>> accelgrad.is_tensor(accelgrad.ones(1)), accelgrad.is_tensor([1.0])
+    (True, False)
+    """
+    return isinstance(obj, Tensor)
+
+
+def _tensor(name: str, input: Any) -> Tensor:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return input
+
+
+@op(method=False, out=False, differentiable=False)
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the elements are floating point numbers.
+
+    >>> import accelgrad
+    >>> accelgrad.is_floating_point(accelgrad.tensor([1]))
+    False
+    """
+    return _tensor("is_floating_point", input).is_floating_point()
+
+
+@op(method=False, out=False, differentiable=False)
+def is_complex(input: Tensor) -> bool:
+    """False: there are no complex tensors here.
+
+    >>> import accelgrad
+    >>> accelgrad.is_complex(accelgrad.ones(1))
+    False
+    """
+    return _tensor("is_complex", input).is_complex()
+
+
+@op(method=False, out=False, differentiable=False)
+def numel(input: Tensor) -> int:
+    """The number of elements.
+
+    >>> import accelgrad
+    >>> accelgrad.numel(accelgrad.ones(2, 3))
+    6
+    """
+    return _tensor("numel", input).numel()
+
+
+@op(method=False, out=False, differentiable=False)
+def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> DType:
+    """The type in which two tensors or numbers meet.
+
+    >>> import accelgrad
+    >>> accelgrad.result_type(accelgrad.tensor([1]), 1.5)
+    accelgrad.float32
+    """
+    return result_dtype((tensor1, tensor2))
+
+
+@op(
+    reference=lambda x, N=None, increasing=False: np.vander(x, N, increasing),
+    samples=[sample(arg(3)), sample(arg(3), 2), sample(arg(3), 4, True)],
+    errors=[(sample(arg(2, 2)), RuntimeError, "x must be a one-dimensional tensor")],
+    torch="none",  # its own gradient fails on its own in-place step
+    method=False,
+    out=False,
+)
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns; from 0 on where
+    ``increasing``.
+
+    >>> import accelgrad
+    >>> accelgrad.vander(accelgrad.tensor([2, 3]), 3)
+    tensor([[4, 2, 1],
+            [9, 3, 1]])
+    """
+    if x.array.ndim != 1:
+        raise RuntimeError(f"x must be a one-dimensional tensor, but has shape {tuple(x.shape)}")
+    columns = x.array.shape[0] if N is None else N
+    powers = np.arange(columns) if increasing else np.arange(columns)[::-1]
+    exponents = made(x.xp.from_host(powers.astype(np.int64)), x.xp, False)
+    return OPS["pow"].call(x.unsqueeze(1), exponents)

@@ -1,0 +1,582 @@
+"""Activation functions: relu and its variants, gelu, silu, mish, the soft and the hard ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from accelgrad import random
+from accelgrad.core.inplace import assign
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.reduced import alike
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.creation.convert import clone
+from accelgrad.ops.layers.dropout import ScaleBy
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import floating
+from accelgrad.ops.registry.dims import wrap_dim
+
+ANY_SHAPE = [sample(arg(2, 3)), sample(arg()), sample(arg(0, 4)), sample(arg(7, low=-8, high=8))]
+FUNCTIONAL: dict[str, Any] = {"namespace": "nn.functional", "method": False}
+
+
+def _apply(primitive: type[Primitive], input: Tensor, inplace: bool, **options: Any) -> Tensor:
+    """The activation, written back into ``input`` if asked; it then saves a copy of the old values."""
+    if inplace:
+        return assign(input, primitive.apply(clone(input), **options))
+    return primitive.apply(input, **options)
+
+
+# -------------------------------------------------------------------------------------- relu and its variants
+
+
+class Relu(Primitive):
+    """y = max(x, 0),  dL/dx = dL/dy where y > 0"""
+
+    direct = staticmethod(alike)
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        if x.dtype.kind == "b":
+            raise RuntimeError("Boolean inputs not supported for relu: convert with .float() first")
+        y = ctx.xp.maximum(x, 0)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return ctx.xp.relu_backward(grad, y)
+
+
+@op(
+    primitive=Relu,
+    reference=lambda x, inplace=False: np.maximum(x, 0),
+    samples=[*ANY_SHAPE, sample(arg(5, dtype="int64", low=-3, high=3))],
+    errors=[(sample(arg(3, dtype="bool")), RuntimeError, "Boolean inputs not supported for relu")],
+    inplace=True,
+)
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``max(x, 0)`` of every element; ``inplace`` overwrites the input.  The gradient at 0 is 0.
+
+    >>> import accelgrad
+    >>> accelgrad.relu(accelgrad.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 2.])
+    """
+    result = Relu.apply(input)
+    return assign(input, result) if inplace else result
+
+
+class LeakyRelu(Primitive):
+    """y = x where x > 0, else slope x"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, slope: float) -> Any:
+        ctx.save_for_backward(floating(x, "leaky_relu_cpu"))
+        ctx.slope = slope
+        return ctx.xp.where(x > 0, x, slope * x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return ctx.xp.where(x > 0, grad, ctx.slope * grad)
+
+
+@op(
+    primitive=LeakyRelu,
+    reference=lambda x, s=0.01: np.where(x > 0, x, s * x),
+    samples=[*ANY_SHAPE, sample(arg(2, 3), 0.2)],
+    **FUNCTIONAL,
+)
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``x`` where positive, else ``negative_slope * x``.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.leaky_relu(accelgrad.tensor([-1.0, 2.0]), 0.5)
+    tensor([-0.5000,  2.0000])
+    """
+    return _apply(LeakyRelu, input, inplace, slope=negative_slope)
+
+
+class PRelu(Primitive):
+    """y = x where x > 0, else w x, with one learned w, or one per channel (dimension 1)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any) -> Any:
+        channels = x.shape[1] if x.ndim > 1 else 1
+        if weight.size not in (1, channels) or weight.ndim > 1:
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers ="
+                f" {weight.size} and channel size = {channels}: prelu's weight must have 1 or {channels}"
+                f" elements, one per channel of dimension 1 of the input {tuple(x.shape)}"
+            )
+        ctx.save_for_backward(x, weight)
+        return ctx.xp.where(x > 0, x, _beside(ctx.xp, weight, x) * x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        x, weight = ctx.saved_tensors
+        need_x, need_weight = ctx.needs_input_grad
+        grad_x = xp.where(x > 0, grad, _beside(xp, weight, x) * grad) if need_x else None
+        if not need_weight:
+            return grad_x, None
+        below = xp.where(x > 0, 0.0, x * grad)
+        if weight.ndim and weight.shape[0] > 1:
+            return grad_x, xp.sum(below, axis=tuple(axis for axis in range(x.ndim) if axis != 1))
+        return grad_x, xp.reshape(xp.sum(below), weight.shape)
+
+
+def _beside(xp: Any, weight: Any, x: Any) -> Any:
+    """The weights shaped so that they meet dimension 1 of x."""
+    return (
+        xp.reshape(weight, (-1,) + (1,) * (x.ndim - 2)) if x.ndim > 1 else xp.reshape(weight, (1,) * x.ndim)
+    )
+
+
+@op(
+    primitive=PRelu,
+    reference=lambda x, w: np.where(x > 0, x, (w.reshape((-1,) + (1,) * max(x.ndim - 2, 0))) * x),
+    samples=[
+        sample(arg(2, 3), arg(1)),
+        sample(arg(2, 3, 2), arg(3)),
+        sample(arg(4), arg(1)),
+        sample(arg(2, 3, 2, 2), arg(3)),
+    ],
+    errors=[(sample(arg(2, 3), arg(2)), RuntimeError, "Mismatch of parameter numbers")],
+)
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """``x`` where positive, else ``weight * x``: weight has one element, or one per channel (dimension 1).
+
+    He et al. 2015, equation 1.
+
+    >>> import accelgrad
+    >>> accelgrad.prelu(accelgrad.tensor([-1.0, 2.0]), accelgrad.tensor([0.25]))
+    tensor([-0.2500,  2.0000])
+    """
+    return PRelu.apply(input, weight)
+
+
+@op(
+    reference=lambda x, lower=1 / 8, upper=1 / 3: np.where(x >= 0, x, (lower + upper) / 2 * x),
+    samples=[sample(arg(2, 3)), sample(arg(4), 0.1, 0.5)],
+)
+def rrelu(
+    input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """``x`` where positive, else ``r x``: r is drawn from [lower, upper) in training, and is their mean
+    otherwise.
+
+    Xu et al. 2015.  RuntimeError unless lower <= upper.
+
+    >>> import accelgrad
+    >>> accelgrad.rrelu(accelgrad.tensor([-1.0, 1.0]), 0.2, 0.4)
+    tensor([-0.3000,  1.0000])
+    """
+    if lower > upper:
+        raise RuntimeError(
+            f"rrelu: Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
+        )
+    if not training:
+        return _apply(LeakyRelu, input, inplace, slope=(lower + upper) / 2)
+    xp = input.xp
+    drawn = random.default_generator.numpy.uniform(lower, upper, tuple(input.shape)).astype(input.dtype.name)
+    factor = xp.where(input.array > 0, 1, xp.from_host(drawn)).astype(input.array.dtype)
+    return _apply(ScaleBy, input, inplace, factor=factor)
+
+
+class Elu(Primitive):
+    """y = scale x where x > 0, else scale alpha (e^(rate x) - 1)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Any:
+        ctx.save_for_backward(floating(x, "elu_cpu"))
+        ctx.alpha, ctx.scale, ctx.rate = alpha, scale, rate
+        return ctx.xp.where(x > 0, scale * x, (scale * alpha) * ctx.xp.expm1(rate * x))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        xp = ctx.xp
+        # On the positive side e^x could overflow, and inf times a masked 0 is NaN: there x is replaced by 0
+        # first.
+        slope = (ctx.scale * ctx.alpha * ctx.rate) * xp.exp(ctx.rate * xp.where(x > 0, 0.0, x))
+        return grad * xp.where(x > 0, ctx.scale, slope)
+
+
+def _elu(x: np.ndarray, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> np.ndarray:
+    return scale * np.where(x > 0, x, alpha * np.expm1(rate * np.minimum(x, 0)))
+
+
+@op(primitive=Elu, reference=_elu, samples=[*ANY_SHAPE, sample(arg(2, 3), 0.5)], **FUNCTIONAL)
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``x`` where positive, else ``alpha (exp(x) - 1)``.  Clevert, Unterthiner & Hochreiter 2016, equation 1.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.elu(accelgrad.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+    """
+    return _apply(Elu, input, inplace, alpha=alpha)
+
+
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+@op(primitive=Elu, reference=lambda x: _elu(x, SELU_ALPHA, SELU_SCALE), samples=ANY_SHAPE, inplace=True)
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``scale x`` where positive, else ``scale alpha (exp(x) - 1)`` with the constants that keep mean 0 and
+    variance 1.
+
+    Klambauer et al. 2017, equation 2: alpha = 1.67326..., scale = 1.05070...
+
+    >>> import accelgrad
+    >>> accelgrad.selu(accelgrad.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+    """
+    return _apply(Elu, input, inplace, alpha=SELU_ALPHA, scale=SELU_SCALE)
+
+
+@op(
+    primitive=Elu,
+    reference=lambda x, alpha=1.0: _elu(x, alpha, 1.0, 1 / alpha),
+    samples=[*ANY_SHAPE, sample(arg(2, 3), alpha=0.5)],
+    errors=[(sample(arg(2), alpha=0.0), RuntimeError, "ZeroDivisionError")],
+    inplace=True,
+)
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``: an elu whose slope is continuous for every alpha.
+
+    Barron 2017.  RuntimeError for alpha = 0.
+
+    >>> import accelgrad
+    >>> accelgrad.celu(accelgrad.tensor([-1.0, 1.0]), alpha=2.0)
+    tensor([-0.7869,  1.0000])
+    """
+    if alpha == 0:
+        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return _apply(Elu, input, inplace, alpha=alpha, rate=1 / alpha)
+
+
+# ------------------------------------------------------------------------------------------------ smooth ones
+
+
+class Gelu(Primitive):
+    """y = x Φ(x) with the normal distribution's Φ"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(floating(x, "GeluKernelImpl"))
+        return ctx.xp.gelu(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return ctx.xp.gelu_backward(grad, x)
+
+
+ROOT = math.sqrt(2 / math.pi)
+CUBE = 0.044715
+
+
+class GeluTanh(Primitive):
+    """y = x (1 + tanh u) / 2 with u = √(2/π) (x + 0.044715 x³)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(floating(x, "GeluKernelImpl"))
+        return 0.5 * x * (1 + ctx.xp.tanh(ROOT * x * (1 + CUBE * (x * x))))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        square = x * x
+        t = ctx.xp.tanh(ROOT * x * (1 + CUBE * square))
+        slope = (0.5 * ROOT) * x * (1 - t * t) * (1 + (3 * CUBE) * square)  # x/2 · (1 - tanh² u) · du/dx
+        return grad * (0.5 * (1 + t) + slope)
+
+
+def _gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
+    if approximate == "tanh":
+        return 0.5 * x * (1 + np.tanh(ROOT * (x + CUBE * x**3)))
+    return 0.5 * x * np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)), otypes=[x.dtype])(x)
+
+
+@op(
+    primitive=Gelu,
+    reference=_gelu,
+    samples=[*ANY_SHAPE, sample(arg(2, 3), approximate="tanh"), sample(arg(), approximate="tanh")],
+    errors=[
+        (
+            sample(arg(2), approximate="sigmoid"),
+            RuntimeError,
+            "approximate argument must be either none or tanh",
+        )
+    ],
+    **FUNCTIONAL,
+)
+def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+    """``x Phi(x)`` with the normal distribution function, or its approximation by tanh (Hendrycks & Gimpel
+    2016).
+
+    RuntimeError unless ``approximate`` is "none" or "tanh".
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.gelu(accelgrad.tensor([-1.0, 1.0]))
+    tensor([-0.1587,  0.8413])
+    """
+    if approximate == "none":
+        return Gelu.apply(input)
+    if approximate == "tanh":
+        return GeluTanh.apply(input)
+    raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
+
+
+class Silu(Primitive):
+    """y = x s with s = 1 / (1 + e⁻ˣ),  dL/dx = dL/dy s (1 + x (1 - s))"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(floating(x, "silu_cpu"))
+        return ctx.xp.silu(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return ctx.xp.silu_backward(grad, x)
+
+
+@op(primitive=Silu, reference=lambda x: x / (1 + np.exp(-x)), samples=ANY_SHAPE, **FUNCTIONAL)
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x sigmoid(x)``, also called swish (Elfwing, Uchibe & Doya 2018).
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.silu(accelgrad.tensor([-1.0, 1.0]))
+    tensor([-0.2689,  0.7311])
+    """
+    return _apply(Silu, input, inplace)
+
+
+def _log1p_exp(xp: Any, x: Any) -> Any:
+    """log(1 + eˣ) without overflow."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+class Mish(Primitive):
+    """y = x tanh(log(1 + eˣ))"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(floating(x, "mish_cpu"))
+        return x * ctx.xp.tanh(_log1p_exp(ctx.xp, x))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        (x,) = ctx.saved_tensors
+        s = 1 / (1 + xp.exp(-x))
+        t = xp.tanh(_log1p_exp(xp, x))
+        return grad * (t + x * s * (1 - t * t))
+
+
+@op(primitive=Mish, reference=lambda x: x * np.tanh(np.log1p(np.exp(x))), samples=ANY_SHAPE, **FUNCTIONAL)
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """``x tanh(softplus(x))``.  Misra 2020.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.mish(accelgrad.tensor([-1.0, 1.0]))
+    tensor([-0.3034,  0.8651])
+    """
+    return _apply(Mish, input, inplace)
+
+
+class Softplus(Primitive):
+    """y = log(1 + e^(βx)) / β, and x itself where βx > threshold"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, beta: float, threshold: float) -> Any:
+        ctx.save_for_backward(floating(x, "softplus_cpu"))
+        ctx.beta, ctx.threshold = beta, threshold
+        scaled = beta * x
+        return ctx.xp.where(scaled > threshold, x, _log1p_exp(ctx.xp, scaled) / beta)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        scaled = ctx.beta * x
+        return ctx.xp.where(scaled > ctx.threshold, grad, grad / (1 + ctx.xp.exp(-scaled)))
+
+
+@op(
+    primitive=Softplus,
+    reference=lambda x, beta=1.0, threshold=20.0: np.where(
+        beta * x > threshold, x, np.log1p(np.exp(beta * x)) / beta
+    ),
+    samples=[*ANY_SHAPE, sample(arg(2, 3), beta=2.0, threshold=1.0), sample(arg(4, low=15, high=25))],
+    **FUNCTIONAL,
+)
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """``log(1 + exp(beta x)) / beta``: a smooth relu.  Where ``beta x > threshold`` it is x itself.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.softplus(accelgrad.tensor([0.0, 100.0]))
+    tensor([  0.6931, 100.0000])
+    """
+    return Softplus.apply(input, beta=beta, threshold=threshold)
+
+
+class LogSigmoid(Primitive):
+    """y = -log(1 + e⁻ˣ),  dL/dx = dL/dy / (1 + eˣ)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(floating(x, "log_sigmoid_cpu"))
+        return -_log1p_exp(ctx.xp, -x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad / (1 + ctx.xp.exp(x))
+
+
+@op(
+    primitive=LogSigmoid,
+    reference=lambda x: -np.log1p(np.exp(-x)),
+    samples=[*ANY_SHAPE, sample(arg(3, low=-50, high=50))],
+    **FUNCTIONAL,
+)
+def logsigmoid(input: Tensor) -> Tensor:
+    """``log(1 / (1 + exp(-x)))``, right also where sigmoid(x) rounds to 0.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.logsigmoid(accelgrad.tensor([0.0, -200.0]))
+    tensor([  -0.6931, -200.0000])
+    """
+    return LogSigmoid.apply(input)
+
+
+class Softsign(Primitive):
+    """y = x / (1 + |x|),  dL/dx = dL/dy / (1 + |x|)²"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x / (1 + ctx.xp.abs(x))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        size = 1 + ctx.xp.abs(x)
+        return grad / (size * size)
+
+
+@op(primitive=Softsign, reference=lambda x: x / (1 + np.abs(x)), samples=ANY_SHAPE, **FUNCTIONAL)
+def softsign(input: Tensor) -> Tensor:
+    """``x / (1 + |x|)``.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.softsign(accelgrad.tensor([-1.0, 3.0]))
+    tensor([-0.5000,  0.7500])
+    """
+    return Softsign.apply(input)
+
+
+class Tanhshrink(Primitive):
+    """y = x - tanh x,  dL/dx = dL/dy tanh² x"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x - ctx.xp.tanh(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        t = ctx.xp.tanh(x)
+        return grad * (t * t)
+
+
+@op(primitive=Tanhshrink, reference=lambda x: x - np.tanh(x), samples=ANY_SHAPE, **FUNCTIONAL)
+def tanhshrink(input: Tensor) -> Tensor:
+    """``x - tanh(x)``.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.tanhshrink(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.2384])
+    """
+    return Tanhshrink.apply(input)
+
+
+class Glu(Primitive):
+    """y = a / (1 + e⁻ᵇ) for the two halves a, b of x along an axis"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, axis: int) -> Any:
+        if x.shape[axis] % 2:
+            raise RuntimeError(
+                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes the"
+                f" input {tuple(x.shape)} in two halves"
+            )
+        ctx.save_for_backward(floating(x, "glu"))
+        ctx.axis = axis
+        a, b = _halves(x, axis)
+        return a / (1 + ctx.xp.exp(-b))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        (x,) = ctx.saved_tensors
+        a, b = _halves(x, ctx.axis)
+        s = 1 / (1 + xp.exp(-b))
+        return xp.concatenate([grad * s, grad * a * (s * (1 - s))], axis=ctx.axis)
+
+
+def _halves(x: Any, axis: int) -> tuple[Any, Any]:
+    half, before = x.shape[axis] // 2, (slice(None),) * axis
+    return x[(*before, slice(0, half))], x[(*before, slice(half, 2 * half))]
+
+
+def _glu(x: np.ndarray, dim: int = -1) -> np.ndarray:
+    a, b = np.split(x, 2, axis=dim)
+    return a / (1 + np.exp(-b))
+
+
+@op(
+    primitive=Glu,
+    reference=_glu,
+    samples=[sample(arg(3, 4)), sample(arg(4, 3), 0), sample(arg(2, 6, 3), dim=1)],
+    errors=[
+        (sample(arg(2, 3)), RuntimeError, "Halving dimension must be even, but dimension 1 is size 3"),
+        (sample(arg()), RuntimeError, "glu does not support 0-dimensional tensors"),
+    ],
+    **FUNCTIONAL,
+)
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """``a sigmoid(b)`` for the two halves a and b of the input along ``dim``.  Dauphin et al. 2017,
+    equation 1.
+
+    RuntimeError where the extent is odd.
+
+    >>> import accelgrad
+    >>> from accelgrad.nn import functional as F
+    >>> F.glu(accelgrad.tensor([2.0, 4.0, 0.0, 0.0]))
+    tensor([1., 2.])
+    """
+    if input.ndim == 0:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    return Glu.apply(input, axis=wrap_dim(dim, input.ndim))

@@ -1,0 +1,244 @@
+"""Operations on integers and their bits: and, or, xor, not, shifts, gcd and lcm, with the operators & | ^ ~
+<< >>."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.pointwise.arithmetic import Number, Pairwise
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import title
+from accelgrad.ops.registry.operators import hang_operators
+
+BITS = [
+    sample(arg(2, 3, dtype="int64", low=-9, high=99), arg(3, dtype="int64", low=0, high=9)),
+    sample(arg(2, 3, dtype="uint8", low=0, high=15), arg(2, 1, dtype="int16", low=0, high=4)),
+    sample(arg(3, dtype="int32", low=0, high=99), 3),
+    sample(arg(0, dtype="int64"), arg(dtype="int64", low=0)),
+]
+BOOLS = [sample(arg(2, 3, dtype="bool"), arg(3, dtype="bool")), sample(arg(3, dtype="bool"), True)]
+FLOATS = (sample(arg(2), arg(2)), NotImplementedError, "not implemented for 'Float'")
+
+
+def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
+    """NotImplementedError for floats (and bools, where they are not taken)."""
+    for one in arrays:
+        if hasattr(one, "dtype") and (one.dtype.kind == "f" or (one.dtype.kind == "b" and not bools)):
+            raise NotImplementedError(
+                f"\"{name}_cpu\" not implemented for '{title(one)}': it works on the bits of integers;"
+                f" convert with .long()"
+            )
+
+
+class And(Pairwise):
+    """z = the bits set in both x and y"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("bitwise_and", x, y)
+        return x & y
+
+
+class Or(Pairwise):
+    """z = the bits set in x or y"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("bitwise_or", x, y)
+        return x | y
+
+
+class Xor(Pairwise):
+    """z = the bits set in one of x and y"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("bitwise_xor", x, y)
+        return x ^ y
+
+
+class LeftShift(Pairwise):
+    """z = x 2^y"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("lshift", x, y, bools=False)
+        return x << y
+
+
+class RightShift(Pairwise):
+    """z = x / 2^y, rounded down"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("rshift", x, y, bools=False)
+        return x >> y
+
+
+class Invert(Primitive):
+    """y = x with every bit turned; of bools their opposite"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        _integers("bitwise_not", x)
+        return ~x
+
+
+class Gcd(Pairwise):
+    """z = the greatest common divisor of x and y"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("gcd", x, y, bools=False)
+        return ctx.xp.gcd(x, y)
+
+
+class Lcm(Pairwise):
+    """z = the least common multiple of x and y"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        _integers("lcm", x, y, bools=False)
+        return ctx.xp.lcm(x, y)
+
+
+hang_operators(xor=Xor, lshift=LeftShift, rshift=RightShift, **{"and": And, "or": Or})
+
+
+@op(
+    primitive=And,
+    reference=np.bitwise_and,
+    samples=[*BITS, *BOOLS],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
+def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
+    """``input & other``: the bits set in both; of bools, logical and.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([12, 10]) & 6
+    tensor([4, 2])
+    """
+    return And.apply(input, other)
+
+
+@op(
+    primitive=Or,
+    reference=np.bitwise_or,
+    samples=[*BITS, *BOOLS],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
+def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
+    """``input | other``: the bits set in at least one; of bools, logical or.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([12, 10]) | 6
+    tensor([14, 14])
+    """
+    return Or.apply(input, other)
+
+
+@op(
+    primitive=Xor,
+    reference=np.bitwise_xor,
+    samples=[*BITS, *BOOLS],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
+def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
+    """``input ^ other``: the bits set in exactly one; of bools, logical exclusive or.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([12, 10]) ^ 6
+    tensor([10, 12])
+    """
+    return Xor.apply(input, other)
+
+
+@op(
+    primitive=Invert,
+    reference=np.invert,
+    samples=[
+        sample(arg(2, 3, dtype="int64")),
+        sample(arg(3, dtype="bool")),
+        sample(arg(3, dtype="uint8", low=0)),
+    ],
+    errors=[(sample(arg(2)), NotImplementedError, "not implemented for 'Float'")],
+    differentiable=False,
+    inplace=True,
+    dunder=("__invert__",),
+)
+def bitwise_not(input: Tensor) -> Tensor:
+    """``~input``: every bit turned; of bools, logical not.
+
+    >>> import accelgrad
+    >>> ~accelgrad.tensor([True, False])
+    tensor([False,  True])
+    """
+    return Invert.apply(input)
+
+
+@op(
+    primitive=LeftShift,
+    reference=np.left_shift,
+    samples=BITS,
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
+def bitwise_left_shift(input: Tensor, other: Tensor | Number) -> Tensor:
+    """``input << other``: times two to the power of ``other``.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1, 3]) << 2
+    tensor([ 4, 12])
+    """
+    return LeftShift.apply(input, other)
+
+
+@op(
+    primitive=RightShift,
+    reference=np.right_shift,
+    samples=BITS,
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+)
+def bitwise_right_shift(input: Tensor, other: Tensor | Number) -> Tensor:
+    """``input >> other``: divided by two to the power of ``other``, rounded down.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([5, -12]) >> 2
+    tensor([ 1, -3])
+    """
+    return RightShift.apply(input, other)
+
+
+@op(primitive=Gcd, reference=np.gcd, samples=BITS[:2], errors=[FLOATS], differentiable=False, inplace=True)
+def gcd(input: Tensor, other: Tensor) -> Tensor:
+    """The greatest common divisor of two integers; gcd(0, 0) is 0.
+
+    >>> import accelgrad
+    >>> accelgrad.gcd(accelgrad.tensor([12, 10]), accelgrad.tensor([8, 15]))
+    tensor([4, 5])
+    """
+    return Gcd.apply(input, other)
+
+
+@op(primitive=Lcm, reference=np.lcm, samples=BITS[:2], errors=[FLOATS], differentiable=False, inplace=True)
+def lcm(input: Tensor, other: Tensor) -> Tensor:
+    """The least common multiple of two integers; lcm(0, n) is 0.
+
+    >>> import accelgrad
+    >>> accelgrad.lcm(accelgrad.tensor([4, 10]), accelgrad.tensor([6, 15]))
+    tensor([12, 30])
+    """
+    return Lcm.apply(input, other)

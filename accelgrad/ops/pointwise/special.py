@@ -1,0 +1,463 @@
+"""Special functions, element by element: erf, lgamma, digamma, polygamma, the Bessel functions i0 and i1,
+logit, entr."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.tensor import Tensor
+from accelgrad.kernels import plain, special
+from accelgrad.ops.pointwise.arithmetic import Pairwise
+from accelgrad.ops.pointwise.elementwise import floating, unary
+from accelgrad.ops.registry import arg, op, sample
+
+
+def _plain(formula: Any) -> Any:
+    """A formula over an array module as the NumPy reference: there is no other one without SciPy."""
+    return floating(lambda x: formula(np, np.asarray(x)))
+
+
+def _each(function: Any) -> Any:
+    """A function of :mod:`math` for every element."""
+    return floating(lambda x: np.vectorize(function, otypes=[x.dtype])(x) if x.size else x)
+
+
+class Erf(Primitive):
+    """y = 2/√π times the integral of e^(-t²) from 0 to x,  dL/dx = dL/dy 2/√π e^(-x²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.erf(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * (2 / math.sqrt(math.pi) * ctx.xp.exp(-x * x))
+
+
+class Erfc(Primitive):
+    """y = 1 - erf x,  dL/dx = -dL/dy 2/√π e^(-x²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.erfc(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * (-2 / math.sqrt(math.pi) * ctx.xp.exp(-x * x))
+
+
+class Erfinv(Primitive):
+    """erf y = x,  dL/dx = dL/dy √π/2 e^(y²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = ctx.xp.erfinv(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return grad * (math.sqrt(math.pi) / 2 * ctx.xp.exp(y * y))
+
+
+class Lgamma(Primitive):
+    """y = log |Γ(x)|,  dL/dx = dL/dy ψ(x)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.lgamma(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.xp.run(Digamma, x)
+
+
+class Digamma(Primitive):
+    """y = ψ(x) = Γ'(x) / Γ(x),  dL/dx = dL/dy ψ'(x)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.digamma(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.xp.run(Polygamma, x, n=1)
+
+
+class Polygamma(Primitive):
+    """y = the n-th derivative of ψ at x,  dL/dx = dL/dy times the next one"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, n: int) -> Any:
+        ctx.n = n
+        ctx.save_for_backward(x)
+        xp = ctx.xp
+        wide = x.astype("float64")
+        # ψ⁽ⁿ⁾(x) = (-1)^(n + 1) n! ζ(n + 1, x) for x > 0: Abramowitz & Stegun 6.4.10
+        reflected = wide < 0.5
+        y = (-1) ** (n + 1) * math.factorial(n) * hurwitz(xp, n + 1, xp.where(reflected, 1 - wide, wide))
+        # ψ⁽ⁿ⁾(x) = (-1)^n ψ⁽ⁿ⁾(1 - x) - the n-th derivative of π cot(πx): Abramowitz & Stegun 6.4.7
+        angle = xp.where(reflected, wide - xp.rint(wide), 0.25)
+        cotangent = 1 / xp.tan(math.pi * angle)
+        y = xp.where(reflected, (-1) ** n * y - _cotangent_derivative(n, cotangent), y)
+        return y.astype(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.xp.run(Polygamma, x, n=ctx.n + 1)
+
+
+def _cotangent_derivative(n: int, c: Any) -> Any:
+    """The n-th derivative of π cot(πx) by c = cot(πx): each is -π (1 + c²) times the slope of the last
+    one."""
+    coefficients = [0.0, math.pi]  # lowest power first
+    for _ in range(n):
+        slope = [k * coefficient for k, coefficient in enumerate(coefficients)][1:]
+        coefficients = [-math.pi * value for value in slope] + [0.0, 0.0]
+        for k, value in enumerate(slope):
+            coefficients[k + 2] -= math.pi * value
+    total: Any = coefficients[-1]
+    for coefficient in coefficients[-2::-1]:
+        total = total * c + coefficient
+    return total
+
+
+# B(2k) / (2k)!, the coefficients of Euler-Maclaurin's sum
+_EULER_MACLAURIN = (
+    1 / 12,
+    -1 / 720,
+    1 / 30240,
+    -1 / 1209600,
+    1 / 47900160,
+    -691 / 1307674368000,
+    1 / 74724249600,
+    -3617 / 10670622842880000,
+)
+
+
+def hurwitz(xp: Any, s: float, x: Any) -> Any:
+    """Hurwitz' ζ(s, x) = sum over k >= 0 of (x + k)^-s for x > 0, s > 1: ten terms, then Euler and
+    Maclaurin's formula.
+
+    Source: Abramowitz & Stegun 23.1.30.
+    """
+    total = x * 0
+    for step in range(10):
+        total = total + (x + step) ** (-s)
+    far = x + 10
+    total = total + far ** (1 - s) / (s - 1) + 0.5 * far ** (-s)
+    factor, power = s * 1.0, far ** (-s - 1)
+    for k, coefficient in enumerate(_EULER_MACLAURIN):
+        total = total + coefficient * factor * power
+        factor *= (s + 2 * k + 1) * (s + 2 * k + 2)
+        power = power / (far * far)
+    return total
+
+
+class Logit(Primitive):
+    """y = log(x / (1 - x)),  dL/dx = dL/dy / (x (1 - x));  with eps, x is held within [eps, 1 - eps]"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, eps: float | None) -> Any:
+        ctx.eps = eps
+        ctx.save_for_backward(x)
+        z = x if eps is None else ctx.xp.minimum(ctx.xp.maximum(x, eps), 1 - eps)
+        return ctx.xp.log(z / (1 - z))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        slope = grad / (x * (1 - x))
+        if ctx.eps is None:
+            return slope
+        return ctx.xp.where((x >= ctx.eps) & (x <= 1 - ctx.eps), slope, 0.0)
+
+
+class Sinc(Primitive):
+    """y = sin(πx) / (πx), 1 at 0,  dL/dx = dL/dy (cos(πx) - y) / x, 0 at 0"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        xp = ctx.xp
+        ctx.save_for_backward(x)
+        angle = math.pi * xp.where(x == 0, 1, x)
+        return xp.where(x == 0, 1, xp.sin(angle) / angle).astype(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp = ctx.xp
+        (x,) = ctx.saved_tensors
+        zero = x == 0
+        safe = xp.where(zero, 1.0, x)
+        angle = safe * math.pi
+        return xp.where(zero, 0.0, grad * ((xp.cos(angle) - xp.sin(angle) / angle) / safe))
+
+
+class Entr(Primitive):
+    """y = -x log x, 0 at 0, -inf below,  dL/dx = -dL/dy (log x + 1)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        xp = ctx.xp
+        ctx.save_for_backward(x)
+        y = xp.where(x > 0, -x * xp.log(xp.where(x > 0, x, 1)), 0.0)
+        return xp.where(x >= 0, y, xp.where(x == x, -xp.inf, x)).astype(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return -grad * (ctx.xp.log(x) + 1)
+
+
+class Zeta(Pairwise):
+    """z = ζ(x, y), Hurwitz' zeta function"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        xp = ctx.xp
+        wide = xp.where(y > 0, y, 1).astype("float64")
+        s = xp.where(x > 1, x, 2).astype("float64")
+        z = hurwitz(xp, s, wide)
+        z = xp.where(xp.equal(x, 1) | ((y <= 0) & (y == xp.floor(y))), xp.inf, z)
+        return xp.where((x < 1) | ((y < 0) & (y != xp.floor(y))), xp.nan, z).astype(_kind(x, y))
+
+
+def _kind(x: Any, y: Any) -> Any:
+    return x.dtype if hasattr(x, "dtype") else y.dtype
+
+
+@op(primitive=Erf, reference=_each(math.erf), samples=unary(), inplace=True)
+def erf(input: Tensor) -> Tensor:
+    """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t²)`` from 0 to x.
+
+    >>> import accelgrad
+    >>> accelgrad.erf(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8427])
+    """
+    return Erf.apply(input)
+
+
+@op(primitive=Erfc, reference=_each(math.erfc), samples=unary(-2, 5), inplace=True)
+def erfc(input: Tensor) -> Tensor:
+    """``1 - erf(x)``, without cancellation for large x.
+
+    >>> import accelgrad
+    >>> accelgrad.erfc(accelgrad.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+    """
+    return Erfc.apply(input)
+
+
+@op(primitive=Erfinv, reference=_plain(plain.erfinv), samples=unary(-0.9, 0.9), inplace=True)
+def erfinv(input: Tensor) -> Tensor:
+    """The inverse of erf on (-1, 1); infinite at the ends, NaN outside.
+
+    >>> import accelgrad
+    >>> accelgrad.erfinv(accelgrad.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.4769])
+    """
+    return Erfinv.apply(input)
+
+
+@op(primitive=Lgamma, reference=_each(math.lgamma), samples=unary(0.1, 5), inplace=True)
+def lgamma(input: Tensor) -> Tensor:
+    """The logarithm of the absolute value of the gamma function.
+
+    >>> import accelgrad
+    >>> accelgrad.lgamma(accelgrad.tensor([0.5, 1.0, 5.0]))
+    tensor([0.5724, 0.0000, 3.1781])
+    """
+    return Lgamma.apply(input)
+
+
+@op(primitive=Digamma, reference=_plain(special.digamma), samples=unary(0.5, 5), inplace=True)
+def digamma(input: Tensor) -> Tensor:
+    """The logarithmic derivative of the gamma function.
+
+    >>> import accelgrad
+    >>> accelgrad.digamma(accelgrad.tensor([1.0, 0.5]))
+    tensor([-0.5772, -1.9635])
+    """
+    return Digamma.apply(input)
+
+
+@op(
+    primitive=Polygamma,
+    samples=[
+        sample(1, arg(3, low=0.5, high=4)),
+        sample(2, arg(2, 2, low=0.5)),
+        sample(1, arg(values=[-0.4, -1.7])),
+        sample(0, arg(2, low=0.5)),
+        sample(3, arg(low=1)),
+    ],
+    errors=[(sample(-1, arg(2)), RuntimeError, r"polygamma\(n, x\) does not support negative n")],
+    method=False,
+)
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of the digamma function; RuntimeError for a negative n.
+
+    >>> import accelgrad
+    >>> accelgrad.polygamma(1, accelgrad.tensor([1.0, 0.5]))
+    tensor([1.6449, 4.9348])
+    """
+    if n < 0:
+        raise RuntimeError("polygamma(n, x) does not support negative n.")
+    return Digamma.apply(input) if n == 0 else Polygamma.apply(input, n=n)
+
+
+setattr(Tensor, "polygamma", lambda self, n: polygamma(n, self))  # noqa: B010  (its operands are exchanged)
+
+
+@op(
+    primitive=Lgamma,
+    samples=[sample(arg(3, low=1.5, high=4), 3), sample(arg(2, 2, low=1), 1)],
+    errors=[(sample(arg(2, low=0.1, high=0.2), 3), RuntimeError, "All elements must be greater than")],
+    inplace=True,
+)
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension ``p``: p (p - 1) / 4 log pi + sum of
+    lgamma(x - i/2).
+
+    RuntimeError where an element is not greater than ``(p - 1) / 2``.
+
+    >>> import accelgrad
+    >>> accelgrad.mvlgamma(accelgrad.tensor([2.0]), 2)
+    tensor([0.4516])
+    """
+    if input.array.size and not bool(input.xp.all(input.array > (p - 1) / 2)):
+        raise RuntimeError(f"All elements must be greater than (p-1)/2 = {(p - 1) / 2}")
+    total = input * 0 + p * (p - 1) / 4 * math.log(math.pi)
+    for i in range(p):
+        total = total + lgamma(input - i / 2)
+    return total
+
+
+@op(
+    primitive=Logit,
+    reference=floating(
+        lambda x, eps=None: np.log((z := x if eps is None else np.clip(x, eps, 1 - eps)) / (1 - z))
+    ),
+    samples=[*unary(0.1, 0.9, integers=False), sample(arg(values=[0.05, 0.3, 0.99]), 0.1)],
+    inplace=True,
+)
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """``log(x / (1 - x))``, the inverse of sigmoid; with ``eps`` the elements are held within [eps, 1 - eps]
+    first.
+
+    >>> import accelgrad
+    >>> accelgrad.logit(accelgrad.tensor([0.5, 0.9]))
+    tensor([0.0000, 2.1972])
+    """
+    return Logit.apply(input, eps=eps)
+
+
+@op(primitive=Sinc, reference=floating(np.sinc), samples=unary(), inplace=True)
+def sinc(input: Tensor) -> Tensor:
+    """``sin(pi x) / (pi x)``, and 1 at 0.
+
+    >>> import accelgrad
+    >>> accelgrad.sinc(accelgrad.tensor([0.0, 0.5]))
+    tensor([1.0000, 0.6366])
+    """
+    return Sinc.apply(input)
+
+
+@op(
+    primitive=Entr,
+    reference=floating(
+        lambda x: np.where(x > 0, -x * np.log(np.where(x > 0, x, 1)), np.where(x == 0, 0.0, -np.inf))
+    ),
+    samples=[*unary(0.1), sample(arg(values=[0.0, -1.0], requires_grad=False))],
+    namespace="special",
+    method=False,
+)
+def entr(input: Tensor) -> Tensor:
+    """The share of an element in an entropy: ``-x log x``, 0 at 0, -inf below.
+
+    >>> import accelgrad
+    >>> accelgrad.special.entr(accelgrad.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.3466])
+    """
+    return Entr.apply(input)
+
+
+@op(
+    primitive=Erfc,
+    reference=_each(lambda x: math.erfc(-x / math.sqrt(2)) / 2),
+    samples=unary(-3, 3),
+    namespace="special",
+    method=False,
+)
+def ndtr(input: Tensor) -> Tensor:
+    """The distribution function of the normal distribution: the area below x.
+
+    >>> import accelgrad
+    >>> accelgrad.special.ndtr(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.5000, 0.8413])
+    """
+    return erfc(input * -math.sqrt(0.5)) * 0.5
+
+
+@op(primitive=Erfinv, samples=unary(0.1, 0.9, integers=False), namespace="special", method=False)
+def ndtri(input: Tensor) -> Tensor:
+    """The inverse of :func:`ndtr` on (0, 1): the x below which that share of the normal distribution lies.
+
+    >>> import accelgrad
+    >>> accelgrad.special.ndtri(accelgrad.tensor([0.5, 0.975]))
+    tensor([0.0000, 1.9600])
+    """
+    return erfinv(input * 2.0 - 1.0) * math.sqrt(2)
+
+
+@op(
+    primitive=Zeta,
+    samples=[
+        sample(arg(3, low=2, high=5), arg(3, low=0.5, high=3)),
+        sample(arg(values=[1.0, 0.5]), arg(values=[2.0, 2.0])),
+    ],
+    differentiable=False,
+    namespace="special",
+    method=False,
+)
+def zeta(input: Tensor, other: Tensor) -> Tensor:
+    """Hurwitz' zeta function, the sum over k >= 0 of ``(other + k) ** -input``.
+
+    >>> import accelgrad
+    >>> accelgrad.special.zeta(accelgrad.tensor([2.0]), accelgrad.tensor([1.0]))
+    tensor([1.6449])
+    """
+    return Zeta.apply(input, other)

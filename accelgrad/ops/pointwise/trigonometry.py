@@ -1,0 +1,388 @@
+"""Trigonometric and hyperbolic functions, element by element: sin, cos, tanh, their inverses, degrees."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.pointwise.elementwise import floating, unary
+from accelgrad.ops.registry import op
+
+
+class Sin(Primitive):
+    """y = sin x,  dL/dx = dL/dy cos x"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.sin(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.xp.cos(x)
+
+
+@op(primitive=Sin, reference=floating(np.sin), samples=unary(), inplace=True)
+def sin(input: Tensor) -> Tensor:
+    """The sine of an angle in radians.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.sin(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8415])
+    """
+    return Sin.apply(input)
+
+
+class Cos(Primitive):
+    """y = cos x,  dL/dx = -dL/dy sin x"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.cos(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return -grad * ctx.xp.sin(x)
+
+
+@op(primitive=Cos, reference=floating(np.cos), samples=unary(), inplace=True)
+def cos(input: Tensor) -> Tensor:
+    """The cosine of an angle in radians.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.cos(accelgrad.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.5403])
+    """
+    return Cos.apply(input)
+
+
+class Tan(Primitive):
+    """y = tan x,  dL/dx = dL/dy (1 + y²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = ctx.xp.tan(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return grad * (1 + y * y)
+
+
+@op(primitive=Tan, reference=floating(np.tan), samples=unary(-1.2, 1.2), inplace=True)
+def tan(input: Tensor) -> Tensor:
+    """The tangent of an angle in radians.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.tan(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5574])
+    """
+    return Tan.apply(input)
+
+
+class Asin(Primitive):
+    """y = asin x,  dL/dx = dL/dy / √(1 - x²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.arcsin(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad / ctx.xp.sqrt(1 - x * x)
+
+
+@op(
+    primitive=Asin, reference=floating(np.arcsin), samples=unary(-0.9, 0.9), inplace=True, aliases=("arcsin",)
+)
+def asin(input: Tensor) -> Tensor:
+    """The angle in radians whose sine is x; NaN outside of [-1, 1].  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.asin(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5708])
+    """
+    return Asin.apply(input)
+
+
+class Acos(Primitive):
+    """y = acos x,  dL/dx = -dL/dy / √(1 - x²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.arccos(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return -grad / ctx.xp.sqrt(1 - x * x)
+
+
+@op(
+    primitive=Acos, reference=floating(np.arccos), samples=unary(-0.9, 0.9), inplace=True, aliases=("arccos",)
+)
+def acos(input: Tensor) -> Tensor:
+    """The angle in radians whose cosine is x; NaN outside of [-1, 1].  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.acos(accelgrad.tensor([0.0, 1.0]))
+    tensor([1.5708, 0.0000])
+    """
+    return Acos.apply(input)
+
+
+class Atan(Primitive):
+    """y = atan x,  dL/dx = dL/dy / (1 + x²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.arctan(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad / (1 + x * x)
+
+
+@op(primitive=Atan, reference=floating(np.arctan), samples=unary(), inplace=True, aliases=("arctan",))
+def atan(input: Tensor) -> Tensor:
+    """The angle in radians whose tangent is x.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.atan(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7854])
+    """
+    return Atan.apply(input)
+
+
+class Sinh(Primitive):
+    """y = sinh x,  dL/dx = dL/dy cosh x"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.sinh(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.xp.cosh(x)
+
+
+@op(primitive=Sinh, reference=floating(np.sinh), samples=unary(), inplace=True)
+def sinh(input: Tensor) -> Tensor:
+    """The hyperbolic sine, ``(e^x - e^-x) / 2``.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.sinh(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.1752])
+    """
+    return Sinh.apply(input)
+
+
+class Cosh(Primitive):
+    """y = cosh x,  dL/dx = dL/dy sinh x"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.cosh(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.xp.sinh(x)
+
+
+@op(primitive=Cosh, reference=floating(np.cosh), samples=unary(), inplace=True)
+def cosh(input: Tensor) -> Tensor:
+    """The hyperbolic cosine, ``(e^x + e^-x) / 2``.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.cosh(accelgrad.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.5431])
+    """
+    return Cosh.apply(input)
+
+
+class Tanh(Primitive):
+    """y = tanh x,  dL/dx = dL/dy (1 - y²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = ctx.xp.tanh(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return ctx.xp.tanh_backward(grad, y)
+
+
+@op(primitive=Tanh, reference=floating(np.tanh), samples=unary(), inplace=True)
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent, ``(e^x - e^-x) / (e^x + e^-x)``.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.tanh(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7616])
+    """
+    return Tanh.apply(input)
+
+
+class Asinh(Primitive):
+    """y = asinh x,  dL/dx = dL/dy / √(x² + 1)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.arcsinh(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad / ctx.xp.sqrt(x * x + 1)
+
+
+@op(primitive=Asinh, reference=floating(np.arcsinh), samples=unary(), inplace=True, aliases=("arcsinh",))
+def asinh(input: Tensor) -> Tensor:
+    """The inverse of sinh.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.asinh(accelgrad.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8814])
+    """
+    return Asinh.apply(input)
+
+
+class Acosh(Primitive):
+    """y = acosh x,  dL/dx = dL/dy / √(x² - 1)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.arccosh(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad / ctx.xp.sqrt(x * x - 1)
+
+
+@op(
+    primitive=Acosh, reference=floating(np.arccosh), samples=unary(1.1, 4), inplace=True, aliases=("arccosh",)
+)
+def acosh(input: Tensor) -> Tensor:
+    """The inverse of cosh; NaN below 1.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.acosh(accelgrad.tensor([1.0, 2.0]))
+    tensor([0.0000, 1.3170])
+    """
+    return Acosh.apply(input)
+
+
+class Atanh(Primitive):
+    """y = atanh x,  dL/dx = dL/dy / (1 - x²)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return ctx.xp.arctanh(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad / (1 - x * x)
+
+
+@op(
+    primitive=Atanh,
+    reference=floating(np.arctanh),
+    samples=unary(-0.9, 0.9),
+    inplace=True,
+    aliases=("arctanh",),
+)
+def atanh(input: Tensor) -> Tensor:
+    """The inverse of tanh; NaN outside of [-1, 1].  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.atanh(accelgrad.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.5493])
+    """
+    return Atanh.apply(input)
+
+
+class Scaled(Primitive):
+    """y = factor x,  dL/dx = factor dL/dy"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, factor: float) -> Any:
+        ctx.factor = factor
+        return x * factor
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * ctx.factor
+
+
+@op(primitive=Scaled, reference=floating(np.deg2rad), samples=unary(-180, 180, integers=False), inplace=True)
+def deg2rad(input: Tensor) -> Tensor:
+    """Degrees as radians: ``x pi / 180``.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.deg2rad(accelgrad.tensor([180.0, 90.0]))
+    tensor([3.1416, 1.5708])
+    """
+    return Scaled.apply(input, factor=math.pi / 180)
+
+
+@op(primitive=Scaled, reference=floating(np.rad2deg), samples=unary(integers=False), inplace=True)
+def rad2deg(input: Tensor) -> Tensor:
+    """Radians as degrees: ``x 180 / pi``.  Integers become floats.
+
+    >>> import accelgrad
+    >>> accelgrad.rad2deg(accelgrad.tensor([0.0, 3.1415927]))
+    tensor([  0., 180.])
+    """
+    return Scaled.apply(input, factor=180 / math.pi)

@@ -1,0 +1,185 @@
+"""The array module over Tensors: NumPy's names as our operations, so that a backward formula can itself be
+recorded.
+
+``reading.sum(x, axis=0, keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch
+signatures differ are adapted here; a fused kernel's name stands for its plain formula, read over Tensors;
+every other name is the operation of that name in the registry.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from accelgrad.arrays import dtypes
+from accelgrad.core import primitive
+from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.kernels import plain
+from accelgrad.ops.registry import OPS
+
+__all__ = ["TensorNamespace"]
+
+
+class TensorNamespace:
+    """What ``ctx.xp`` is in the differentiable reading."""
+
+    differentiable = True
+    float16, float32, float64 = np.float16, np.float32, np.float64
+    int32, int64, bool_ = np.int32, np.int64, np.bool_
+    pi, e, inf, nan, newaxis = np.pi, np.e, np.inf, np.nan, None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        adapted = _ADAPTERS.get(name)
+        if adapted is None:
+            path = _OTHER_NAMES.get(name, name)
+            entry = OPS.get(path) or OPS.get(f"special.{path}")
+            formula = getattr(plain, name, None)
+            if entry is not None:
+                adapted = entry.call
+            elif formula is not None:
+                adapted = functools.partial(formula, self)
+            else:
+                raise AttributeError(
+                    f"the differentiable reading has no {name!r}: add it to accelgrad/ops/registry/reading.py"
+                )
+        self.__dict__[name] = adapted
+        return adapted
+
+    def run(self, other: Any, *inputs: Any, **options: Any) -> Any:
+        """Another primitive, recorded."""
+        return other.apply(*inputs, **options)
+
+
+_OTHER_NAMES = {
+    "power": "pow", "negative": "neg", "absolute": "abs",
+    "fabs": "abs", "concatenate": "cat", "matrix_transpose": "mT", "arcsin": "asin", "arccos": "acos",
+    "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+    "take_along_axis": "take_along_dim", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le", "equal": "eq", "not_equal": "ne", "true_divide": "true_divide",
+    "divide": "true_divide", "expand_dims": "unsqueeze", "invert": "bitwise_not",
+    "clip": "clamp", "multiply": "mul", "subtract": "sub",
+    "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "mod": "remainder",
+}  # fmt: skip
+"""NumPy's name -> the operation's, where the arguments agree."""
+
+_ADAPTERS: dict[str, Callable[..., Any]] = {}
+
+
+def _adapt(function: Callable[..., Any]) -> Callable[..., Any]:
+    _ADAPTERS[function.__name__.strip("_")] = function
+    return function
+
+
+def _call(name: str, *args: Any, **kwargs: Any) -> Any:
+    return OPS[name].call(*args, **kwargs)
+
+
+def _tensor(x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else wrap(x)
+
+
+def _kind(dtype: Any) -> Any:
+    return None if dtype is None else dtypes.as_numpy(dtype)
+
+
+@_adapt
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    return _tensor(x).to(dtypes.as_dtype(dtype))
+
+
+@_adapt
+def asarray(x: Any) -> Tensor:
+    return _tensor(x)
+
+
+@_adapt
+def _sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    return _call("sum", _tensor(x), axis, keepdims)
+
+
+@_adapt
+def reshape(x: Tensor, shape: Any) -> Tensor:
+    return _call("reshape", _tensor(x), shape if isinstance(shape, tuple | list) else (shape,))
+
+
+@_adapt
+def transpose(x: Tensor, axes: Any = None) -> Tensor:
+    x = _tensor(x)
+    return _call("permute", x, tuple(reversed(range(x.ndim))) if axes is None else tuple(axes))
+
+
+@_adapt
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    return _call("transpose", _tensor(x), axis1, axis2)
+
+
+@_adapt
+def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+    return _call("movedim", _tensor(x), source, destination)
+
+
+@_adapt
+def broadcast_to(x: Tensor, shape: Any) -> Tensor:
+    return _call("broadcast_to", _tensor(x), tuple(shape))
+
+
+@_adapt
+def concatenate(arrays: Any, axis: int = 0) -> Tensor:
+    return _call("cat", [_tensor(x) for x in arrays], axis)
+
+
+@_adapt
+def stack(arrays: Any, axis: int = 0) -> Tensor:
+    return _call("stack", [_tensor(x) for x in arrays], axis)
+
+
+@_adapt
+def expand_dims(x: Tensor, axis: Any) -> Tensor:
+    x = _tensor(x)
+    axes = (axis,) if isinstance(axis, int) else axis
+    for one in sorted(a % (x.ndim + len(axes)) for a in axes):
+        x = _call("unsqueeze", x, one)
+    return x
+
+
+@_adapt
+def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
+    x = _tensor(x)
+    if axis is None:
+        return _call("reshape", x, (-1,))[getattr(indices, "array", indices)]
+    return x[(slice(None),) * (axis % x.ndim) + (getattr(indices, "array", indices),)]
+
+
+@_adapt
+def take_along_axis(x: Tensor, indices: Any, axis: int) -> Tensor:
+    return _call("gather", _tensor(x), axis, _tensor(indices))
+
+
+@_adapt
+def scatter_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    return _call("scatter_add", _tensor(x), dim, _tensor(index), _tensor(source))
+
+
+@_adapt
+def index_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    return _call("index_add", _tensor(x), dim, _tensor(index), _tensor(source))
+
+
+@_adapt
+def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    x = _tensor(x)
+    return wrap(x.xp.zeros(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)
+
+
+@_adapt
+def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    x = _tensor(x)
+    return wrap(x.xp.ones(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)
+
+
+primitive.reading = TensorNamespace()

@@ -1,0 +1,233 @@
+"""Grids and products of several tensors: meshgrid, cartesian_prod, combinations, block_diag, atleast_nd."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.shapes.expand import Expand
+from accelgrad.ops.shapes.gather import IndexSelect
+from accelgrad.ops.shapes.join import at_least, cat, stack
+from accelgrad.ops.shapes.pad import ConstantPadNd
+from accelgrad.ops.shapes.shape import View
+
+__all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "cartesian_prod",
+    "combinations",
+    "meshgrid",
+]
+
+
+def _given(tensors: Sequence[Any]) -> list[Tensor]:
+    """``f(a, b)`` and ``f([a, b])`` mean the same."""
+    if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
+        tensors = tensors[0]
+    for one in tensors:
+        if not isinstance(one, Tensor):
+            raise TypeError(f"expected Tensors, got {type(one).__name__}")
+    return list(tensors)
+
+
+@op(
+    primitive=Expand,
+    reference=lambda *tensors, indexing="ij": tuple(np.meshgrid(*tensors, indexing=indexing)),
+    samples=[
+        sample(arg(2), arg(3), indexing="ij"),
+        sample(arg(2), arg(3), indexing="xy"),
+        sample(arg(2), arg(3), arg(1), indexing="xy"),
+        sample(arg(2), arg(), indexing="ij"),
+    ],
+    errors=[
+        (sample(arg(2, 2)), RuntimeError, "torch.meshgrid: Expected 0D or 1D tensor"),
+        (sample(arg(2), indexing="ab"), RuntimeError, "indexing must be one of"),
+    ],
+    method=False,
+    out=False,
+)
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
+    """For every vector its values over the whole grid that they span: each of shape (n1, n2, ...).
+
+    ``indexing="xy"`` exchanges the first two dimensions, as plots have them.
+
+    >>> import accelgrad
+    >>> accelgrad.meshgrid(accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4]))
+    (tensor([[1, 1],
+            [2, 2]]), tensor([[3, 4],
+            [3, 4]]))
+    """
+    given = _given(tensors)
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    for one in given:
+        if one.array.ndim > 1:
+            raise RuntimeError(
+                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape"
+                f" {tuple(one.shape)}"
+            )
+    exchanged = indexing == "xy" and len(given) > 1
+    order = [1, 0, *range(2, len(given))] if exchanged else list(range(len(given)))
+    shape = tuple([given[place].array.size for place in order])
+    result = []
+    for place, one in enumerate(given):
+        axis = order.index(place)
+        line = View.apply(one, shape=tuple([-1 if dim == axis else 1 for dim in range(len(given))]))
+        result.append(Expand.apply(line, shape=shape))
+    return tuple(result)
+
+
+@op(
+    samples=[sample(arg(2), arg(3)), sample(arg(2)), sample(arg(2), arg(1), arg(2))],
+    errors=[(sample(arg(2, 2)), RuntimeError, r"Expect a 1D vector")],
+    method=False,
+    out=False,
+)
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All ways to take one element of every vector, a row each; a single vector as it is.
+
+    >>> import accelgrad
+    >>> accelgrad.cartesian_prod(accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4]))
+    tensor([[1, 3],
+            [1, 4],
+            [2, 3],
+            [2, 4]])
+    """
+    given = _given(tensors)
+    for one in given:
+        if one.array.ndim != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(one.shape)}")
+    if len(given) == 1:
+        return given[0]
+    return stack([View.apply(one, shape=(-1,)) for one in meshgrid(*given)], 1)
+
+
+@op(
+    primitive=IndexSelect,
+    samples=[
+        sample(arg(4)),
+        sample(arg(3), 3),
+        sample(arg(3), 2, with_replacement=True),
+        sample(arg(3), 1),
+        sample(arg(2), 3),
+    ],
+    errors=[
+        (sample(arg(2, 2)), RuntimeError, "Expect a 1D vector, but got shape"),
+        (sample(arg(2), -1), RuntimeError, "Expect a non-negative number"),
+    ],
+    out=False,
+)
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of ``r`` elements of a vector, a row each; ``with_replacement`` may take one several times.
+
+    >>> import accelgrad
+    >>> accelgrad.combinations(accelgrad.tensor([1, 2, 3]))
+    tensor([[1, 2],
+            [1, 3],
+            [2, 3]])
+    """
+    if input.array.ndim != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if r == 0:
+        return IndexSelect.apply(input, dim=0, index=input.xp.zeros(0, dtype=np.int64))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(input.array.size), r)), dtype=np.int64).reshape(-1, r)
+    picked = IndexSelect.apply(input, dim=0, index=input.xp.from_host(rows.reshape(-1)))
+    return View.apply(picked, shape=rows.shape)
+
+
+@op(
+    primitive=ConstantPadNd,
+    samples=[sample(arg(2, 3), arg(1, 2)), sample(arg(2), arg(), arg(2, 1)), sample(arg(2, 2))],
+    errors=[(sample(arg(1, 2, 3)), RuntimeError, "Input tensors must have 2 or fewer dimensions")],
+    method=False,
+    out=False,
+)
+def block_diag(*tensors: Tensor) -> Tensor:
+    """Matrices (vectors as rows, numbers as 1 x 1) one after the other on the diagonal, zeros elsewhere.
+
+    >>> import accelgrad
+    >>> accelgrad.block_diag(accelgrad.tensor([[1, 2]]), accelgrad.tensor([3]))
+    tensor([[1, 2, 0],
+            [0, 0, 3]])
+    """
+    given = []
+    for place, one in enumerate(_given(tensors)):
+        if one.array.ndim > 2:
+            raise RuntimeError(
+                "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input"
+                f" {place} has {one.array.ndim} dimensions"
+            )
+        given.append(at_least(one, 2))
+    width, before, rows = sum([one.array.shape[1] for one in given]), 0, []
+    for one in given:
+        after = width - before - one.array.shape[1]
+        rows.append(ConstantPadNd.apply(one, widths=((0, 0), (before, after))))
+        before += one.array.shape[1]
+    return cat(rows, 0)
+
+
+def _at_least(ndim: int, tensors: Sequence[Any]) -> Any:
+    given = _given(tensors)
+    result = tuple([at_least(one, ndim) for one in given])
+    return result[0] if len(tensors) == 1 and isinstance(tensors[0], Tensor) else result
+
+
+@op(
+    primitive=View,
+    reference=np.atleast_1d,
+    samples=[sample(arg()), sample(arg(2)), sample(arg(), arg(2))],
+    method=False,
+    out=False,
+)
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Tensors with at least one dimension: a 0-d one becomes (1,).
+
+    >>> import accelgrad
+    >>> accelgrad.atleast_1d(accelgrad.tensor(3))
+    tensor([3])
+    """
+    return _at_least(1, tensors)
+
+
+@op(
+    primitive=View,
+    reference=np.atleast_2d,
+    samples=[sample(arg()), sample(arg(2)), sample(arg(2, 1))],
+    method=False,
+    out=False,
+)
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Tensors with at least two dimensions: a vector becomes a row.
+
+    >>> import accelgrad
+    >>> accelgrad.atleast_2d(accelgrad.tensor([3, 4]))
+    tensor([[3, 4]])
+    """
+    return _at_least(2, tensors)
+
+
+@op(
+    primitive=View,
+    reference=np.atleast_3d,
+    samples=[sample(arg()), sample(arg(2)), sample(arg(2, 3))],
+    method=False,
+    out=False,
+)
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """Tensors with at least three dimensions: (n,) becomes (1, n, 1), (n, m) becomes (n, m, 1).
+
+    >>> import accelgrad
+    >>> accelgrad.atleast_3d(accelgrad.tensor([3, 4])).shape
+    accelgrad.Size([1, 2, 1])
+    """
+    return _at_least(3, tensors)

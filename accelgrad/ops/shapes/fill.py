@@ -1,0 +1,293 @@
+"""Choosing between values and overwriting them: where, masked_fill, fill_, zero_, copy_."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from accelgrad.arrays import backend, dtypes
+from accelgrad.core.graph import state
+from accelgrad.core.inplace import assign
+from accelgrad.core.primitive import Primitive, result_dtype
+from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry.dims import element
+from accelgrad.ops.shapes.index import Copy, setitem
+
+__all__ = ["copy_", "fill_", "masked_fill", "where", "zero_"]
+
+Number = bool | int | float
+
+
+class Where(Primitive):
+    """z = x where the condition holds, else y;  dL/dx = dL/dz where it holds, dL/dy = dL/dz where it does
+    not."""
+
+    promotion = "common"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any, *, condition: Any) -> Any:
+        ctx.condition = condition
+        return ctx.xp.where(condition, x, y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp, condition = ctx.xp, ctx.condition
+        need_x, need_y = ctx.needs_input_grad
+        return (
+            xp.where(condition, grad, 0.0) if need_x else None,
+            xp.where(condition, 0.0, grad) if need_y else None,
+        )
+
+
+class MaskedFill(Primitive):
+    """y = x, or the value where the mask holds;  dL/dx = dL/dy where it does not, dL/dvalue = the sum where
+    it does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, value: Any, *, mask: Any) -> Any:
+        ctx.mask = mask
+        return ctx.xp.where(mask, value, x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        xp, mask = ctx.xp, ctx.mask
+        need_x, need_value = ctx.needs_input_grad
+        return (
+            xp.where(mask, 0.0, grad) if need_x else None,
+            xp.sum(xp.where(mask, grad, 0.0)) if need_value else None,
+        )
+
+
+class Fill(Primitive):
+    """y = the value everywhere;  dL/dx = 0, dL/dvalue = the sum of dL/dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, value: Any) -> Any:
+        return ctx.xp.full_like(x, value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * 0.0, grad
+
+
+def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
+    """The raw array of a boolean tensor (backward passes a raw one)."""
+    if not isinstance(mask, Tensor):
+        if backend.is_array(mask):
+            return mask
+        raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(mask).__name__}")
+    if isinstance(input, Tensor) and mask.xp is not input.xp:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices,"
+            f" {input.device} and {mask.device}! In {name}: move the {what} with .to('{input.device}')"
+        )
+    return mask.array
+
+
+_CHOICE = arg(2, 3, dtype="bool")
+
+
+@op(
+    primitive=Where,
+    reference=np.where,
+    samples=[
+        sample(_CHOICE, arg(2, 3), arg(2, 3)),
+        sample(_CHOICE, arg(3), arg(2, 1)),
+        sample(arg(3, dtype="bool"), arg(2, 3), 0.5),
+        sample(_CHOICE, 1.5, arg()),
+        sample(_CHOICE, 1.0, 0.0),
+        sample(arg(0, dtype="bool"), arg(0), arg()),
+    ],
+    errors=[
+        (sample(arg(2), arg(2), arg(2)), RuntimeError, "where expected condition to be a boolean tensor"),
+        (sample(_CHOICE, arg(2), arg(3)), RuntimeError, "must match the size of tensor"),
+    ],
+    method=False,
+)
+def where(
+    condition: Tensor, input: Tensor | Number | None = None, other: Tensor | Number | None = None
+) -> Any:
+    """``input`` where ``condition`` (bool) holds, ``other`` where it does not; all three broadcast.
+
+    With the condition alone: the indices of its true elements, one tensor for each dimension.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor([-1.0, 2.0])
+    >>> accelgrad.where(x > 0, x, 0.0)
+    tensor([0., 2.])
+    """
+    if input is None and other is None:
+        return OPS["nonzero"].call(condition, as_tuple=True)
+    array = condition.array if isinstance(condition, Tensor) else condition
+    if array.dtype.kind != "b" and array.dtype != np.uint8:
+        raise RuntimeError(
+            "where expected condition to be a boolean tensor, but got a tensor with dtype"
+            f" {dtypes.of(array.dtype)}"
+        )
+    xp = condition.xp if isinstance(condition, Tensor) else backend.of_array(array)
+    if array.dtype.kind != "b":
+        array = array.astype(bool)
+    given = [one for one in (input, other) if isinstance(one, Tensor)]
+    for one in given:
+        if one.xp is not xp and one.array.ndim:
+            boolean("where", one, condition, "condition")
+    if not given or (len(given) == 1 and not given[0].array.ndim):
+        kind = result_dtype((input, other)).numpy
+        input, other = (
+            one if isinstance(one, Tensor) else wrap(xp.asarray(one, dtype=kind), xp)
+            for one in (input, other)
+        )
+    try:
+        return Where.apply(input, other, condition=array)
+    except ValueError:
+        raise no_broadcast(array, input, other) from None
+
+
+def no_broadcast(*operands: Any) -> RuntimeError:
+    """PyTorch's words for shapes that do not meet, with the pair and the dimension that differ."""
+    shapes = [tuple(one.shape) for one in operands if hasattr(one, "shape")]
+    for first in shapes:
+        for second in shapes:
+            for place in range(-1, -1 - min(len(first), len(second)), -1):
+                a, b = first[place], second[place]
+                if a != b and 1 not in (a, b):
+                    dim = max(len(first), len(second)) + place
+                    return RuntimeError(
+                        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton"
+                        f" dimension {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
+                    )
+    return RuntimeError(f"shapes cannot be broadcast: {shapes}")
+
+
+def _where_method(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
+    """``self`` where ``condition`` holds, ``other`` where it does not."""
+    return where(condition, self, other)
+
+
+setattr(Tensor, "where", _where_method)  # noqa: B010  (the stub knows it already)
+
+
+@op(
+    primitive=MaskedFill,
+    reference=lambda x, mask, value: np.where(mask, np.asarray(value, x.dtype), x),
+    samples=[
+        sample(arg(2, 3), _CHOICE, 1.5),
+        sample(arg(2, 3), arg(3, dtype="bool"), 9.0),
+        sample(arg(3), _CHOICE, 0),
+        sample(arg(2, 3), _CHOICE, arg()),
+        sample(arg(), arg(dtype="bool", values=True), 2.0),
+    ],
+    errors=[
+        (sample(arg(2), arg(2), 1), RuntimeError, "masked_fill_ only supports boolean masks"),
+        (
+            sample(arg(2), arg(2, dtype="bool"), arg(2)),
+            RuntimeError,
+            "only supports a 0-dimensional value tensor",
+        ),
+        (sample(arg(2), arg(3, dtype="bool"), 1), RuntimeError, "must match the size of tensor"),
+    ],
+    inplace=True,
+)
+def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
+    """``input`` with ``value`` (a number or 0-d tensor) where ``mask`` (bool) holds; the two broadcast.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor([1.0, 2.0])
+    >>> x.masked_fill(x > 1, float("-inf"))
+    tensor([1., -inf])
+    """
+    array = boolean("masked_fill", input, mask, "mask")
+    if array.dtype.kind != "b":
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {dtypes.of(array.dtype).name}"
+        )
+    if isinstance(value, Tensor):
+        if value.array.ndim:
+            raise RuntimeError(
+                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with"
+                f" {value.array.ndim} dimension(s)."
+            )
+        value = value.to(input.dtype)
+    else:
+        value = element(value, input.dtype)
+    try:
+        return MaskedFill.apply(input, value, mask=array)
+    except ValueError:
+        raise no_broadcast(input, array) from None
+
+
+# ------------------------------------------------------------------------------------------------ overwriting
+
+
+@op(
+    primitive=Fill,
+    samples=[sample(arg(2, 3, requires_grad=False), 1.5), sample(arg(requires_grad=False), 2)],
+    differentiable=False,
+    torch="Tensor.fill_",
+)
+def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
+    """Every element set to ``value`` (a number or a 0-d tensor), in place.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).fill_(3)
+    tensor([3., 3.])
+    """
+    if isinstance(value, Tensor):
+        if value.array.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim}"
+                " dimensions."
+            )
+        value = value.to(input.dtype)
+    else:
+        value = element(value, input.dtype)
+    if state.grad and (input.edge() is not None or (isinstance(value, Tensor) and value.requires_grad)):
+        return assign(input, Fill.apply(input, value))
+    setitem(input, ..., value)
+    return input
+
+
+@op(
+    primitive=Fill,
+    samples=[sample(arg(2, 3, requires_grad=False))],
+    differentiable=False,
+    torch="Tensor.zero_",
+)
+def zero_(input: Tensor) -> Tensor:
+    """Every element set to 0, in place.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).zero_()
+    tensor([0., 0.])
+    """
+    return fill_(input, 0)
+
+
+@op(
+    primitive=Copy,
+    samples=[
+        sample(arg(2, 3, requires_grad=False), arg(3)),
+        sample(arg(2, requires_grad=False), arg(2, dtype="int64")),
+    ],
+    differentiable=False,
+    torch="Tensor.copy_",
+)
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """The values of ``src`` written into ``input``: broadcast, converted and moved as needed.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2).copy_(accelgrad.tensor([1, 2]))
+    tensor([1., 2.])
+    """
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    value = src.to(input.dtype)
+    if src.xp is not input.xp:
+        value = value.to(input.device, non_blocking=non_blocking)
+    if value.array.shape != input.array.shape:
+        value = value.expand(input.array.shape)
+    if state.grad and (input.edge() is not None or value.edge() is not None):
+        return assign(input, Copy.apply(input, value))
+    return assign(input, value)

@@ -1,0 +1,510 @@
+"""Placing values by index: scatter, scatter_reduce, index_copy, index_fill, index_put, put, and writing
+through a view.
+
+Every operation here gives a changed copy; its in-place form (``scatter_`` ...) changes the tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry.dims import element, wrap_dim
+from accelgrad.ops.shapes.diagonal import Diagonal
+from accelgrad.ops.shapes.fill import Where, boolean, no_broadcast
+from accelgrad.ops.shapes.gather import along, check_source, elements, gathered, grid, same_type, slices
+from accelgrad.ops.shapes.index import IndexPut, Select, Slice, getitem, parse, setitem
+from accelgrad.ops.shapes.shape import View
+
+__all__ = [
+    "diagonal_scatter", "index_copy", "index_fill", "index_put", "masked_scatter", "put", "scatter",
+    "select_scatter", "slice_scatter",
+]  # fmt: skip
+
+Number = bool | int | float
+
+
+class Scatter(Primitive):
+    """z = x with z[i, index[i, j]] = y[i, j];  dL/dx = dL/dz (0 where written), dL/dy = dL/dz gathered."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
+        ctx.dim, ctx.index = dim, index
+        z = x.copy()
+        flat = z if z.ndim else z.reshape(1)
+        if hasattr(y, "shape"):
+            ctx.shape = y.shape
+            y = y[tuple([slice(0, n) for n in index.shape])] if y.ndim else y
+        flat[grid(ctx.xp, index, dim) if z.ndim else index] = y
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        need_x, need_y = ctx.needs_input_grad
+        return (
+            ctx.xp.run(Scatter, grad, 0.0, dim=ctx.dim, index=ctx.index) if need_x else None,
+            gathered(ctx, grad) if need_y else None,
+        )
+
+
+class ViewPut(Primitive):
+    """z = x with y written through a view of it;  dL/dx = dL/dz (0 under the view), dL/dy = that view of
+    dL/dz."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any, *, view: Any, options: dict[str, Any]) -> Any:
+        ctx.view, ctx.options = view, options
+        z = x.copy()
+        view.run(ctx.xp, z, **options)[...] = y
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        need_x, need_y = ctx.needs_input_grad
+        return (
+            ctx.xp.run(ViewPut, grad, 0.0, view=ctx.view, options=ctx.options) if need_x else None,
+            ctx.xp.run(ctx.view, grad, **ctx.options) if need_y else None,
+        )
+
+
+_INDEX = arg(2, 2, dtype="int64", values=[[0, 2], [1, 0]])
+_VECTOR = arg(2, dtype="int64", values=[2, 0])
+
+
+@op(
+    primitive=Scatter,
+    samples=[
+        sample(arg(2, 3), 1, _INDEX, arg(2, 2)),
+        sample(arg(3, 2), 0, arg(2, 2, dtype="int64", values=[[0, 2], [1, 0]]), arg(2, 2)),
+        sample(arg(2, 3), -1, arg(1, 2, dtype="int64", values=[[2, 0]]), arg(2, 3, requires_grad=False)),
+        sample(arg(2, 3), 1, _INDEX, 1.5),
+        sample(arg(2, 3, requires_grad=False), 1, _INDEX, arg(2, 2, requires_grad=False), reduce="add"),
+        sample(arg(2, 3), 1, arg(2, 0, dtype="int64"), arg(2, 3, requires_grad=False)),
+    ],
+    errors=[
+        (
+            sample(arg(2, 3), 1, arg(1, 1, dtype="int64", values=[[5]]), arg(2, 3)),
+            RuntimeError,
+            "index 5 is out of bounds for dimension 1 with size 3",
+        ),
+        (
+            sample(arg(2, 3), 1, _INDEX, arg(2, 2), reduce="mean"),
+            RuntimeError,
+            "reduce argument must be either",
+        ),
+        (
+            sample(arg(2, 3), 1, _INDEX, arg(2, 2, dtype="int64")),
+            RuntimeError,
+            r"scatter\(\): Expected self.dtype to be equal to src.dtype",
+        ),
+    ],
+    inplace=True,
+)
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor | Number | None = None,
+    *,
+    value: Number | None = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """``input`` with ``out[i, index[i, j]] = src[i, j]`` for ``dim=1``, and likewise for other dims.
+
+    ``src`` may be a number (also as ``value=``); ``reduce`` "add" or "multiply" combines instead of
+    replacing. Where an index comes twice, it is not said which value stays, and the gradient of both is that
+    of the place.
+
+    >>> import accelgrad
+    >>> accelgrad.scatter(accelgrad.zeros(3), 0, accelgrad.tensor([2, 0]), accelgrad.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
+    src = value if src is None else src
+    if reduce not in (None, "add", "multiply"):
+        raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}")
+    if isinstance(src, Tensor):
+        same_type("scatter", input, src)
+    elif src is None:
+        raise TypeError("scatter() missing the value: give src or value")
+    if reduce is not None:
+        if not isinstance(src, Tensor):
+            src = OPS["full"].call(index.shape, src, dtype=input.dtype, device=input.device)
+        if reduce == "add":
+            return OPS["scatter_add"].call(input, dim, index, src)
+        return OPS["scatter_reduce"].call(input, dim, index, src, "prod")
+    place, array = elements("scatter", input, dim, index, src if isinstance(src, Tensor) else None)
+    if not isinstance(src, Tensor):
+        src = element(src, input.dtype)
+    return Scatter.apply(input, src, dim=place, index=array)
+
+
+# -------------------------------------------------------------------------------------------------- by slices
+
+
+@op(
+    primitive=IndexPut,
+    samples=[
+        sample(arg(3, 2), 0, _VECTOR, arg(2, 2)),
+        sample(arg(2, 3), -1, _VECTOR, arg(2, 2)),
+        sample(arg(3), 0, arg(dtype="int64", values=1), arg()),
+    ],
+    errors=[
+        (
+            sample(arg(2, 3), 0, arg(1, dtype="int64", values=[5]), arg(1, 3)),
+            IndexError,
+            r"index_copy_\(\): index 5 is out of bounds for dimension 0 with size 2",
+        ),
+        (
+            sample(arg(2, 3), 0, arg(1, dtype="int64", values=[0]), arg(2, 3)),
+            IndexError,
+            r"Number of indices \(1\) should be equal to source.size\(dim\)",
+        ),
+        (
+            sample(arg(2, 3), 0, arg(1, dtype="int64", values=[0]), arg(1, 3, dtype="int64")),
+            RuntimeError,
+            r"index_copy_\(\): self and source expected to have the same dtype",
+        ),
+    ],
+    inplace=True,
+)
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """``input`` with slice k of ``source`` in the place of slice ``index[k]`` of dimension ``dim``.
+
+    >>> import accelgrad
+    >>> accelgrad.index_copy(accelgrad.zeros(3), 0, accelgrad.tensor([2]), accelgrad.ones(1))
+    tensor([0., 0., 1.])
+    """
+    if source.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            "index_copy_(): self and source expected to have the same dtype, but got (self)"
+            f" {input.dtype} and (source) {source.dtype}"
+        )
+    dim, array = slices("index_copy_", input, dim, index, IndexError)
+    check_source("index_copy_", input, dim, array, source, IndexError)
+    if not input.array.ndim:
+        return View.apply(source, shape=())
+    if not source.array.ndim:
+        source = View.apply(source, shape=(1,))
+    return IndexPut.apply(input, source, index=(slice(None),) * dim + (array,))
+
+
+@op(
+    primitive=IndexPut,
+    samples=[
+        sample(arg(3, 2), 0, _VECTOR, 1.5),
+        sample(arg(2, 3), -1, _VECTOR, arg()),
+        sample(arg(2, 3), 1, arg(1, dtype="int64", values=[-1]), 2),
+    ],
+    errors=[
+        (
+            sample(arg(2, 3), 0, arg(1, dtype="int64", values=[5]), 1),
+            IndexError,
+            "index 5 is out of bounds for dimension 0 with size 2",
+        ),
+        (
+            sample(arg(2, 3), 0, arg(1, dtype="int64", values=[0]), arg(2)),
+            RuntimeError,
+            "index_fill_ only supports a 0-dimensional value tensor",
+        ),
+    ],
+    inplace=True,
+)
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
+    """``input`` with ``value`` (a number or 0-d tensor) in the slices ``index`` of dimension ``dim``.
+
+    >>> import accelgrad
+    >>> accelgrad.index_fill(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2]), 7)
+    tensor([7., 0., 7.])
+    """
+    filled: Any = value
+    if isinstance(value, Tensor):
+        if value.array.ndim:
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with"
+                f" {value.array.ndim} dimension(s)."
+            )
+        filled = value.to(input.dtype)
+    else:
+        filled = element(value, input.dtype)
+    dim, array = slices("index_fill_", input, dim, index, IndexError, negative=True)
+    xp, shape = input.xp, input.array.shape
+    chosen = xp.zeros(
+        shape[dim] if shape else 1, dtype=bool
+    )  # an index named twice counts once in the gradient
+    chosen[array] = True
+    chosen = chosen.reshape((-1,) + (1,) * (len(shape) - 1 - dim) if shape else ())
+    return Where.apply(filled, input, condition=chosen)
+
+
+# ----------------------------------------------------------------------------------- by flat or mixed indices
+
+
+@op(
+    primitive=IndexPut,
+    samples=[
+        sample(
+            arg(2, 3), (arg(2, dtype="int64", values=[0, 1]), arg(2, dtype="int64", values=[2, 0])), arg(2)
+        ),
+        sample(arg(2, 3), [arg(2, dtype="int64", values=[1, 1])], arg(2, 3), accumulate=True),
+        sample(arg(2, 3), (arg(2, dtype="bool", values=[True, False]),), arg()),
+    ],
+    errors=[
+        (
+            sample(arg(2), (arg(1, dtype="int64", values=[5]),), arg()),
+            IndexError,
+            "index 5 is out of bounds for dimension 0 with size 2",
+        ),
+        (
+            sample(arg(2), (arg(1, dtype="int64", values=[0]),), arg(dtype="int64", values=1)),
+            RuntimeError,
+            "Index put requires the source and destination dtypes match",
+        ),
+        (sample(arg(2), (None,), arg()), TypeError, "expected Tensor as element 0"),
+    ],
+    inplace=True,
+)
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
+    """``input`` with ``out[indices] = values``, or ``+=`` where ``accumulate`` (repeats add up).
+
+    >>> import accelgrad
+    >>> i = accelgrad.tensor([0, 0])
+    >>> accelgrad.index_put(accelgrad.zeros(2), (i,), accelgrad.ones(2), accumulate=True)
+    tensor([2., 0.])
+    """
+    for place, one in enumerate(indices):
+        if not isinstance(one, Tensor):
+            raise TypeError(f"expected Tensor as element {place} in argument 0, but got {type(one).__name__}")
+    if values.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {input.dtype} for the"
+            f" destination and {values.dtype} for the source."
+        )
+    basic, arrays = parse(input, tuple(indices))
+    if basic is not None or arrays is None:  # 0-d indices: they become a view
+        result = input.clone()
+        where = tuple(indices)
+        setitem(result, where, OPS["add"].call(getitem(result, where), values) if accumulate else values)
+        return result
+    return IndexPut.apply(input, values, index=arrays, accumulate=accumulate)
+
+
+@op(
+    primitive=IndexPut,
+    samples=[
+        sample(arg(2, 3), arg(2, dtype="int64", values=[0, -1]), arg(2)),
+        sample(arg(2, 3), arg(3, dtype="int64", values=[4, 4, 1]), arg(3), True),
+    ],
+    errors=[
+        (
+            sample(arg(2), arg(1, dtype="int64", values=[9]), arg(1)),
+            IndexError,
+            "out of range: tried to access index 9 on a tensor of 2 elements",
+        ),
+        (
+            sample(arg(2), arg(1, dtype="int64", values=[0]), arg(2)),
+            IndexError,
+            r"put_\(\): Expected source and index to have the same number of elements",
+        ),
+    ],
+    inplace=True,
+)
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """``input`` with the values of ``source`` at flat positions ``index``; added where ``accumulate``.
+
+    >>> import accelgrad
+    >>> accelgrad.put(accelgrad.zeros(2, 2), accelgrad.tensor([3]), accelgrad.ones(1))
+    tensor([[0., 0.],
+            [0., 1.]])
+    """
+    array = flat_index("put_", input, index)
+    if source.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype} and"
+            f" source.dtype = {source.dtype}"
+        )
+    if source.array.size != array.size:
+        raise IndexError(
+            "put_(): Expected source and index to have the same number of elements, but got source.numel() ="
+            f" {source.array.size}, index.numel() = {array.size}"
+        )
+    flat, values = View.apply(input, shape=(-1,)), View.apply(source, shape=(-1,))
+    changed = IndexPut.apply(flat, values, index=(array.reshape(-1),), accumulate=accumulate)
+    return View.apply(changed, shape=input.array.shape)
+
+
+def flat_index(name: str, input: Tensor, index: Any) -> Any:
+    """The raw array of an index that counts all elements of ``input``, checked; negative ones count from the
+    end."""
+    if isinstance(index, Tensor) and index.array.dtype != np.int64:
+        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
+    array, size = along(name, input, index), input.array.size
+    if array.size and input.xp.looks:
+        low, high = int(array.min()), int(array.max())
+        if low < -size or high >= size:
+            raise IndexError(
+                f"out of range: tried to access index {low if low < -size else high} on a tensor of {size}"
+                " elements."
+            )
+    return array
+
+
+@op(
+    primitive=IndexPut,
+    samples=[
+        sample(arg(2, 3), arg(2, 3, dtype="bool"), arg(7)),
+        sample(arg(2, 3), arg(3, dtype="bool"), arg(2, 3)),
+    ],
+    errors=[
+        (
+            sample(arg(2), arg(2, dtype="bool", values=[True, True]), arg(1)),
+            RuntimeError,
+            "Number of elements of source < number of ones in mask",
+        ),
+        (sample(arg(2), arg(2), arg(2)), RuntimeError, "masked_scatter_ only supports boolean masks"),
+    ],
+    inplace=True,
+)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """``input`` with the first elements of ``source``, in order, where ``mask`` (bool, broadcast) holds.
+
+    >>> import accelgrad
+    >>> mask = accelgrad.tensor([True, False, True])
+    >>> accelgrad.masked_scatter(accelgrad.zeros(3), mask, accelgrad.tensor([1.0, 2.0]))
+    tensor([1., 0., 2.])
+    """
+    array = boolean("masked_scatter", input, mask, "mask")
+    if array.dtype.kind != "b":
+        raise RuntimeError(
+            f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}"
+        )
+    if source.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and"
+            f" {source.dtype}"
+        )
+    try:
+        shape = np.broadcast_shapes(input.array.shape, array.shape)
+    except ValueError:
+        raise no_broadcast(input, array) from None
+    if shape != input.array.shape:
+        input = OPS["expand"].call(input, *shape)
+    array = input.xp.broadcast_to(array, shape)
+    count = int(array.sum())
+    if count > source.array.size:
+        raise RuntimeError(
+            f"Number of elements of source < number of ones in mask: {source.array.size} against {count}"
+        )
+    values = Slice.apply(View.apply(source, shape=(-1,)), index=(slice(0, count),))
+    return IndexPut.apply(input, values, index=(array,))
+
+
+# --------------------------------------------------------------------------------------------- through a view
+
+
+def _fits(shape: tuple[int, ...], src: Tensor) -> None:
+    if src.array.shape != shape:
+        raise RuntimeError(
+            "expected src to have a size equal to the slice of self. src size ="
+            f" {list(src.array.shape)}, slice size = {list(shape)}"
+        )
+
+
+@op(
+    primitive=ViewPut,
+    samples=[sample(arg(2, 3), arg(3), 0, 1), sample(arg(2, 3), arg(2), -1, -1)],
+    errors=[
+        (
+            sample(arg(2, 3), arg(2), 0, 1),
+            RuntimeError,
+            "expected src to have a size equal to the slice of self",
+        )
+    ],
+)
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """``input`` with ``src`` in the place of ``select(input, dim, index)``.
+
+    >>> import accelgrad
+    >>> accelgrad.select_scatter(accelgrad.zeros(2, 2), accelgrad.ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    shape = input.array.shape
+    dim = wrap_dim(dim, len(shape))
+    if not -shape[dim] <= index < shape[dim]:
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {dim}"
+        )
+    _fits(shape[:dim] + shape[dim + 1 :], src)
+    return ViewPut.apply(input, _as(src, input), view=Select, options={"index": index, "dim": dim})
+
+
+def _as(src: Tensor, input: Tensor) -> Tensor:
+    return src if src.array.dtype is input.array.dtype else src.to(input.dtype)
+
+
+@op(
+    primitive=ViewPut,
+    samples=[
+        sample(arg(4, 2), arg(2, 2), 0, 1, 3),
+        sample(arg(2, 5), arg(2, 2), 1, 0, 4, 2),
+        sample(arg(3), arg(3)),
+    ],
+    errors=[
+        (
+            sample(arg(4), arg(1), 0, 1, 3),
+            RuntimeError,
+            "expected src to have a size equal to the slice of self",
+        ),
+        (sample(arg(4), arg(2), 0, 1, 3, -1), RuntimeError, "slice step must be positive"),
+    ],
+)
+def slice_scatter(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """``input`` with ``src`` in the place of ``input[start:end:step]``, taken along ``dim``.
+
+    >>> import accelgrad
+    >>> accelgrad.slice_scatter(accelgrad.zeros(4), accelgrad.ones(2), 0, 1, 3)
+    tensor([0., 1., 1., 0.])
+    """
+    if step <= 0:
+        raise RuntimeError("slice step must be positive")
+    dim = wrap_dim(dim, input.array.ndim)
+    index = (slice(None),) * dim + (slice(start, end, step),)
+    _fits(input.array[index].shape, src)
+    return ViewPut.apply(input, _as(src, input), view=Slice, options={"index": index})
+
+
+@op(
+    primitive=ViewPut,
+    samples=[
+        sample(arg(3, 3), arg(3)),
+        sample(arg(2, 3), arg(2), 1),
+        sample(arg(2, 3, 2), arg(3, 2), 0, 0, 2),
+    ],
+    errors=[
+        (sample(arg(2, 3), arg(3)), RuntimeError, "expected src to have a size equal to the slice of self")
+    ],
+)
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """``input`` with ``src`` in the place of ``diagonal(input, offset, dim1, dim2)``.
+
+    >>> import accelgrad
+    >>> accelgrad.diagonal_scatter(accelgrad.zeros(2, 2), accelgrad.ones(2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    ndim = input.array.ndim
+    options = {"offset": offset, "dim1": wrap_dim(dim1, ndim), "dim2": wrap_dim(dim2, ndim)}
+    _fits(input.array.diagonal(offset, options["dim1"], options["dim2"]).shape, src)
+    return ViewPut.apply(input, _as(src, input), view=Diagonal, options=options)
