@@ -1,8 +1,8 @@
 """``torch.backends.cudnn``: its switches are accepted; convolutions here are windows and matrix products.
 
 ``allow_tf32`` (True at first, as in PyTorch) decides whether these products may use TF32, see
-:mod:`accelgrad.arrays.precision`.  ``benchmark``, ``deterministic`` and ``enabled`` change nothing: there is one
-way to compute a convolution, and it gives the same bits every time.
+:mod:`accelgrad.arrays.precision`.  ``benchmark``, ``deterministic`` and ``enabled`` change nothing: there
+is one way to compute a convolution, and it gives the same bits every time.
 
 >>> import accelgrad
 >>> accelgrad.backends.cudnn.benchmark = True

@@ -1,7 +1,7 @@
 """The convolution and its two adjoints as plain formulas over an array module; part of plain.py.
 
-The three are linear in each argument, and each other's derivatives, see ``accelgrad/ops/layers/conv.py``; that
-is where the differentiable reading is taken, so these formulas are read over arrays only.
+The three are linear in each argument, and each other's derivatives, see ``accelgrad/ops/layers/conv.py``;
+that is where the differentiable reading is taken, so these formulas are read over arrays only.
 """
 
 from __future__ import annotations

@@ -22,11 +22,10 @@ from accelgrad.ops.pointwise.arithmetic import Sub
 from accelgrad.ops.reductions.softmax import LogSoftmax
 from accelgrad.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from accelgrad.utils.data import DataLoader, SequentialSampler
+from accelgrad.viz.record import PACKAGE
 from accelgrad.viz.svg import GREEN, INK, MONO, RED
 
 __all__ = ["Advice", "coach"]
-
-PACKAGE = __file__.rpartition("coaching")[0]
 
 ADVICE = {
     "zero-grad": (

@@ -15,7 +15,7 @@ import numpy as np
 
 from accelgrad.core.graph import Node
 from accelgrad.viz.graphs import number
-from accelgrad.viz.record import Record, count_bad, finite, has_nan, host, largest, operation
+from accelgrad.viz.record import PACKAGE, Record, count_bad, finite, has_nan, host, largest, operation
 
 __all__ = [
     "HUGE",
@@ -428,8 +428,7 @@ def called(record: Record, node: Node) -> str:
         text += f" (→ {name})"
     extras = getattr(node, "_extras", None)
     if extras is not None and extras.made_at:
-        own = __file__.rpartition("hazards")[0]
-        lines = [line for line in extras.made_at if f'File "{own}' not in line]
+        lines = [line for line in extras.made_at if f'File "{PACKAGE}' not in line]
         if lines:
             text += f", called at {' '.join(lines[-1].split())}"
     return text

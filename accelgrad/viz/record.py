@@ -28,6 +28,7 @@ ARITHMETIC: dict[str, Any] = {
     "Neg": operator.neg,
 }
 PACKAGE = __file__.rpartition("viz")[0]
+"""The folder of this package, by which frames and lines of its own code are told from the user's."""
 
 
 class Record:

@@ -145,7 +145,8 @@ def test_small_work_imports_no_numba_until_it_has_been_done_often():
     code = """
         import sys
         import numpy as np
-        from accelgrad import backend, kernels
+        from accelgrad import kernels
+        from accelgrad.arrays import backend
         from accelgrad.kernels import updates
         x = np.ones(4, np.float32)
         for _ in range(kernels.PATIENCE):
@@ -163,7 +164,8 @@ def test_without_numba_everything_runs_and_the_reason_is_recorded():
         import sys
         sys.modules["numba"] = None  # its import now fails
         import numpy as np
-        from accelgrad import backend, kernels
+        from accelgrad import kernels
+        from accelgrad.arrays import backend
         from accelgrad.kernels import updates
         x = np.ones((40, 50), np.float32)
         assert backend.CPU.sum(x) == 2000
@@ -182,7 +184,8 @@ def test_without_numba_everything_runs_and_the_reason_is_recorded():
 def test_a_cache_folder_that_cannot_be_written_only_costs_time(variable):
     code = """
         import numpy as np
-        from accelgrad import backend, kernels
+        from accelgrad import kernels
+        from accelgrad.arrays import backend
         from accelgrad.kernels.cpu.compile import cache_folder
         x = np.ones((8, 9), np.float32)
         y = backend.CPU.softmax(x)
@@ -195,7 +198,7 @@ def test_a_cache_folder_that_cannot_be_written_only_costs_time(variable):
 def test_compiled_kernels_are_kept_in_the_users_numba_cache(tmp_path):
     code = """
         import numpy as np
-        from accelgrad import backend
+        from accelgrad.arrays import backend
         from accelgrad.kernels.cpu.softmax import softmax_rows
         backend.CPU.softmax(np.ones((8, 9), np.float32))
         print(sum(softmax_rows.stats.cache_hits.values()), sum(softmax_rows.stats.cache_misses.values()))

@@ -3,8 +3,9 @@ and why not.
 
 A check never compares with one stored answer: it *verifies*, so that every correct answer is accepted, and
 what it says about a wrong one is a hint, never the solution.  Exercises are registered under
-``<notebook>.<name>`` in the file ``accelgrad/mentor/checks/notebook_<notebook>.py``, which is imported when one
-of them is first asked for.  One that asks for a function is verified on random inputs against a second formula::
+``<notebook>.<name>`` in the file ``accelgrad/mentor/checks/notebook_<notebook>.py``, which is imported when
+one of them is first asked for.  One that asks for a function is verified on random inputs against a second
+formula::
 
     import numpy as np
     from accelgrad.mentor.checks import exercise, here, require, same, trials
@@ -51,6 +52,7 @@ from accelgrad.arrays import backend
 from accelgrad.core import graph
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.random import default_generator
+from accelgrad.viz.record import PACKAGE
 
 __all__ = ["Exercise", "Verdict", "check", "exercise", "exercises", "here", "require", "same", "trials"]
 
@@ -243,11 +245,10 @@ def _host(value: Any) -> Any:
 
 def _where(error: Exception, found: Exercise) -> str:
     """The error of an answer with the line of the answer's code it came from."""
-    package = __file__.rpartition("checks")[0]
     theirs = []
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
-        if code is not found.verify.__code__ and not code.co_filename.startswith(package):
+        if code is not found.verify.__code__ and not code.co_filename.startswith(PACKAGE):
             theirs.append((code.co_filename, line))
     text = f"{type(error).__name__}: {error}"
     if not theirs:

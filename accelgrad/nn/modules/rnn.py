@@ -1,7 +1,8 @@
 """Recurrent layers and cells: RNN, LSTM, GRU; gates in PyTorch's order (i f g o; r z n).
 
-The way through time is one operation a layer and direction (:mod:`accelgrad.ops.layers.recurrent`); it takes
-packed sequences, whose batch shrinks from step to step as the shorter ones end, so padded ones are packed first.
+The way through time is one operation a layer and direction (:mod:`accelgrad.ops.layers.recurrent`); it
+takes packed sequences, whose batch shrinks from step to step as the shorter ones end, so padded ones are
+packed first.
 """
 
 from __future__ import annotations
