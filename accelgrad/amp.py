@@ -307,7 +307,7 @@ def custom_bwd(function: Callable[..., Any] | None = None, *, device_type: str =
     return backward
 
 
-# ----------------------------------------------------------------------------------------- scaling the loss
+# --- scaling the loss
 
 READY, UNSCALED, STEPPED = "ready", "unscaled", "stepped"
 
@@ -450,7 +450,7 @@ class GradScaler:
                     self._good_steps = 0
         self._optimizers.clear()
 
-    # --------------------------------------------------------------------------------------------- settings
+    # --- settings
 
     def is_enabled(self) -> bool:
         """Whether it does anything."""

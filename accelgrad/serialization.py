@@ -106,7 +106,7 @@ def _umask() -> int:
     return mask
 
 
-# -------------------------------------------------------------------------------------------- our own archive
+# --- our own archive
 
 
 def _write_archive(obj: Any, file: IO[bytes]) -> None:
@@ -292,7 +292,7 @@ def _placed(array: np.ndarray, location: str, map_location: Any) -> Tensor:
     return wrap(xp.from_host(array), xp)
 
 
-# ------------------------------------------------------------------------------------------------ safetensors
+# --- safetensors
 
 
 def _safetensors() -> Any:
@@ -349,7 +349,7 @@ _SAFE_TYPES = {
 }  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------- PyTorch's files
+# --- PyTorch's files
 
 
 class _Storage:

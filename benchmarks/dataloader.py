@@ -36,7 +36,7 @@ DEFAULT, FILES, SERIAL = "torch default", "torch file_system", "torch 0 workers"
 OURS_SERIAL = "accelgrad 0 workers"
 
 
-# ------------------------------------------------------------------------------------------------ workloads
+# --- workloads
 
 
 class Small:
@@ -133,7 +133,7 @@ def torch_pad(samples: list[np.ndarray]) -> Any:
     return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(sample) for sample in samples], batch_first=True)
 
 
-# ----------------------------------------------------------------------------------------------- contenders
+# --- contenders
 
 
 def make(name: str, workload: str, dataset: Any, persistent: bool = True) -> Any:
@@ -238,7 +238,7 @@ def compare(workload: str, rounds: int, contenders: list[str]) -> dict[str, Any]
     return result
 
 
-# ------------------------------------------------------------------------------------------------ footprint
+# --- footprint
 
 
 def pss(pids: list[int]) -> int:
@@ -313,7 +313,7 @@ def footprints(workload: str, contenders: list[str], repeats: int) -> dict[str, 
     return found
 
 
-# -------------------------------------------------------------------------------------------------- in memory
+# --- in memory
 
 
 def in_memory(rounds: int) -> dict[str, Any]:

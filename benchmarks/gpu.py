@@ -41,7 +41,7 @@ PACKAGES = ("accelgrad", "torch", "numpy", "numba", "numba-cuda", "cupy-cuda12x"
 
 Step = Callable[[], Any]
 
-# ------------------------------------------------------------------------------------------- training steps
+# --- training steps
 
 
 def trainer(library: Any, model: Any, x: Any, target: Any, classes: int, optimizer: str = "Adam") -> Step:
@@ -272,7 +272,7 @@ def ran(name: str, step: Step) -> Step:
     return step
 
 
-# ---------------------------------------------------------------------------- products, bandwidth, launches
+# --- products, bandwidth, launches
 
 
 def matmul(device: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -435,7 +435,7 @@ def captured(cupy: Any, step: Step, count: int) -> tuple[str, float | None]:
     return "yes", replay
 
 
-# ---------------------------------------------------------------------------------------------- the machine
+# --- the machine
 
 
 def machine(device: str) -> dict[str, Any]:

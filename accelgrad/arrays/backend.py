@@ -407,7 +407,7 @@ def set_num_threads(number: int) -> None:
     threadpool_limits(limits=number, user_api="blas")
 
 
-# ---------------------------------------------------------------------------- NumPy's floating point warnings
+# --- NumPy's floating point warnings
 
 try:
     # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation

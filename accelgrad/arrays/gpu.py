@@ -138,7 +138,7 @@ def current_device() -> int:
     return int(sys.modules["cupy"].cuda.Device().id)
 
 
-# ---------------------------------------------------------------------------------------------- its memory
+# --- its memory
 
 
 class OutOfMemoryError(RuntimeError, MemoryError):
@@ -237,7 +237,7 @@ def readable(size: int) -> str:
     return f"{value:.0f} B" if unit == "B" else f"{value:.2f} {unit}"
 
 
-# ------------------------------------------------------------------------------------------ what is installed
+# --- what is installed
 
 
 def driver_version() -> int:

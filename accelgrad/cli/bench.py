@@ -222,8 +222,7 @@ def _starts(libraries: list[str]) -> dict[str, float]:
     return found
 
 
-# ------------------------------------------------------------------------------------------------------------
-# the models
+# --- the models
 
 
 def _step(

@@ -189,7 +189,7 @@ class Conversions:
             raise TypeError("unsupported format string passed to Tensor.__format__")
         return str(self)
 
-    # --------------------------------------------------------------------------------------- copies and files
+    # --- copies and files
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:

@@ -252,8 +252,7 @@ def _leading_to(wanted: frozenset[Edge], starts: list[Node]) -> set[Node]:
     return leading
 
 
-# -----------------------------------------------------------------------------------------------------------
-# grad modes
+# --- grad modes
 
 
 class _State(threading.local):

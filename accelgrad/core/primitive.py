@@ -71,7 +71,7 @@ class Context(graph.Node):
         self._released = False
         self.reduced = False  # whether the formulas read 16 bits as float32
 
-    # --------------------------------------------------------------------------------------- for the formulas
+    # --- for the formulas
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
@@ -100,7 +100,7 @@ class Context(graph.Node):
         """What :meth:`keep` kept; in the differentiable reading ``formula(xp, *saved)`` instead."""
         return self._kept
 
-    # ------------------------------------------------------------------------------------------ for the graph
+    # --- for the graph
 
     def finish(self, inputs: tuple[Any, ...], arrays: list[Any], results: tuple[Tensor, ...]) -> None:
         """Take a place in the graph, when the forward formula has run and a gradient may be asked for."""
@@ -463,7 +463,7 @@ def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | 
     return xp.reshape(gradient, shape) if extra else gradient
 
 
-# ----------------------------------------------------------------------------------------------------- views
+# --- views
 
 
 def _share(primitive: type[Primitive], source: Any, result: Tensor, options: dict[str, Any]) -> None:

@@ -129,7 +129,7 @@ class Tensor(Conversions):
         """A tensor of this class around a raw array."""
         return _fill(object.__new__(cls), array, xp)
 
-    # --------------------------------------------------------------------------------------------- what it is
+    # --- what it is
 
     @property
     def shape(self) -> Size:
@@ -238,8 +238,7 @@ class Tensor(Conversions):
         """Whether the memory is page-locked for fast copies to a card."""
         return backend.is_pinned(self.array)
 
-    # ------------------------------------------------------------------------------------------------
-    # autograd
+    # --- autograd
 
     @property
     def requires_grad(self) -> bool:
@@ -495,7 +494,7 @@ def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
     return tensor
 
 
-# ---------------------------------------------------------------------------------- the walk back, on tensors
+# --- the walk back, on tensors
 
 
 def run_backward(

@@ -86,7 +86,7 @@ def _index(where: Any = None) -> int:
     return index
 
 
-# -------------------------------------------------------------------------------------------------- devices
+# --- devices
 
 
 def current_device() -> int:
@@ -189,7 +189,7 @@ def synchronize(device: Any = None) -> None:
     _cupy().cuda.Device(_index(device)).synchronize()
 
 
-# --------------------------------------------------------------------------------------- streams and events
+# --- streams and events
 
 
 class Stream:
@@ -320,7 +320,7 @@ class Event:
         return float(_cupy().cuda.get_elapsed_time(self.cupy, end_event.cupy))
 
 
-# --------------------------------------------------------------------------------------------------- memory
+# --- memory
 
 
 def memory_allocated(device: Any = None) -> int:
@@ -419,7 +419,7 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
     return "\n".join(lines)
 
 
-# ------------------------------------------------------------------------------------------- random numbers
+# --- random numbers
 
 
 def manual_seed(seed: int) -> None:

@@ -135,7 +135,7 @@ def _damaged(path: str | os.PathLike[str], why: str) -> str:
     return f"{path} is damaged: {why}. It was left as it is; delete it, and it is made again at the next call"
 
 
-# ----------------------------------------------------------------------------------------------------- splits
+# --- splits
 # Each returns a mask that is True for the test part.  The random ones use the raw output of the Philox
 # generator, which NumPy promises never to change (its permutations are not promised): a split is the same
 # everywhere, for ever.

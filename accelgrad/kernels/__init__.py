@@ -102,7 +102,7 @@ def kernel(
     return register
 
 
-# ------------------------------------------------------------------------------------------ modes and threads
+# --- modes and threads
 
 _mode = "auto"
 _forgetters: list[Callable[[], None]] = []
@@ -171,7 +171,7 @@ def get_num_threads() -> int:
     return _threads
 
 
-# ------------------------------------------------------------------------------------------------- resolution
+# --- resolution
 
 PATIENCE = 50  # calls of an optimizer's step, say, after which the half second of Numba's import will pay
 

@@ -103,7 +103,7 @@ def rounded(xp: Any, x: Any, kind: Any) -> Any:
     return x.astype(kind)
 
 
-# ------------------------------------------------------------------------------------- softmax and its family
+# --- softmax and its family
 
 
 def softmax(xp: Any, x: Any, axis: int = -1) -> Any:
@@ -236,7 +236,7 @@ def vector_norm(xp: Any, x: Any, ord: float = 2, axis: Axis = None, keepdims: bo
     return xp.sum(size**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
 
-# ------------------------------------------------------------------------------------- layers and their norms
+# --- layers and their norms
 
 
 def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
@@ -313,7 +313,7 @@ def batch_norm_backward(
     return gx, gweight, gbias
 
 
-# -------------------------------------------------------------------------------------- windows over an image
+# --- windows over an image
 
 
 def pair(value: Pair) -> tuple[int, int]:
@@ -452,7 +452,7 @@ def max_pool2d_backward(
     )
 
 
-# ----------------------------------------------------------------------------------------- adding by an index
+# --- adding by an index
 
 
 def index_add(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
@@ -486,7 +486,7 @@ def embedding_backward(xp: Any, grad: Any, indices: Any, rows: int) -> Any:
     return xp.index_add(xp.zeros((rows, grad.shape[1]), dtype=grad.dtype), 0, indices, grad)
 
 
-# ---------------------------------------------------------------------------------------------------- dropout
+# --- dropout
 
 
 def keep_mask(xp: Any, like: Any, shape: tuple[int, ...], p: float, generator: Any) -> Any:

@@ -80,7 +80,7 @@ def variants(formula: Formula) -> Iterator[tuple[bool, ...]]:
     )
 
 
-# ---------------------------------------------------------------------------------------- over all parameters
+# --- over all parameters
 
 
 def update_all(
@@ -126,7 +126,7 @@ def total_norm(xp: Any, arrays: Sequence[Any], ord: float = 2.0) -> Any:
     return xp.vector_norm(xp.stack([xp.vector_norm(one, ord) for one in arrays]), ord)
 
 
-# -------------------------------------------------------------------------------------- the optimizers' steps
+# --- the optimizers' steps
 
 
 @formula("b")
@@ -265,7 +265,7 @@ def rprop(xp, x, g, previous, size, /, shrink, grow, smallest, largest, zero):
     return x, g, size
 
 
-# --------------------------------------------------------------------------- what else is done to all of them
+# --- what else is done to all of them
 
 
 @formula()

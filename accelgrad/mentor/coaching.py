@@ -156,7 +156,7 @@ class coach:
             f'padding:4px 10px;white-space:pre-wrap">{html.escape(repr(self))}</div>'
         )
 
-    # ------------------------------------------------------------------------------------ on and off
+    # --- on and off
 
     def __enter__(self) -> coach:
         handles = [
@@ -219,7 +219,7 @@ class coach:
         sentence, remedy = ADVICE[code]
         self.findings.append(Advice(code, sentence.format(**facts), remedy, facts.get("line", _line()[2])))
 
-    # ------------------------------------------------------------------------------------ modules
+    # --- modules
 
     def _before_forward(self, module: Any, args: Any) -> None:
         self._depth += 1
@@ -253,7 +253,7 @@ class coach:
                 self._note("no-eval", name=type(module).__name__, line="")
         self._recorded = kept
 
-    # ------------------------------------------------------------------------------------ losses
+    # --- losses
 
     def _scores(self, primitive: type[Primitive], *inputs: Any) -> None:
         """Whether what a loss takes for scores has been through a softmax or sigmoid already."""
@@ -341,7 +341,7 @@ class coach:
             self._note("nan-loss", last=str(value), step=self._backwards)
         losses.append(value)
 
-    # ------------------------------------------------------------------------------------ optimizers and data
+    # --- optimizers and data
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._optimizers.setdefault(id(optimizer), optimizer)

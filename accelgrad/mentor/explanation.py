@@ -149,7 +149,7 @@ def _wanted(model: Any, inputs: Any) -> list[tuple[str, Tensor]]:
     return wanted
 
 
-# -------------------------------------------------------------------------------- no gradient at all
+# --- no gradient at all
 
 
 def _without_graph(tensor: Tensor) -> Finding:
@@ -310,7 +310,7 @@ def _leaves(start: Node) -> set[Node]:
     return {node for node in seen if node.is_leaf}
 
 
-# -------------------------------------------------------------------------------- walks that fail
+# --- walks that fail
 
 
 def _failures(record: Record) -> list[Finding]:
@@ -373,7 +373,7 @@ def _hooks(record: Record) -> list[Finding]:
     return found
 
 
-# -------------------------------------------------------------------------------- words
+# --- words
 
 
 def _summary(record: Record, findings: list[Finding]) -> str:

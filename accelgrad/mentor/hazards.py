@@ -239,7 +239,7 @@ def _some(mask: np.ndarray) -> str:
     return f"{count} of {mask.size} inputs {'is' if count == 1 else 'are'}"
 
 
-# -------------------------------------------------------------------------------- not finite
+# --- not finite
 
 
 def not_finite(record: Record) -> list[Finding]:
@@ -327,7 +327,7 @@ def _broken(record: Record, leaf: Node) -> bool:
     return value is not None and not finite(value)
 
 
-# -------------------------------------------------------------------------------- zero and extreme
+# --- zero and extreme
 
 
 def zeros(record: Record) -> list[Finding]:

@@ -83,7 +83,7 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
     return RemovableHandle(everywhere.backward, Hook(hook))  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------------------------------------- the long call
+# --- the long call
 
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -137,7 +137,7 @@ def _after(hook: Hook, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     )
 
 
-# ---------------------------------------------------------------------------------- backward through a module
+# --- backward through a module
 
 
 class Boundary(Primitive):

@@ -36,7 +36,7 @@ def _stream(generator: Generator | None) -> np.random.Generator:
     return (default_generator if generator is None else generator).numpy
 
 
-# ----------------------------------------------------------------------------------------------- plain values
+# --- plain values
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -142,7 +142,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return fill(tensor, values)
 
 
-# -------------------------------------------------------------------------------- scaled by the layer's width
+# --- scaled by the layer's width
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

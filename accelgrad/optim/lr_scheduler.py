@@ -251,7 +251,7 @@ class CosineAnnealingLR(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
 
-# ------------------------------------------------------------------------------------- schedules of schedules
+# --- schedules of schedules
 
 
 class _Combined(LRScheduler):

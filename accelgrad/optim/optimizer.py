@@ -211,7 +211,7 @@ class Optimizer:
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
 
-    # ----------------------------------------------------------------------------------------------- the step
+    # --- the step
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient.  ``closure`` computes the loss anew; its value is
@@ -268,7 +268,7 @@ class Optimizer:
         for xp, gradients in by_kind(left):
             update_all(xp, gradients, updates.fill, [None], (0.0,))
 
-    # -------------------------------------------------------------------------------------------------- hooks
+    # --- hooks
 
     def _add_hook(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
         self._has_hooks = True
@@ -306,7 +306,7 @@ class Optimizer:
         """Call ``hook(optimizer)`` after loading."""
         return self._add_hook(self._load_post_hooks, hook, prepend)
 
-    # -------------------------------------------------------------------------------------------------- state
+    # --- state
 
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {number: ...}, "param_groups": [...]}``: PyTorch's form, parameters replaced by running

@@ -54,7 +54,7 @@ __all__ = [
 
 Fill = float | Sequence[float] | None
 
-# ------------------------------------------------------------------------------------ between kinds, dtypes
+# --- between kinds, dtypes
 
 
 def to_tensor(pic: Any) -> Tensor:
@@ -202,7 +202,7 @@ def normalize(tensor: Any, mean: Sequence[float], std: Sequence[float], inplace:
     return wrap((tensor.array - shift) / scale, xp)
 
 
-# ------------------------------------------------------------------------------------------ where pixels are
+# --- where pixels are
 
 
 def get_dimensions(img: Any) -> list[int]:
@@ -474,7 +474,7 @@ def gaussian_blur(
     return apply("gaussian_blur", img, lambda x, xp: geometry.blur(x, xp, (kx, ky), (sx, sy)))
 
 
-# ------------------------------------------------------------------------------------ what colour they have
+# --- what colour they have
 
 
 def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:

@@ -166,7 +166,7 @@ class Drawing:
         sizes = [(h, w) for w, h in self.sizes] if self.down else self.sizes
         self.layout = arrange(sizes, [edge[:2] for edge in self.edges], gap_along=30 if self.down else 36)
 
-    # ---------------------------------------------------------------------- the texts
+    # --- the texts
 
     def text_of(self, kind: str, what: Any) -> list[tuple[str, str]]:
         """The lines of a box with their roles: title, value, gradient."""
@@ -203,7 +203,7 @@ class Drawing:
                     return meta[0]
         return None
 
-    # ---------------------------------------------------------------------- the drawing
+    # --- the drawing
 
     def picture(self, frame: int | None = None, steps: list[Node] | None = None) -> SVG:
         """The graph; with ``frame`` only the gradients known after that many steps of the sweep."""
@@ -356,7 +356,7 @@ class Sweep:
         path.write_text(page(self._repr_html_()), encoding="utf-8")
 
 
-# ------------------------------------------------------------------------------------- values in words
+# --- values in words
 
 
 def value_lines(array: Any) -> list[tuple[str, str]]:

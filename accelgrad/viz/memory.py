@@ -173,7 +173,7 @@ def _indices(array: Any, first: int, item: int, shown: int) -> dict[int, str]:
     return {cell: texts[0] if len(texts) == 1 else f"×{len(texts)}" for cell, texts in sorted(found.items())}
 
 
-# -------------------------------------------------------------------------------- broadcasting
+# --- broadcasting
 
 
 def broadcasting(*operands: Any, names: Sequence[str] = ()) -> SVG:
@@ -289,7 +289,7 @@ def _numbers(value: Any) -> np.ndarray:
     return host(value.array) if isinstance(value, Tensor) else np.asarray(value)
 
 
-# ------------------------------------------------------------------------------------------------ gather
+# --- gather
 
 
 def gather_arrows(input: Any, dim: int, index: Any, names: Mapping[str, str] | None = None) -> SVG:

@@ -221,7 +221,7 @@ def updated(formula: updates.Formula, columns: list[Any], numbers: tuple[float, 
     return None
 
 
-# ----------------------------------------------------------------------------------- the norm of all of them
+# --- the norm of all of them
 
 
 @jit(REASSOCIATE)

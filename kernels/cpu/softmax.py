@@ -28,7 +28,7 @@ __all__ = [
 
 PARALLEL = 1 << 17  # elements from which a second thread pays: some 60 microseconds of one core
 
-# ------------------------------------------------------------------------------------------ the compiled rows
+# --- the compiled rows
 
 
 @jit()
@@ -133,7 +133,7 @@ def cross_entropy_backward_rows(start, stop, grad, x, target, lse, out, bad):
         result[t] = g * (exp(row[t] - shift) - 1)
 
 
-# ------------------------------------------------------------------------------------------------ the kernels
+# --- the kernels
 
 
 def plain_float(*arrays: Any) -> bool:

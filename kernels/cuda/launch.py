@@ -316,7 +316,7 @@ def own_folder() -> str:
     return folder
 
 
-# ------------------------------------------------------------------------------------------ for the kernels
+# --- for the kernels
 
 
 @functools.cache

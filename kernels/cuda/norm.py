@@ -17,7 +17,7 @@ COLUMNS, LANES = 32, 8
 
 sum_of_block = block_reduce(add)
 
-# ----------------------------------------------------------------------------------------------- layer norm
+# --- layer norm
 
 
 def layer_norm_rows(T: Any) -> Any:
@@ -204,7 +204,7 @@ def shares(n: int, blocks: int, least: int) -> tuple[int, int]:
     return part, -(-n // part)
 
 
-# ----------------------------------------------------------------------------------------------- batch norm
+# --- batch norm
 
 
 def channel_moments(T: Any) -> Any:

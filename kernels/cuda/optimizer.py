@@ -176,7 +176,7 @@ def update_all(
     run(count, THREADS, char, table, blocks, own, stride, sign, decay, shrink, *values)
 
 
-# ----------------------------------------------------------------------------------- the norm of all of them
+# --- the norm of all of them
 
 
 def norm_program(name: str, prepare: Any, combine: Any) -> Program:

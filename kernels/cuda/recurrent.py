@@ -26,7 +26,7 @@ TOGETHER = 4
 """Samples of a block where there are many: they share what is read of the weights."""
 MANY = 256
 
-# ------------------------------------------------------------------------------------------- for one element
+# --- for one element
 
 
 @functools.cache
@@ -93,7 +93,7 @@ def times_columns(S: int) -> Any:
     return add
 
 
-# ----------------------------------------------------------------------------------------------- whole layers
+# --- whole layers
 
 
 def lstm_layer(T: Any, S: int) -> Any:
@@ -309,7 +309,7 @@ def gru_layer_backward(T: Any, S: int) -> Any:
     return kernel
 
 
-# ----------------------------------------------------------------------------------------------- single steps
+# --- single steps
 
 
 def lstm_step(T: Any) -> Any:
@@ -424,7 +424,7 @@ GRU_STEP = Program(gru_step, "P" * 6 + "iiii")
 GRU_STEP_BACKWARD = Program(gru_step_backward, "P" * 8 + "iiiii")
 
 
-# ---------------------------------------------------------------------------------------------- the interface
+# --- the interface
 
 
 @functools.lru_cache(maxsize=64)

@@ -394,7 +394,7 @@ def vector_norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False
     return y
 
 
-# ------------------------------------------------------------------------------------- where the extreme is
+# --- where the extreme is
 
 
 def place_kernel(name: str, largest: bool) -> Program:

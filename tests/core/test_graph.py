@@ -21,7 +21,7 @@ def values(tensor: ag.Tensor) -> list[float]:
     return tensor.detach().numpy().tolist()
 
 
-# ------------------------------------------------------------------------------------ known defects of others
+# --- known defects of others
 
 
 def test_the_derivative_of_x_minus_x_is_zero():
@@ -74,7 +74,7 @@ def test_a_mistyped_attribute_raises():
         leaf(1.0).gard  # noqa: B018
 
 
-# --------------------------------------------------------------------------------------------------- the walk
+# --- the walk
 
 
 def test_a_chain_of_ten_thousand_operations():
@@ -187,7 +187,7 @@ def test_saved_arrays_are_freed_by_backward():
     assert saved() is None
 
 
-# ----------------------------------------------------------------------------------------------------- errors
+# --- errors
 
 
 def test_a_second_backward_through_a_freed_graph_is_refused():
@@ -266,7 +266,7 @@ def test_the_requires_grad_of_a_result_is_not_changed():
         (leaf(1.0) * 2).requires_grad_(False)
 
 
-# ------------------------------------------------------------------------------------------- changes in place
+# --- changes in place
 
 
 def test_assignment_through_a_view_reaches_the_graph():
@@ -320,7 +320,7 @@ def test_an_in_place_result_must_fit():
         ag.tensor([1, 2]).add_(0.5)
 
 
-# ------------------------------------------------------------------------------------------------------ hooks
+# --- hooks
 
 
 def test_a_hook_may_change_the_gradient():
@@ -385,7 +385,7 @@ def test_hooks_on_a_node():
     assert values(x.grad) == 10.0
 
 
-# ------------------------------------------------------------------------------------------------------ modes
+# --- modes
 
 
 def test_modes_nest_and_decorate():

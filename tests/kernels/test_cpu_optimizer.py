@@ -192,7 +192,7 @@ def test_the_steps_pay_at_any_size_in_the_mode_auto(took: Any) -> None:
     assert took == ["update_all"]
 
 
-# ----------------------------------------------------------------------------------- the norm of all of them
+# --- the norm of all of them
 
 
 @pytest.mark.parametrize("shapes", SHAPES)

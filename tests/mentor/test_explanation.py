@@ -44,7 +44,7 @@ def test_it_is_a_method_of_tensors_too():
     assert (weights(0.0).log() * 1).explain().codes == ["log-of-zero"]
 
 
-# ---------------------------------------------------------------------------------------- None
+# --- None
 
 
 @pytest.mark.parametrize("cut", [lambda x: x.detach(), lambda x: x.data, lambda x: x.clone().detach_()])
@@ -138,7 +138,7 @@ def test_a_leaf_without_a_gradient_yet_is_explained():
     assert explain(w).codes == ["zero"]
 
 
-# ---------------------------------------------------------------------------------------- not finite
+# --- not finite
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_an_infinite_mask_in_attention_is_no_trouble():
     assert explain((masked.softmax(0) * accelgrad.tensor([1.0, 2.0, 3.0])).sum()).codes == []
 
 
-# ---------------------------------------------------------------------------------------- zero and extreme
+# --- zero and extreme
 
 
 def test_a_dead_relu_is_named_with_the_parameters_that_stand_still():
@@ -264,7 +264,7 @@ def test_a_vanishing_gradient_is_named():
     assert explain(y.sum()).codes == ["vanishing"]
 
 
-# ---------------------------------------------------------------------------------------- the graph itself
+# --- the graph itself
 
 
 def test_an_overwritten_saved_tensor_is_named():

@@ -300,7 +300,7 @@ def test_modules_are_copied_and_pickled():
         np.testing.assert_allclose(other(x).detach().numpy(), net(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------------ hooks
+# --- hooks
 
 
 def test_forward_hooks_see_and_replace():
@@ -437,7 +437,7 @@ def test_hooks_on_every_module():
     ]
 
 
-# ------------------------------------------------------------------------------------ a course's own backward
+# --- a course's own backward
 
 
 def test_a_module_may_define_its_own_backward_and_optimize():
@@ -478,7 +478,7 @@ def test_a_module_may_define_its_own_backward_and_optimize():
     np.testing.assert_allclose(model.weight.grad.numpy(), by_hand.numpy(), rtol=1e-4, atol=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------- containers
+# --- containers
 
 
 def test_sequential_is_indexed_sliced_and_changed():
@@ -522,7 +522,7 @@ def test_parameter_list_and_dict_register_what_they_hold():
     assert named.popitem()[0] == "b" and named.get("b") is None
 
 
-# ------------------------------------------------------------------------------------------------- parameters
+# --- parameters
 
 
 @pytest.mark.host

@@ -87,7 +87,7 @@ def test_a_layer_fused_with_its_batch_norm_computes_the_same(layer: str):
     )
 
 
-# ----------------------------------------------------- first values
+# --- first values
 
 LARGE = (200, 300)
 

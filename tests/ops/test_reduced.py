@@ -126,7 +126,7 @@ def test_results_and_gradients_are_those_of_float32_rounded(
     near(list(gradients[0]), list(gradients[1]), kind, 3 * digits)
 
 
-# ------------------------------------------------------------------------------------------ the type as such
+# --- the type as such
 
 
 def test_bfloat16_is_a_type_like_the_others() -> None:

@@ -81,7 +81,7 @@ def test_every_operation_gives_the_type_that_pytorch_gives(info: Any, dtype: str
         pytest.skip("no sample that both take")
 
 
-# --------------------------------------------------------------------------------------- models, step by step
+# --- models, step by step
 
 
 class Attention:

@@ -82,7 +82,7 @@ def test_results_never_share_memory_with_the_image():
         assert not np.shares_memory(move(tensor(source)).numpy(), source)
 
 
-# ----------------------------------------------------------------------------------------------- conversion
+# --- conversion
 
 
 def test_bytes_become_floats_between_0_and_1():
@@ -214,7 +214,7 @@ def test_a_cast_that_would_lose_integers_is_refused():
         F.convert_image_dtype(np.zeros((1, 1), np.float32), accelgrad.int32)
 
 
-# -------------------------------------------------------------------------------------------- normalisation
+# --- normalisation
 
 
 def test_normalize_subtracts_the_mean_and_divides_by_std():
@@ -264,7 +264,7 @@ def test_a_tensor_that_requires_grad_is_told_the_way_out():
         assert F.resize(img, 2).shape == (1, 2, 2)
 
 
-# ------------------------------------------------------------------------------------------------- resizing
+# --- resizing
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -336,7 +336,7 @@ def test_resized_crop_is_a_crop_resized():
     np.testing.assert_array_equal(F.resized_crop(source, 2, 3, 10, 11, (5, 5)), expected)
 
 
-# ------------------------------------------------------------------------------------------------- rotation
+# --- rotation
 
 
 def grid_sample(source, angle, mode, centre, fill):
@@ -476,7 +476,7 @@ def test_wrong_arguments_are_refused(call, error, message):
         call()
 
 
-# ------------------------------------------------------------------------------------------- blur and erase
+# --- blur and erase
 
 
 def test_blur_is_pytorchs_convolution():

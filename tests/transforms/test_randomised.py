@@ -17,7 +17,7 @@ NUMBERED = np.arange(8 * 9, dtype=np.uint8).reshape(8, 9)
 COLOURED = np.random.default_rng(0).integers(0, 256, (12, 14, 3), dtype=np.uint8)
 
 
-# ---------------------------------------------------------------------------------------------------- crops
+# --- crops
 
 
 def test_a_random_crop_is_a_part_of_the_image_and_reaches_every_place():
@@ -67,7 +67,7 @@ def test_a_resized_crop_has_the_size_asked_for():
         assert F.get_dimensions(transforms.RandomResizedCrop((5, 6))(img)) == [3, 5, 6]
 
 
-# --------------------------------------------------------------------------------------- flips, grey, turns
+# --- flips, grey, turns
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_rotation_by_a_fixed_angle_is_the_functions():
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(expected))
 
 
-# --------------------------------------------------------------------------------------------------- colour
+# --- colour
 
 
 def test_jitter_of_nothing_changes_nothing():
@@ -137,7 +137,7 @@ def test_jitter_below_black_stops_at_zero():
     assert transforms.ColorJitter(brightness=3).brightness == (0.0, 4.0)
 
 
-# ------------------------------------------------------------------------------------------- erase and blur
+# --- erase and blur
 
 
 def erased(img):

@@ -63,7 +63,7 @@ class Module:
             _load_state_dict_post_hooks={},
         )  # fmt: skip
 
-    # ----------------------------------------------------------------------------------------------- the call
+    # --- the call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -84,7 +84,7 @@ class Module:
         """In words, what is wrong with ``input`` for this layer; asked only after an exception."""
         return ""
 
-    # ------------------------------------------------------------------------------------------- registration
+    # --- registration
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter, which then is the attribute ``name``; None keeps the name without a value."""
@@ -218,7 +218,7 @@ class Module:
         names = [*super().__dir__(), *self._parameters, *self._modules, *self._buffers]
         return sorted({name for name in names if not name[:1].isdigit()})
 
-    # -------------------------------------------------------------------------------------- the parts by name
+    # --- the parts by name
 
     def get_submodule(self, target: str) -> Module:
         """The module at a dotted path, itself for ""; AttributeError where there is none."""
@@ -285,7 +285,7 @@ class Module:
     def _has_extra_state(self) -> bool:
         return type(self).get_extra_state is not Module.get_extra_state
 
-    # -------------------------------------------------------------------------------------------------- walks
+    # --- walks
 
     def named_modules(
         self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -370,7 +370,7 @@ class Module:
         fn(self)
         return self
 
-    # ------------------------------------------------------------------------------------ modes and gradients
+    # --- modes and gradients
 
     def train(self, mode: bool = True) -> Self:
         """Training mode for the whole tree: dropout drops, batch norm uses the batch's statistics."""
@@ -403,7 +403,7 @@ class Module:
                     parameter._grad = parameter._grad.detach()
                     parameter._grad.array[...] = 0
 
-    # -------------------------------------------------------------------------------------- devices and types
+    # --- devices and types
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Replace the memory of every parameter, gradient and buffer by that of ``fn(tensor)``; the objects
@@ -486,7 +486,7 @@ class Module:
         """Move to a device without copying the values, which are not set there."""
         return self._apply(lambda t: empty(tuple(t.shape), device=device, dtype=t.dtype), recurse=recurse)
 
-    # -------------------------------------------------------------------------------------------------- state
+    # --- state
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Every parameter and persistent buffer under its dotted name; the tensors share memory with the
@@ -519,7 +519,7 @@ class Module:
             self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
-    # -------------------------------------------------------------------------------------------------- hooks
+    # --- hooks
 
     def _register(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
         self.__dict__["_hooked"] = True
@@ -576,7 +576,7 @@ class Module:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the two lists."""
         return RemovableHandle(self._load_state_dict_post_hooks, hook)
 
-    # --------------------------------------------------------------------------------------- the printed tree
+    # --- the printed tree
 
     def _repr_html_(self) -> str:
         from accelgrad.viz.notebook import module_html

@@ -53,7 +53,7 @@ def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int
     return shape
 
 
-# -------------------------------------------------------------------------------------------------- from data
+# --- from data
 
 
 @op(method=False, out=False, differentiable=False)
@@ -205,7 +205,7 @@ def scalar_tensor(
     return full((), s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
-# ----------------------------------------------------------------------------------------------- of one value
+# --- of one value
 
 
 @op(method=False, differentiable=False)
@@ -379,7 +379,7 @@ def full_like(
     )
 
 
-# ------------------------------------------------------------------------------------ of evenly spaced values
+# --- of evenly spaced values
 
 
 @op(method=False, differentiable=False)

@@ -61,7 +61,7 @@ def floating(name: str, kind: np.dtype) -> np.dtype:
     return kind
 
 
-# ------------------------------------------------------------------------------------------------ new tensors
+# --- new tensors
 
 
 @op(method=False, differentiable=False, random=True)
@@ -243,7 +243,7 @@ def randint_like(
     )
 
 
-# ---------------------------------------------------------------------------------------------- by parameters
+# --- by parameters
 
 
 class Bernoulli(Primitive):
@@ -405,7 +405,7 @@ def multinomial(
     return wrap(input.xp.from_host(np.ascontiguousarray(index)), input.xp)
 
 
-# ----------------------------------------------------------------------------------------------------- states
+# --- states
 
 
 @op(method=False, out=False, differentiable=False)

@@ -23,7 +23,7 @@ from accelgrad.ops.registry.dims import sizes
 __all__ = ["TYPED", "is_floating_point", "is_tensor", "numel", "result_type", "vander"]
 
 
-# ---------------------------------------------------------------------------------------- like another tensor
+# --- like another tensor
 
 
 @op(out=False, differentiable=False, torch="Tensor.new_tensor")
@@ -134,7 +134,7 @@ def _new(self: Tensor, *data: Any) -> Tensor:
 setattr(Tensor, "new", _new)  # noqa: B010  (an assignment would need the stub to know it)
 
 
-# -------------------------------------------------------------------------------------------- of a named type
+# --- of a named type
 
 
 def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
@@ -188,7 +188,7 @@ TYPED_CUDA: dict[str, _Typed] = {kind.title: _typed(kind, True) for kind in dtyp
 """The same names for tensors on a card."""
 
 
-# -------------------------------------------------------------------------------------------------- questions
+# --- questions
 
 
 @op(method=False, out=False, differentiable=False)

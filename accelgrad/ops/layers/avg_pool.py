@@ -278,7 +278,7 @@ def avg_pool3d(
     )
 
 
-# --------------------------------------------------------------------------------------------- adaptive pools
+# --- adaptive pools
 
 
 def _bounds(extent: int, parts: int) -> list[tuple[int, int]]:
@@ -516,7 +516,7 @@ def adaptive_max_pool2d(
     return result if return_indices else result[0]
 
 
-# --------------------------------------------------------------------------------------------- power averages
+# --- power averages
 
 
 def _power_pool(

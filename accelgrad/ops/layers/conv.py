@@ -87,7 +87,7 @@ class WeightOfConvolution(Primitive):
         )
 
 
-# ---------------------------------------------------------------------------------------------- what comes in
+# --- what comes in
 
 
 def _convolution(
@@ -204,7 +204,7 @@ def _named_padding(
     return input, tuple(one // 2 for one in total)
 
 
-# ------------------------------------------------------------------------------------------------ forwards
+# --- forwards
 
 
 def _correlate(

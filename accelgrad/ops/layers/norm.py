@@ -17,7 +17,7 @@ from accelgrad.ops.registry.checks import floating, one_type
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
 
 
-# --------------------------------------------------------------------------------------------- over the batch
+# --- over the batch
 
 
 class BatchNorm(Primitive):
@@ -271,7 +271,7 @@ def _affine(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return y if bias is None else y + bias.reshape(beside)
 
 
-# ------------------------------------------------------------------------------------------ over the features
+# --- over the features
 
 
 class LayerNorm(Primitive):
@@ -533,7 +533,7 @@ def rms_norm(
     return y if weight is None else y * weight
 
 
-# -------------------------------------------------------------------------------------------- across channels
+# --- across channels
 
 
 class NeighbourSum(Primitive):

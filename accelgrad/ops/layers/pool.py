@@ -398,7 +398,7 @@ def max_pool3d(
     return result if return_indices else result[0]
 
 
-# ------------------------------------------------------------------------------------------------ unpooling
+# --- unpooling
 
 
 def _unpool(

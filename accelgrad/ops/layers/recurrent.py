@@ -94,7 +94,7 @@ def _unrolled(
     return xp.concatenate([results[start] for start in sorted(results)], axis=0), *states
 
 
-# ------------------------------------------------------------------------------------------------ LSTM
+# --- LSTM
 
 
 def _lstm_step(xp: Any, gx: Any, gh: Any, h: Any, c: Any) -> tuple[Any, Any]:
@@ -162,7 +162,7 @@ def _layer_gradients(
     return (grad_x, dh, *dc, grad_w, grad_u, grad_b if need[state + 2] else None, grad_bu)
 
 
-# ------------------------------------------------------------------------------------------------ GRU
+# --- GRU
 
 
 def _gru_step(xp: Any, gx: Any, gh: Any, h: Any) -> tuple[Any]:
@@ -206,7 +206,7 @@ class GruLayer(Primitive):
         return _layer_gradients(ctx, x, y, h0, w_ih, b_ih, dx, du, dh, steps)
 
 
-# -------------------------------------------------------------------------------------------- the simple ones
+# --- the simple ones
 
 
 class RnnLayer(Primitive):
@@ -271,7 +271,7 @@ def _relu_step(xp: Any, gx: Any, gh: Any, h: Any) -> tuple[Any]:
     return (xp.maximum(gx + gh, 0),)
 
 
-# ----------------------------------------------------------------------------------- one layer, one direction
+# --- one layer, one direction
 
 LAYERS: dict[str, tuple[type[Primitive], dict[str, Any]]] = {
     "LSTM": (LstmLayer, {}),

@@ -204,7 +204,7 @@ def rnn_relu(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     return _sequence("rnn_relu", "RNN_RELU", args, kwargs)  # type: ignore[return-value]
 
 
-# ------------------------------------------------------------------------------------------------ one step
+# --- one step
 
 
 def _cell(

@@ -366,7 +366,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return Mul.apply(OPS["unsqueeze"].call(input, 1), vec2)
 
 
-# ----------------------------------------------------------------------------------------- added to something
+# --- added to something
 
 
 def _added(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:

@@ -325,7 +325,7 @@ def huber_loss(
     return _weighted(_loss(Huber, input, target, "none", delta=delta), weight, reduction)
 
 
-# ---------------------------------------------------------------------------------------------- probabilities
+# --- probabilities
 
 
 class BinaryCrossEntropy(PairLoss):

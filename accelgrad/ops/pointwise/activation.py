@@ -29,7 +29,7 @@ def _apply(primitive: type[Primitive], input: Tensor, inplace: bool, **options: 
     return primitive.apply(input, **options)
 
 
-# -------------------------------------------------------------------------------------- relu and its variants
+# --- relu and its variants
 
 
 class Relu(Primitive):
@@ -262,7 +262,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _apply(Elu, input, inplace, alpha=alpha, rate=1 / alpha)
 
 
-# ------------------------------------------------------------------------------------------------ smooth ones
+# --- smooth ones
 
 
 class Gelu(Primitive):

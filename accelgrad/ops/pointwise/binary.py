@@ -350,7 +350,7 @@ def xlog1py(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     return Xlog1py.apply(input, other)
 
 
-# --------------------------------------------------------------------------------------- combined from others
+# --- combined from others
 
 
 @op(

@@ -164,7 +164,7 @@ for _name, _primitive in {"eq": Eq, "ne": Ne, "lt": Lt, "le": Le, "gt": Gt, "ge"
     setattr(Tensor, f"__{_name}__", _comparing(_primitive))
 
 
-# ------------------------------------------------------------------------------------------- of whole tensors
+# --- of whole tensors
 
 
 def _two_tensors(name: str, input: Any, other: Any) -> None:
@@ -324,7 +324,7 @@ def isin(
     return IsIn.apply(elements, test_elements, invert=invert)
 
 
-# ------------------------------------------------------------------------------------------------ logic
+# --- logic
 
 LOGIC = [
     sample(arg(2, 3, dtype="bool"), arg(3, dtype="bool")),
@@ -421,7 +421,7 @@ def logical_not(input: Tensor) -> Tensor:
     return LogicalNot.apply(input)
 
 
-# ------------------------------------------------------------------------------------------------ any and all
+# --- any and all
 
 
 class Any_(Primitive):

@@ -177,7 +177,7 @@ def sgn(input: Tensor) -> Tensor:
     return Sign.apply(input)
 
 
-# ------------------------------------------------------------------------------------------------ limits
+# --- limits
 
 
 class Clamp(Pairwise):
@@ -328,7 +328,7 @@ def nan_to_num(
     )
 
 
-# ------------------------------------------------------------------------------------------ tests of elements
+# --- tests of elements
 
 
 class Test(Primitive):

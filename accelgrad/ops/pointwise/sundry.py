@@ -354,7 +354,7 @@ def float_power_(input: Tensor, exponent: Any) -> Tensor:
     return assign(input, OPS["float_power"].call(input, exponent), since)
 
 
-# ------------------------------------------------------------------------------- of complex numbers, the real
+# --- of complex numbers, the real
 
 
 @op(

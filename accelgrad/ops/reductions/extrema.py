@@ -164,7 +164,7 @@ class ArgPlace(Primitive):
         return y
 
 
-# --------------------------------------------------------------------------------------------- of two tensors
+# --- of two tensors
 
 DISTINCT = [sample(arg(3, 4, distinct=True), arg(4, low=-0.1, high=0.1)), *PAIRS[:-1]]
 
@@ -213,7 +213,7 @@ def fmin(input: Tensor, other: Tensor | Number) -> Tensor:
     return Fmin.apply(input, other)
 
 
-# -------------------------------------------------------------------------------------------- over dimensions
+# --- over dimensions
 
 EXTREMES = [
     sample(arg(2, 3, distinct=True)),

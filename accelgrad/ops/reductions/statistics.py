@@ -232,7 +232,7 @@ def std_mean(
     return spread, Mean.apply(input, axis=axis, keepdims=keepdim)
 
 
-# ------------------------------------------------------------------------------------------------ order
+# --- order
 
 
 class Ranked(Primitive):

@@ -92,7 +92,7 @@ class Triu(Primitive):
         return ctx.xp.run(Triu, grad, diagonal=ctx.diagonal)
 
 
-# ------------------------------------------------------------------------------------------------------ order
+# --- order
 
 
 @op(
@@ -219,7 +219,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return Permute.apply(turned, dims=tuple(order))
 
 
-# ---------------------------------------------------------------------------------------- copies side by side
+# --- copies side by side
 
 
 @op(
@@ -331,7 +331,7 @@ def repeat_interleave(
     return IndexSelect.apply(input, dim=dim, index=index)
 
 
-# -------------------------------------------------------------------------------------------------- triangles
+# --- triangles
 
 
 def _needs_matrix(name: str, input: Tensor) -> None:

@@ -218,7 +218,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
         raise no_broadcast(input, array) from None
 
 
-# ------------------------------------------------------------------------------------------------ overwriting
+# --- overwriting
 
 
 @op(

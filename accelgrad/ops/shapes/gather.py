@@ -109,7 +109,7 @@ class IndexAdd(Primitive):
         return grad, picked if ctx.needs_input_grad[1] else None
 
 
-# ---------------------------------------------------------------------------------------------------- helpers
+# --- helpers
 
 
 def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
@@ -212,7 +212,7 @@ def same_type(name: str, input: Tensor, source: Tensor) -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------------ by elements
+# --- by elements
 
 
 _INDEX = arg(2, 2, dtype="int64", values=[[0, 2], [1, 1]])
@@ -377,7 +377,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return ScatterAdd.apply(input, src, dim=dim, index=array)
 
 
-# -------------------------------------------------------------------------------------------------- by slices
+# --- by slices
 
 
 def slices(

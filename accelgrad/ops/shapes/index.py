@@ -24,7 +24,7 @@ from accelgrad.ops.registry.dims import element, wrap_dim
 __all__ = ["Index", "IndexPut", "Select", "Slice", "Spread", "add_at", "narrow", "select"]
 
 
-# ------------------------------------------------------------------------------------------ views by an index
+# --- views by an index
 
 
 class Select(Primitive):
@@ -73,7 +73,7 @@ class Spread(Primitive):
         return ctx.xp.run(ctx.view, grad, **ctx.options)
 
 
-# ----------------------------------------------------------------------------------------- copies by an index
+# --- copies by an index
 
 
 class Index(Primitive):
@@ -167,7 +167,7 @@ def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
     return xp.index_add(x.astype(np.int32), dim, index, source.astype(np.int32)).astype(kind)
 
 
-# -------------------------------------------------------------------------------------- x[...] and x[...] = y
+# --- x[...] and x[...] = y
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
@@ -252,7 +252,7 @@ def _write(array: Any, index: Any, value: Any) -> None:
         raise _translated(error, array, index, source) from None
 
 
-# -------------------------------------------------------------------------------------- taking an index apart
+# --- taking an index apart
 
 
 def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]:

@@ -77,7 +77,7 @@ def _several(name: str, tensors: Any) -> list[Tensor]:
     return given
 
 
-# ---------------------------------------------------------------------------------------------------- joining
+# --- joining
 
 
 @op(
@@ -270,7 +270,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return hstack([View.apply(one, shape=(-1, 1)) if one.array.ndim <= 1 else one for one in given])
 
 
-# ----------------------------------------------------------------------------------------------- taking apart
+# --- taking apart
 
 
 @op(

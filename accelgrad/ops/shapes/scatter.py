@@ -143,7 +143,7 @@ def scatter(
     return Scatter.apply(input, src, dim=place, index=array)
 
 
-# -------------------------------------------------------------------------------------------------- by slices
+# --- by slices
 
 
 @op(
@@ -241,7 +241,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
     return Where.apply(filled, input, condition=chosen)
 
 
-# ----------------------------------------------------------------------------------- by flat or mixed indices
+# --- by flat or mixed indices
 
 
 @op(
@@ -403,7 +403,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return IndexPut.apply(input, values, index=(array,))
 
 
-# --------------------------------------------------------------------------------------------- through a view
+# --- through a view
 
 
 def _fits(shape: tuple[int, ...], src: Tensor) -> None:

@@ -141,7 +141,7 @@ def _shows(x: Any, y: Any) -> bool:
     return np.may_share_memory(x, y) if isinstance(x, np.ndarray) else x.data.mem is y.data.mem
 
 
-# ---------------------------------------------------------------------------------------------- other extents
+# --- other extents
 
 
 @op(
@@ -398,7 +398,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return Unsqueeze.apply(input, dim=wrap_dim(dim, input.array.ndim + 1))
 
 
-# ---------------------------------------------------------------------------------------------- another order
+# --- another order
 
 
 @op(

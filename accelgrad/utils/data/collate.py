@@ -40,7 +40,7 @@ def sample_name(entry: int) -> str:
     return f"sample {entry} of the batch"
 
 
-# ------------------------------------------------------------------------------------------ default_collate
+# --- default_collate
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
@@ -321,7 +321,7 @@ default_collate_fn_map: dict[Any, CollateFunction] = {}
 """Functions for further types, see :func:`collate`."""
 
 
-# ------------------------------------------------------------------------------------------ default_convert
+# --- default_convert
 
 
 def default_convert(data: Any) -> Any:
@@ -354,7 +354,7 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-# ---------------------------------------------------------------------------------------------- pad_collate
+# --- pad_collate
 
 
 class Padded(NamedTuple):

@@ -257,7 +257,7 @@ class DataLoader:
         self.start_method = _start_method(context, self.num_workers)
         self._context = context
 
-    # ----------------------------------------------------------------------------------------------- passes
+    # --- passes
 
     def __iter__(self) -> LoaderIterator:
         resume, self._resume = self._resume, None
@@ -281,7 +281,7 @@ class DataLoader:
         self.declared_length = length
         return length
 
-    # ------------------------------------------------------------------------------------------ state and end
+    # --- state and end
 
     def state_dict(self) -> dict[str, Any]:
         """Where the latest pass stands; after :meth:`load_state_dict` the next pass gives the remaining
@@ -341,7 +341,7 @@ class DataLoader:
             " for the position"
         )
 
-    # --------------------------------------------------------------------------------------------- timeline
+    # --- timeline
 
     def record_timeline(self, limit: int = 100_000) -> None:
         """Record the times of every batch from now on, the latest ``limit`` of them; see :meth:`timeline`."""

@@ -16,7 +16,7 @@ __all__ = ["find_unpicklable", "pack_exception", "unpack_exception", "unpicklabl
 MAX_DEPTH = 12
 
 
-# ----------------------------------------------------------------------------------------------- exceptions
+# --- exceptions
 
 
 def pack_exception(error: BaseException, where: str, dumps: Callable[[Any], bytes]) -> bytes:
@@ -113,7 +113,7 @@ def exit_reason(status: int | None) -> str:
     return f"exited unexpectedly with exit code {status}"
 
 
-# ------------------------------------------------------------------------------------------------- pickling
+# --- pickling
 
 
 def find_unpicklable(value: Any, path: str, dumps: Callable[[Any], bytes] | None = None) -> str | None:

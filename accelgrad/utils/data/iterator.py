@@ -211,7 +211,7 @@ class WorkersIterator(LoaderIterator):
                     self.earlier[worker] = (task, states)
         return special
 
-    # ---------------------------------------------------------------------------------------------- sending
+    # --- sending
 
     def _fill(self, more: int = 0) -> None:
         """Send tasks until every worker has ``prefetch_factor`` of them; ``more``: batches about to be given
@@ -270,7 +270,7 @@ class WorkersIterator(LoaderIterator):
                 return worker
         return None
 
-    # -------------------------------------------------------------------------------------------- receiving
+    # --- receiving
 
     def __next__(self) -> Any:
         asked = time.perf_counter()
@@ -447,7 +447,7 @@ class WorkersIterator(LoaderIterator):
                 stacklevel=3,
             )
 
-    # ------------------------------------------------------------------------------------------- the ending
+    # --- the ending
 
     def _refuse(self) -> None:
         if self.pool.pid != os.getpid():

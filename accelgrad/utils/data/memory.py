@@ -90,7 +90,7 @@ def round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-# --------------------------------------------------------------------------------------------------- budget
+# --- budget
 
 
 def _read_number(path: str) -> int | None:
@@ -176,7 +176,7 @@ def shm_limit(text: str | None) -> int | None:
         ) from None
 
 
-# -------------------------------------------------------------------------------------------- worker's side
+# --- worker's side
 
 
 class Arena:
@@ -433,7 +433,7 @@ class SlotWriter:
         self.retire(arena.number)
 
 
-# -------------------------------------------------------------------------------------------- parent's side
+# --- parent's side
 
 
 class Lease(weakref.ref):

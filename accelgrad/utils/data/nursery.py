@@ -46,7 +46,7 @@ ONE_THREAD = dict.fromkeys(
 HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
-# --------------------------------------------------------------------------------------------- in the nursery
+# --- in the nursery
 
 
 def serve(control: socket.socket, inherited: Any = None) -> None:
@@ -167,7 +167,7 @@ def main(descriptor: int) -> None:
     serve(socket.socket(fileno=descriptor))
 
 
-# --------------------------------------------------------------------------------------------- in the program
+# --- in the program
 
 
 class Nursery:

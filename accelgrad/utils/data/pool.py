@@ -125,7 +125,7 @@ class Pool:
             self.close()
             raise
 
-    # --------------------------------------------------------------------------------------------- starting
+    # --- starting
 
     def _spawn(self, number: int) -> Handle:
         """Start worker ``number``, anew if the one before died."""
@@ -272,7 +272,7 @@ class Pool:
         except (KeyError, ValueError):  # it was not watched
             pass
 
-    # -------------------------------------------------------------------------------------------- receiving
+    # --- receiving
 
     def poll(self, seconds: float | None) -> bool:
         """Wait for any worker, at most so long; True if something happened."""
@@ -410,7 +410,7 @@ class Pool:
                 self.by_descriptor.pop(descriptor, None)
         handle.close()
 
-    # ---------------------------------------------------------------------------------------------- looking
+    # --- looking
 
     def stack_of(self, number: int) -> str:
         """The Python stack of a worker, whatever it is doing."""

@@ -185,7 +185,7 @@ def frame(*parts: bytes) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-# --------------------------------------------------------------------------------------------------- encode
+# --- encode
 
 
 class Taker(pickle.Pickler):
@@ -328,7 +328,7 @@ def _dtype_of(text: str) -> np.dtype:
     return dtypes.bfloat16.numpy if text == "bfloat16" else np.dtype(text)
 
 
-# --------------------------------------------------------------------------------------------------- decode
+# --- decode
 
 
 class _Giver(pickle.Unpickler):

@@ -105,7 +105,7 @@ class _Reader:
         return self.next()
 
 
-# ---------------------------------------------------------------------------------------------------- start
+# --- start
 
 
 def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None, called: bool = False) -> None:
@@ -228,7 +228,7 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
     keep_to_the_host()
 
 
-# ----------------------------------------------------------------------------------------------------- life
+# --- life
 
 
 class _Worker:

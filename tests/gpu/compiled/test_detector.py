@@ -17,7 +17,7 @@ def floats(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape), dtype="float32").reshape(shape)
 
 
-# ---------------------------------------------------------------------------------------- shared memory
+# --- shared memory
 
 
 def reversing(with_barrier: bool, turns: int = 1, barrier_after: bool = True) -> Any:
@@ -120,7 +120,7 @@ def test_a_step_over_the_end_of_a_shared_array(run: Run) -> None:
         run(make, "P", 1, 32, floats(32))
 
 
-# ---------------------------------------------------------------------------------------- device memory
+# --- device memory
 
 
 def doubled(extra: int) -> Any:
@@ -257,7 +257,7 @@ def test_adding_atomically_is_not(run: Run) -> None:
     assert total[0] == 64
 
 
-# --------------------------------------------------------------------------------- threads that do not meet
+# --- threads that do not meet
 
 
 def test_a_barrier_that_some_threads_miss(run: Run) -> None:
@@ -309,7 +309,7 @@ def test_after_an_error_the_next_launch_begins_anew(run: Run) -> None:
     np.testing.assert_array_equal(y, x[::-1])
 
 
-# ------------------------------------------------------------------------------------- what CUDA would refuse
+# --- what CUDA would refuse
 
 
 @pytest.mark.parametrize(

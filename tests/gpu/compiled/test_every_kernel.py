@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 cases: Any = importlib.import_module("cases")
 numbers = cases.numbers
 
-# ------------------------------------------------------------------------------ at the size of real work
+# --- at the size of real work
 
 
 def big_cases() -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_arrays_that_begin_between_the_wide_loads(offset: int, ours: Any) -> Non
     cases.check(ours, ("matmul", (left, right), {}), "float32")
 
 
-# ----------------------------------------------------------------------------------- what no formula gives
+# --- what no formula gives
 
 
 def mask_of(xp: Any, shape: tuple[int, ...], used: int, generator: np.random.Generator) -> Any:
@@ -139,7 +139,7 @@ def test_steps_of_optimizers(dtype: str, ours: Any) -> None:
     check_norms(ours, dtype)
 
 
-# --------------------------------------------------------------------------------------- recurrent layers
+# --- recurrent layers
 
 
 def check_recurrent(xp: Any, sizes: list[int], width: int, reverse: bool, dtype: str) -> None:
@@ -190,7 +190,7 @@ def test_recurrent_layers(width: int, route: str, ours: Any, monkeypatch: pytest
     check_recurrent(ours, [5, 5, 3, 1], width, False, "float32")
 
 
-# ------------------------------------------------------------------------------------- under the detector
+# --- under the detector
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -105,7 +105,7 @@ CTYPES: dict[str, Any] = {
 }
 
 
-# --------------------------------------------------------------------------------------------- building
+# --- building
 
 
 def site_packages() -> pathlib.Path:
@@ -218,7 +218,7 @@ def build_header() -> None:
         (folder / "done").touch()
 
 
-# ---------------------------------------------------------------------------------------------- kernels
+# --- kernels
 
 KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s+)?(\w+)\s*\(")
 EXPRESSION = re.compile(r"^// kernel (\w+) is (.+)$", re.MULTILINE)
@@ -276,7 +276,7 @@ def compiled(source: str) -> pathlib.Path:
     return target
 
 
-# ------------------------------------------------------------------------- in place of CuPy's functions
+# --- in place of CuPy's functions
 
 
 def parse(signature: str) -> tuple[str, list[str]]:
@@ -406,7 +406,7 @@ def runtime_library() -> Any:
     return ctypes.PyDLL(str(build_folder() / "runtime.so"))
 
 
-# ------------------------------------------------------------- what CuPy has from libraries for the card
+# --- what CuPy has from libraries for the card
 
 
 def memory(address: int, dtype: Any, shape: Any) -> np.ndarray:

@@ -71,7 +71,7 @@ def declarations() -> list[str]:
     return [*indices, shuffle, *barriers]
 
 
-# ------------------------------------------------------------------------- from Numba's code to the host's
+# --- from Numba's code to the host's
 
 
 @dataclasses.dataclass
@@ -180,7 +180,7 @@ class Lines:
         return "?"
 
 
-# ------------------------------------------------------------------------------------------- the detector
+# --- the detector
 
 
 NAME = r'[%@](?:[\w.$-]+|"[^"]+")'
@@ -255,7 +255,7 @@ def hook(line: str, start: int, kind: str, what: int, sites: Sites, lines: Lines
     return [f"  call void @host_access({given}){note[0] if note else ''}"]
 
 
-# -------------------------------------------------------------------------------------------- compilation
+# --- compilation
 
 
 @functools.cache
@@ -395,7 +395,7 @@ def linked(code: bytes) -> bytes:
         return target.read_bytes()
 
 
-# ---------------------------------------------------------------------------------- in place of the card's
+# --- in place of the card's
 
 
 @dataclasses.dataclass

@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_declined() -> None:
     assert not accepts(None)
 
 
-# ----------------------------------------------------------------------------------- the norm of all of them
+# --- the norm of all of them
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -155,7 +155,7 @@ def test_other_norms_are_declined() -> None:
     assert not optimizer.norm_accepts([*given, np.ones(2)], 2)
 
 
-# ---------------------------------------------------------------------------------------- launches of a step
+# --- launches of a step
 
 
 class Card(backend.NumpyNamespace):

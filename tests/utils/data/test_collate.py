@@ -148,7 +148,7 @@ def test_default_convert_turns_arrays_into_tensors_and_leaves_the_rest():
     assert isinstance(found["d"], np.ndarray) and isinstance(found["e"].x, Tensor)
 
 
-# ---------------------------------------------------------------------------------------------- pad_collate
+# --- pad_collate
 
 
 def test_padding_gives_values_and_lengths():

@@ -83,7 +83,7 @@ def numbers(loader):
     return [batch.array.ravel().tolist() for batch in loader]
 
 
-# ----------------------------------------------------------------------------------------------- structures
+# --- structures
 
 BIG = np.arange(6000, dtype=np.float64)
 STRUCTURES = {
@@ -195,7 +195,7 @@ def test_an_array_that_the_dataset_keeps_is_not_overwritten():
             assert history.tolist() == list(range(index + 1))
 
 
-# ---------------------------------------------------------------------------------------------------- order
+# --- order
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -265,7 +265,7 @@ def test_a_list_of_tensors_longer_than_the_socket_buffer_is_a_task_like_any_othe
     assert first.array.shape == (400_000, 2) and second.array[:, 0].tolist() == [2, 3]
 
 
-# -------------------------------------------------------------------------------------------------- streams
+# --- streams
 
 
 def test_streams_with_uneven_shares_come_in_turn_until_all_have_ended():
@@ -291,7 +291,7 @@ def test_a_stream_longer_than_its_length_is_warned_of():
         numbers(loader)
 
 
-# ---------------------------------------------------------------------------------------------------- seeds
+# --- seeds
 
 
 class Draws(Dataset):
@@ -384,7 +384,7 @@ def test_get_worker_info_describes_the_worker():
     assert get_worker_info() is None
 
 
-# ------------------------------------------------------------------------------------------------ arguments
+# --- arguments
 
 
 @pytest.mark.parametrize(
@@ -463,7 +463,7 @@ def test_a_closed_iterator_says_so_and_a_finished_one_stays_finished():
     assert len(list(iterator)) == 1 and list(iterator) == []
 
 
-# ------------------------------------------------------------------------------------ whole batches, timeline
+# --- whole batches, timeline
 
 
 class Whole(Squares):

@@ -15,7 +15,7 @@ import pytest
 METHODS = ["forkserver", "spawn", "fork"]
 
 
-# ------------------------------------------------------------------------------------------- killed workers
+# --- killed workers
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_death_of_the_nursery_is_survived(run):
     """).ok()
 
 
-# ----------------------------------------------------------------------------------------------- exceptions
+# --- exceptions
 
 
 def test_exceptions_arrive_whole_and_the_next_batch_follows(run):
@@ -271,7 +271,7 @@ def test_errors_of_worker_init_fn_and_collate_fn_and_sampler_arrive(run):
     """).ok()
 
 
-# -------------------------------------------------------------------------------------- timeout and silence
+# --- timeout and silence
 
 
 def test_timeout_counts_per_next_shows_the_stack_and_the_batch_comes_later(run):
@@ -320,7 +320,7 @@ def test_silence_without_timeout_gives_a_warning_with_the_stack(run):
     """).ok()
 
 
-# --------------------------------------------------------------------------------------------------- ending
+# --- ending
 
 
 @pytest.mark.parametrize("how", ["loader.close()", "del it", "it = None; gc.collect()", "it.close()"])
@@ -436,7 +436,7 @@ def test_ctrl_c_is_one_traceback_and_the_iterator_goes_on(start):
     assert outcome.errors.count("Traceback") == 1 and outcome.errors.strip().endswith("KeyboardInterrupt")
 
 
-# --------------------------------------------------------------------------------------------------- memory
+# --- memory
 
 
 def test_descriptors_stay_flat_over_epochs_and_retained_batches(run):

@@ -32,7 +32,7 @@ class ndarray:
     def __new__(cls, shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
         return wrap(np.empty(shape, dtype, order))
 
-    # ------------------------------------------------------------------------------------------- what it is
+    # --- what it is
 
     @property
     def dtype(self) -> np.dtype:
@@ -84,7 +84,7 @@ class ndarray:
 
         return method
 
-    # --------------------------------------------------------------------------- what makes the host wait
+    # --- what makes the host wait
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
         cuda.count_sync()
@@ -148,7 +148,7 @@ class ndarray:
             " array explicitly."
         )
 
-    # ---------------------------------------------------------------------------------------------- indexing
+    # --- indexing
 
     def __getitem__(self, index: Any) -> ndarray:
         check(self)
@@ -162,7 +162,7 @@ class ndarray:
             raise TypeError(f"Unsupported type {type(value)}")
         self._host[indices(self, index)] = plain(value, host=True)
 
-    # --------------------------------------------------------------------------------------------- arithmetic
+    # --- arithmetic
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return run_ufunc(ufunc, method, inputs, options)

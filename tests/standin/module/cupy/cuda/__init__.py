@@ -74,7 +74,7 @@ class Device:
         return runtime.memGetInfo()
 
 
-# -------------------------------------------------------------------------------------------------- memory
+# --- memory
 
 
 class OutOfMemoryError(MemoryError):
@@ -204,7 +204,7 @@ def fetch_now() -> None:
         fetches.pop(0)()
 
 
-# -------------------------------------------------------------------------------------- streams and events
+# --- streams and events
 
 
 class Stream:
@@ -292,7 +292,7 @@ def is_available() -> bool:
     return True
 
 
-# ------------------------------------------------------------------------------------------------- runtime
+# --- runtime
 
 runtime: Any = types.ModuleType("cupy.cuda.runtime")
 runtime.CUDARuntimeError = type("CUDARuntimeError", (RuntimeError,), {})
