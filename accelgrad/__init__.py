@@ -43,6 +43,7 @@ from accelgrad.arrays.dtypes import (
     short,
     uint8,
 )
+from accelgrad.core import late as _late
 from accelgrad.core.graph import (
     enable_grad,
     inference_mode,
@@ -63,6 +64,15 @@ from accelgrad.random import Generator, default_generator, initial_seed, manual_
 __version__ = "0.1.0"
 
 _keep_freed_memory()
+
+# What upper rooms give to lower classes, imported at the first call (accelgrad/core/late.py).
+_late.hang(
+    "accelgrad.core.tensor:Tensor",
+    _repr_html_="accelgrad.viz.notebook:tensor_html",
+    explain="accelgrad.mentor.explanation:explain",
+)
+_late.hang("accelgrad.core.context:Context", _repr_html_="accelgrad.viz.notebook:node_html")
+_late.hang("accelgrad.nn.modules.module:Module", _repr_html_="accelgrad.viz.notebook:module_html")
 
 __all__ = [
     "Device", "Generator", "Size", "Tensor", "bfloat16", "bool", "can_cast", "default_generator", "device",

@@ -10,12 +10,15 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 from typing import Any
 
 import numpy as np
 
 from accelgrad import kernels
-from accelgrad.arrays import precision
+from accelgrad.arrays import gpu, precision
+from accelgrad.arrays.quiet import hush as hush  # TEMP
+from accelgrad.arrays.quiet import unhush as unhush
 
 __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_default_device"]
 
@@ -52,8 +55,6 @@ class Device:
             index = int(number)
         kind = {"gpu": "cuda"}.get(kind, kind)
         if kind == "auto":
-            from accelgrad.arrays import gpu
-
             kind = "cuda" if gpu.status().ok else "cpu"
         if kind not in ("cpu", "cuda"):
             raise RuntimeError(
@@ -85,11 +86,11 @@ class Device:
         return Device, (self.type, self.index)
 
     def __enter__(self) -> Device:
-        _context.append(namespace(self))
+        _blocks.entered.append(namespace(self))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _context.pop()
+        _blocks.entered.pop()
 
 
 device = Device
@@ -281,7 +282,16 @@ CPU = NumpyNamespace(np, Device("cpu"))
 several_cards = False
 """Whether this process has used one of several cards: then an array may lie on another than the current."""
 _namespaces: dict[tuple[str, int], Namespace] = {("cpu", 0): CPU}
-_context: list[Namespace] = []
+
+
+class _Blocks(threading.local):
+    """The devices of the ``with device:`` blocks that this thread is in, the innermost last."""
+
+    def __init__(self) -> None:
+        self.entered: list[Namespace] = []
+
+
+_blocks = _Blocks()
 
 
 def namespace(where: Any = None) -> Namespace:
@@ -302,7 +312,6 @@ def namespace(where: Any = None) -> Namespace:
 
 
 def _cuda_namespace(index: int) -> Namespace:
-    gpu = importlib.import_module("accelgrad.arrays.gpu")
     gpu.require(index)
     gpu.meter()
     return CudaNamespace(importlib.import_module("cupy"), Device("cuda", index))
@@ -310,7 +319,7 @@ def _cuda_namespace(index: int) -> Namespace:
 
 def current_cuda_device() -> int:
     """The index that ``"gpu"`` without a number means."""
-    return importlib.import_module("accelgrad.arrays.gpu").current_device()
+    return gpu.current_device()
 
 
 def of_array(array: Any) -> Namespace:
@@ -362,8 +371,8 @@ def default_namespace() -> Namespace:
     """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else
     ACCELGRAD_DEVICE."""
     global _default
-    if _context:
-        return _context[-1]
+    if _blocks.entered:
+        return _blocks.entered[-1]
     if _default is None:
         _default = namespace(os.environ.get("ACCELGRAD_DEVICE") or "cpu")
     return _default
@@ -405,28 +414,3 @@ def set_num_threads(number: int) -> None:
     except ImportError:
         return  # the kernels obey; BLAS listens to OPENBLAS_NUM_THREADS only
     threadpool_limits(limits=number, user_api="blas")
-
-
-# --- NumPy's floating point warnings
-
-try:
-    # PyTorch is silent about log(0) and overflow, NumPy warns.  np.errstate costs more than a small operation
-    # does; this is the context variable underneath it.
-    from numpy._core.umath import _extobj_contextvar, _make_extobj
-
-    _silent = _make_extobj(all="ignore")
-
-    def hush() -> Any:
-        """Silence NumPy's floating point warnings in this context; give the result to :func:`unhush`."""
-        return _extobj_contextvar.set(_silent)
-
-    unhush = _extobj_contextvar.reset
-except (ImportError, TypeError):  # another NumPy: the public, slower way
-
-    def hush() -> Any:
-        """Silence NumPy's floating point warnings; give the result to :func:`unhush`."""
-        return np.seterr(all="ignore")
-
-    def unhush(token: Any) -> None:
-        """Undo :func:`hush`."""
-        np.seterr(**token)

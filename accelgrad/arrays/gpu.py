@@ -15,6 +15,10 @@ import os
 import sys
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from accelgrad.arrays.holder import ArrayHolder
+
 __all__ = ["Meter", "OutOfMemoryError", "Status", "current_device", "install_line", "require", "status"]
 
 
@@ -208,11 +212,10 @@ def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
 
 def largest_tensors(device: int, count: int = 5) -> list[tuple[int, str]]:
     """The size and description of the largest tensors on a card, each memory once."""
-    module = sys.modules.get("accelgrad.core.tensor")
     seen: dict[int, tuple[int, str]] = {}
     for one in gc.get_objects():
         # By its type: isinstance would ask every object of the program for __class__, and some then run code.
-        if module is None or not issubclass(type(one), module.Tensor) or not one.is_cuda:
+        if not issubclass(type(one), ArrayHolder) or isinstance(one.array, np.ndarray):
             continue
         array = one.array
         if int(array.device.id) == device:

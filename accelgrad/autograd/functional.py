@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from accelgrad.core import graph
-from accelgrad.core.tensor import Tensor, root, run_backward, silently_walk, wrap
+from accelgrad.core.backward import root, run_backward, silently_walk
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = ["backward", "grad", "hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core import graph
-from accelgrad.core.tensor import Tensor, silently_walk, wrap
+from accelgrad.core.backward import silently_walk
+from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 

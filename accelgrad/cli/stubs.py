@@ -7,13 +7,14 @@ functions it exports.  ``python -m accelgrad.cli.stubs`` writes ``tensor.pyi``, 
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pathlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import accelgrad
+from accelgrad.core.late import Late
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import OPS
 from accelgrad.ops.registry.shown import FUNCTIONAL, IN_PLACE
@@ -34,26 +35,32 @@ _KNOWN = {
     "bool", "int", "float", "str", "bytes", "None", "tuple", "list", "dict", "type", "object", "slice",
     "np", "ndarray",
 }  # fmt: skip
-_OPERATORS = re.compile(r"__(r|i)?(add|sub|mul|truediv|floordiv|mod|pow|matmul|and|or|xor|lshift|rshift)__")
-_SPECIAL = {
-    "__array__", "__bool__", "__contains__", "__eq__", "__float__", "__format__", "__ge__",
-    "__getitem__", "__gt__", "__hash__", "__index__", "__int__", "__invert__", "__iter__", "__le__",
-    "__len__", "__lt__", "__ne__", "__neg__", "__abs__", "__pos__", "__repr__", "__setitem__",
-    "__dlpack__", "__dlpack_device__", "__deepcopy__", "__reduce_ex__", "__array_ufunc__",
-    "__array_function__",
-}  # fmt: skip
+
+
+class _ForStubs(ast.NodeTransformer):
+    """Rewrite an annotation for a stub: names of types that Tensor's methods hide get an underscore."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id == "Number":
+            return ast.Name("_Number")
+        if node.id in ("bool", "int", "float"):
+            return ast.Name(f"_{node.id}")
+        if node.id not in _KNOWN:
+            raise LookupError(node.id)
+        return node
 
 
 def _annotation(value: Any) -> str:
+    """Return an annotation as stub text; ``Any`` for none, and for one with names that stubs do not import."""
     if value is inspect.Parameter.empty:
         return "Any"
     text = value if isinstance(value, str) else getattr(value, "__name__", "Any")
-    text = {"Number": "bool | int | float", "NoneType": "None"}.get(text, text)
-    text = re.sub(r"\bNumber\b", "bool | int | float", text)
-    names = set(re.findall(r"[A-Za-z_][A-Za-z_0-9.]*", re.sub(r"\"[^\"]*\"|'[^']*'", "", text)))
-    if not all(name.split(".")[0] in _KNOWN for name in names) or "Literal" in text:
+    if text == "NoneType":
+        return "None"
+    try:
+        return ast.unparse(_ForStubs().visit(ast.parse(text, mode="eval").body))
+    except LookupError:
         return "Any"
-    return re.sub(r"\b(bool|int|float)\b", r"_\1", text)
 
 
 def _parameters(function: Callable[..., Any], *, method: bool) -> tuple[str, str]:
@@ -92,10 +99,13 @@ def _method(name: str, value: Any) -> Iterator[str]:
 
 
 def _members(cls: type) -> Iterator[str]:
+    """Yield the public methods and properties of a class, and its operators, as stub text."""
     for name, value in sorted(vars(cls).items()):
-        private = name.startswith("_") and not (name in _SPECIAL or _OPERATORS.fullmatch(name))
-        if private or value is None:
+        operator = name.startswith("__") and name.endswith("__") and name not in ("__new__", "__init__")
+        if name.startswith("_") and not operator:
             continue
+        if isinstance(value, Late):
+            value = value.load()
         if isinstance(value, property):
             result = _annotation(inspect.signature(value.fget).return_annotation) if value.fget else "Any"
             yield "    @property"
@@ -114,24 +124,22 @@ def tensor_stub() -> str:
         "from accelgrad.random import Generator",
         "from accelgrad.arrays.backend import Device, Namespace",
         "from accelgrad.arrays.dtypes import dtype as _dtype",
+        "from accelgrad.arrays.holder import ArrayHolder",
+        "from accelgrad.core.size import Size as Size",
         "",
         "_bool = bool",
         "_int = int",
         "_float = float",
+        "_Number = bool | int | float",
         "",
-        '__all__ = ["Size", "Tensor", "wrap"]',
-        "",
-        "class Size(tuple[_int, ...]):",
-        "    def numel(self) -> _int: ...",
+        '__all__ = ["Size", "Tensor", "attribute", "method", "wrap"]',
         "",
         "class TensorLeaf(graph.Leaf):",
         "    after: dict[_int, Callable[[Tensor], None]]",
         "    tensor: Callable[[], Tensor | None]",
         "    def __init__(self, tensor: Tensor) -> None: ...",
         "",
-        "class Tensor:",
-        "    array: Any",
-        "    xp: Any",
+        "class Tensor(ArrayHolder):",
         "    _cut: Any",
         "    _edge: graph.Edge | None",
         "    _grad: Tensor | None",
@@ -143,19 +151,13 @@ def tensor_stub() -> str:
         "    @classmethod",
         "    def _around(cls, array: Any, xp: Any) -> Any: ...",
     ]
-    lines += _members(Tensor.__mro__[1])
     lines += _members(Tensor)
     lines += [
         "",
         "def viewed(base: Tensor) -> Tensor: ...",
         "def wrap(array: Any, xp: Any = ...) -> Tensor: ...",
-        "def as_array(data: Any, dtype: Any, xp: Any) -> Any: ...",
-        "def run_backward(tensors: Any, gradients: Any, retain_graph: Any, create_graph: _bool, inputs: Any)"
-        " -> None: ...",
-        "def silently_walk(roots: Any, keep: _bool, create_graph: _bool, targets: Any, accumulate: _bool)"
-        " -> dict[graph.Edge, Any]: ...",
-        "def root(tensor: Tensor, gradient: Tensor | None, create_graph: _bool) -> tuple[graph.Edge, Any]:"
-        " ...",
+        "def method(function: Any) -> Any: ...",
+        "def attribute(function: Any) -> Any: ...",
     ]
     return HEADER + "\n".join(lines) + "\n"
 
@@ -176,6 +178,7 @@ def package_stub() -> str:
         "from accelgrad.core.tensor import Tensor",
         "from accelgrad.arrays.backend import Device, Namespace",
         "from builtins import bool as _bool, float as _float, int as _int",
+        "_Number = _bool | _int | _float",
         imports.strip(),
         *[
             f"from {home.rpartition('.')[0]} import {home.rpartition('.')[2]} as {name}"
@@ -209,6 +212,7 @@ def functional_stub() -> str:
     lines = [
         "from accelgrad.core.tensor import Tensor",
         "from builtins import bool as _bool, float as _float, int as _int",
+        "_Number = _bool | _int | _float",
         "",
     ]
     done = set()

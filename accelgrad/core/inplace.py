@@ -12,8 +12,9 @@ import numpy as np
 
 from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import dtype
-from accelgrad.core.graph import state
-from accelgrad.core.primitive import Context, Primitive, Reading
+from accelgrad.core.context import Context, Reading
+from accelgrad.core.modes import state
+from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, viewed
 from accelgrad.kernels.windows import product
 

@@ -10,7 +10,6 @@ Operations hang themselves on this class when they are registered (:mod:`accelgr
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -20,12 +19,14 @@ import numpy as np
 
 from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.backend import Device, Namespace
+from accelgrad.arrays.data import ArrayHolder, as_array
 from accelgrad.arrays.dtypes import dtype
-from accelgrad.core import graph
-from accelgrad.core.conversions import Conversions, as_array
+from accelgrad.core import graph, late
+from accelgrad.core.modes import enable_grad
+from accelgrad.core.printing import tensor_text
 from accelgrad.core.size import Size
 
-__all__ = ["Size", "Tensor", "wrap"]
+__all__ = ["Size", "Tensor", "attribute", "method", "wrap"]
 
 
 Cut = tuple[str, str, Any, Any]
@@ -87,7 +88,8 @@ def viewed(base: Tensor) -> Tensor:
     return base if base._view is None else base._view[0]
 
 
-class Tensor(Conversions):
+@late.open_to_upper_rooms
+class Tensor(ArrayHolder):
     """A multi-dimensional array that remembers how it was computed.
 
     ``Tensor(2, 3)`` makes an uninitialised tensor of that shape, ``Tensor([1, 2])`` one with that data, both
@@ -99,10 +101,8 @@ class Tensor(Conversions):
     (accelgrad.Size([2]), accelgrad.float32, False)
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_cut", "_edge", "_grad", "_version", "_view", "array", "xp")
+    __slots__ = ("__dict__", "__weakref__", "_cut", "_edge", "_grad", "_version", "_view")
 
-    array: Any
-    xp: Namespace
     _cut: Cut | None
     _edge: graph.Edge | None
     _grad: Tensor | None
@@ -275,10 +275,9 @@ class Tensor(Conversions):
         if view is not None and view[2] != self._version[0]:
             chain = view[1]
             base = viewed(view[0])
-            if (
-                base.edge() is not None
-            ):  # the shared memory was changed since: take the view again, of what is there now
-                with graph.enable_grad():
+            if base.edge() is not None:
+                # The shared memory was changed since: take the view again, of what is there now.
+                with enable_grad():
                     again = base
                     for primitive, options in chain:
                         again = primitive.apply(again, **options)
@@ -376,23 +375,6 @@ class Tensor(Conversions):
         self._edge = None
         return self
 
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Sequence[Tensor] | Tensor | None = None,
-    ) -> None:
-        """Accumulate the gradient of this tensor in the ``.grad`` of every leaf that it was computed from.
-
-        ``gradient`` is dL/d(self), of the same shape; a tensor with one element needs none (1 is meant).
-        ``retain_graph`` keeps what was saved, for a second call; ``create_graph`` records the computation of
-        the gradients too, so that they can be differentiated; ``inputs`` limits the accumulation to these
-        tensors. RuntimeError where no gradient is needed, for a second walk through a freed graph, and where
-        a saved tensor was changed in place since.
-        """
-        run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
-
     @property
     def _backward_hooks(self) -> dict[int, Any] | None:
         edge = self.edge()
@@ -473,7 +455,11 @@ class Tensor(Conversions):
         return None if self._view is None else self._view[0]
 
     def _is_view(self) -> bool:
+        """Tell whether this tensor shares the memory of another one."""
         return self._view is not None
+
+    def __repr__(self) -> str:
+        return tensor_text(self)
 
 
 def _fill(tensor: Tensor, array: Any, xp: Namespace) -> Tensor:
@@ -494,93 +480,24 @@ def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
     return tensor
 
 
-# --- the walk back, on tensors
+def method(function: Any) -> Any:
+    """Hang a function on Tensor as the method of its name, and return it.
+
+    Operations do so by ``@op``; this is for everything else that stands in a file of its own.
+
+    >>> @method
+    ... def half_of_it(self):
+    ...     return self / 2
+    >>> import accelgrad
+    >>> accelgrad.tensor([4.0]).half_of_it()
+    tensor([2.])
+    >>> del Tensor.half_of_it
+    """
+    setattr(Tensor, function.__name__, function)
+    return function
 
 
-def run_backward(
-    tensors: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
-    retain_graph: bool | None,
-    create_graph: bool,
-    inputs: Sequence[Tensor] | Tensor | None,
-) -> None:
-    """Accumulate the gradients of ``tensors`` in the leaves (or in ``inputs``): what ``backward`` calls."""
-    roots = [
-        root(tensor, gradient, create_graph) for tensor, gradient in zip(tensors, gradients, strict=True)
-    ]
-    targets = None
-    if inputs is not None:
-        inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        if not inputs:
-            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-        targets = []
-        for tensor in inputs:
-            edge = tensor.edge()
-            if edge is None:
-                raise RuntimeError("One of the differentiated Tensors does not require grad")
-            if not edge[0].is_leaf:
-                tensor.retain_grad()
-            targets.append(edge)
-    keep = create_graph if retain_graph is None else retain_graph
-    silently_walk(roots, keep, create_graph, targets, accumulate=True)
-
-
-def silently_walk(
-    roots: list[tuple[graph.Edge, Any]], keep: bool, create_graph: bool, targets: Any, accumulate: bool
-) -> dict[graph.Edge, Any]:
-    """The walk, without NumPy's floating point warnings, and recorded only if asked to."""
-    token = backend.hush()
-    before = graph.state.grad
-    graph.state.grad = create_graph
-    xp = getattr(roots[0][0][0], "xp", backend.CPU)
-    try:
-        with contextlib.nullcontext() if xp.alone else xp.scope():
-            return graph.walk(
-                roots,
-                keep_graph=keep,
-                differentiable=create_graph,
-                targets=targets,
-                accumulate=accumulate,
-                add=backend.added if backend.several_cards else None,
-            )
-    finally:
-        graph.state.grad = before
-        backend.unhush(token)
-
-
-def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[graph.Edge, Any]:
-    """The edge and the gradient at which a walk starts, checked as PyTorch checks them."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"backward expects Tensors, got {type(tensor).__name__}")
-    edge = tensor.edge()
-    if edge is None:
-        raise RuntimeError(
-            "element 0 of tensors does not require grad and does not have a grad_fn; was it computed under"
-            " no_grad, from detached or integer tensors, or from data only? Set requires_grad=True on what"
-            " you differentiate for."
-        )
-    if gradient is None:
-        if tensor.array.size != 1:
-            raise RuntimeError(
-                "grad can be implicitly created only for scalar outputs, but this tensor has shape"
-                f" {tuple(tensor.shape)}; reduce it first (loss.sum() or loss.mean()), or pass gradient= of"
-                " that shape"
-            )
-        with tensor.xp.scope():
-            array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
-        return edge, wrap(array, tensor.xp) if create_graph else array
-    if not isinstance(gradient, Tensor):
-        raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
-    if gradient.array.shape != tensor.array.shape:
-        raise RuntimeError(
-            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of"
-            f" {tensor.shape}."
-        )
-    if gradient.xp is not tensor.xp:
-        raise RuntimeError(
-            f"backward: the gradient is on {gradient.device} but the tensor on {tensor.device}; move it with"
-            f" gradient.to('{tensor.device}')"
-        )
-    if create_graph:
-        return edge, gradient
-    return edge, gradient.array.astype(tensor.array.dtype, copy=False)
+def attribute(function: Any) -> Any:
+    """Hang a function on Tensor as the read-only attribute of its name: ``x.name`` calls it."""
+    setattr(Tensor, function.__name__, property(function))
+    return function

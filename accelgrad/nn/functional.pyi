@@ -6,6 +6,7 @@ import numpy as np
 
 from accelgrad.core.tensor import Tensor
 from builtins import bool as _bool, float as _float, int as _int
+_Number = _bool | _int | _float
 
 def adaptive_avg_pool1d(input: Tensor, output_size: _int | Sequence[_int]) -> Tensor: ...
 def adaptive_avg_pool2d(input: Tensor, output_size: _int | Sequence[_int | None] | None) -> Tensor: ...

@@ -14,8 +14,9 @@ import numpy as np
 
 from accelgrad.arrays import backend
 from accelgrad.core import graph
+from accelgrad.core.backward import root
 from accelgrad.core.graph import Edge, Node
-from accelgrad.core.tensor import Tensor, root
+from accelgrad.core.tensor import Tensor
 
 __all__ = [
     "Record", "count_bad", "finite", "has_nan", "host", "largest", "names_of_caller", "operation", "read",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import backend, dlpack, dtypes
+from accelgrad.arrays.data import as_array
 from accelgrad.arrays.dtypes import dtype as DType
-from accelgrad.core.tensor import Tensor, as_array, wrap
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import op
 from accelgrad.ops.registry.dims import element, sizes
 

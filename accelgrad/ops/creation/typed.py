@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import backend, dtypes
+from accelgrad.arrays.data import as_array
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.primitive import result_dtype
-from accelgrad.core.tensor import Size, Tensor, as_array, wrap
+from accelgrad.core.tensor import Size, Tensor, wrap
 from accelgrad.ops.creation.create import Number, empty, full, made, ones, tensor, zeros
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.registry.dims import sizes

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import dtypes
-from accelgrad.core import primitive
-from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.core import context, primitive
+from accelgrad.core.tensor import Tensor, method, wrap
 from accelgrad.kernels import plain
 from accelgrad.ops.registry import OPS
 
@@ -182,4 +182,30 @@ def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
     return wrap(x.xp.ones(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)
 
 
-primitive.reading = TensorNamespace()
+context.reading = primitive.reading = TensorNamespace()
+
+
+# --- NumPy's own functions and operators, given Tensors
+
+
+@method
+def __array_ufunc__(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    return _for_numpy(
+        ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}", inputs, options
+    )
+
+
+@method
+def __array_function__(self: Tensor, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+    return _for_numpy(function.__name__, inputs, options)
+
+
+def _for_numpy(name: str, inputs: Any, options: Any) -> Any:
+    """Compute ``numpy.<name>`` of tensors by our operation of that name, so that the gradient goes on."""
+    function = getattr(context.reading, name, None)
+    if function is None or not set(options) <= {"axis", "keepdims"}:
+        raise TypeError(
+            f"numpy.{name} does not work on Tensors; use accelgrad's functions, or"
+            " tensor.detach().numpy() for NumPy's"
+        )
+    return function(*inputs, **options)

@@ -14,10 +14,11 @@ import numpy as np
 
 from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.backend import CPU
+from accelgrad.arrays.data import as_array
 from accelgrad.core.graph import state
 from accelgrad.core.inplace import assign
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.tensor import Tensor, as_array, wrap
+from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import OPS, arg, op, sample
 from accelgrad.ops.registry.dims import element, wrap_dim
 
