@@ -20,18 +20,18 @@ from typing import Any
 from accelgrad.core.modes import *  # TEMP
 from accelgrad.core.modes import state
 
-__all__ = ["Edge", "Leaf", "Node", "RemovableHandle", "walk"]
+__all__ = ["Edge", "Leaf", "Node", "RemovableHandle", "nodes_behind", "walk"]
 
 _numbers = itertools.count(1)
 
 
 def now() -> int:
-    """A number between those of the nodes recorded before and after this call."""
+    """Return a number between those of the nodes recorded before and after this call."""
     return next(_numbers)
 
 
 class _Extras:
-    """What few nodes have: hooks of their own, and in anomaly mode the place where they were made."""
+    """The node's own hooks and, in anomaly mode, where it was made; few nodes have either."""
 
     __slots__ = ("made_at", "post_hooks", "pre_hooks")
 
@@ -52,7 +52,8 @@ class Node:
     def record(self, edges: tuple[Edge | None, ...]) -> None:
         """Take a place in the graph, behind ``edges`` (None for an input that needs no gradient)."""
         self.edges = edges
-        self.number = next(_numbers)  # creation order: every node is younger than the makers of its inputs
+        # The order of creation: every node is younger than the makers of its inputs.
+        self.number = next(_numbers)
         self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None
         self._extras: _Extras | None = None
         if state.anomaly:
@@ -60,17 +61,17 @@ class Node:
 
     @property
     def extras(self) -> _Extras:
-        """What few nodes have."""
+        """The node's own hooks and origin, made on first use, since most nodes have neither."""
         if self._extras is None:
             self._extras = _Extras()
         return self._extras
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> Sequence[Any]:
-        """The gradients of the inputs, one per edge, from those of the outputs (None: nothing arrived)."""
+        """Return the gradients of the inputs, one per edge, from those of the outputs (None: nothing came)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how gradients pass through it")
 
     def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
-        """Whether ``gradient``, one of the ``results``, is a fresh array that nobody else refers to."""
+        """Tell whether ``gradient``, one of the ``results``, is a fresh array that nobody else refers to."""
         return False
 
     def release(self) -> None:
@@ -82,7 +83,7 @@ class Node:
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
-        """The nodes that made the inputs, with the number of their output (PyTorch's name for the edges)."""
+        """The nodes that made the inputs, each with the number of its output: PyTorch's name for the edges."""
         return tuple(edge if edge is not None else (None, 0) for edge in self.edges)
 
     def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:
@@ -94,7 +95,7 @@ class Node:
         return RemovableHandle(self.extras.pre_hooks, fn)
 
     def hooks_of(self, slot: int) -> dict[int, Callable[[Any], Any]]:
-        """The hooks on the gradient of output ``slot``: number -> function."""
+        """Return the hooks on the gradient of output ``slot``: number -> function."""
         if self.hooks is None:
             self.hooks = {}
         return self.hooks.setdefault(slot, {})
@@ -107,7 +108,7 @@ Edge = tuple[Node, int]
 
 
 class Leaf(Node):
-    """The end of a walk: a tensor that keeps its gradient in ``.grad``."""
+    """The end of a walk: it stands for a tensor that keeps its gradient in ``.grad``."""
 
     __slots__ = ()
     is_leaf = True
@@ -123,6 +124,9 @@ class Leaf(Node):
         return "AccumulateGrad"
 
 
+# --- the walk back
+
+
 def walk(
     roots: Iterable[tuple[Edge, Any]],
     *,
@@ -136,17 +140,20 @@ def walk(
 
     Without ``targets`` every leaf accumulates what arrives.  With them, only the nodes that lead to a target
     run; the gradients of the targets are returned, and with ``accumulate`` the leaves among them keep theirs.
-    ``add`` says what the sum of two gradients is where ``+`` does not do (with several cards). A node runs
-    once: since the makers of its inputs are all older, everything it will get has arrived when it is the
-    newest one waiting.
+    ``add`` adds two gradients where ``+`` does not do (with several cards).
+
+    A node runs once.  The makers of its inputs are all older than it is, so when it is the newest node that
+    waits, everything that it will ever get has arrived.
     """
+    # --- where to start, and what to look for
     roots = list(roots)
     wanted = None if targets is None else frozenset(targets)
     leading = None if wanted is None else _leading_to(wanted, [edge[0] for edge, _ in roots])
     found: dict[Edge, Any] = {}
-    waiting: dict[Node, list[Any]] = {}  # node -> [gradient, owned] for each output, flat
+    # For each node that waits: [gradient, owned, gradient, owned ...], two entries for each of its outputs.
+    waiting: dict[Node, list[Any]] = {}
+    # The waiting nodes again, so that the newest one (the largest number) can be taken quickly.
     heap: list[tuple[int, Node]] = []
-
     for (node, slot), gradient in roots:
         arrived = waiting.get(node)
         if arrived is None:
@@ -156,22 +163,17 @@ def walk(
         arrived[2 * slot] = gradient if held is None else add(held, gradient) if add else held + gradient
 
     while heap:
+        # --- the newest node, and the gradients of its outputs
         node = heapq.heappop(heap)[1]
         arrived = waiting.pop(node)
         gradients = arrived[::2]
         if node.hooks is not None:
-            for slot, hooks in node.hooks.items():
-                if gradients[slot] is None:
-                    continue
-                for hook in list(hooks.values()):
-                    changed = hook(gradients[slot])
-                    if changed is not None:
-                        gradients[slot] = changed
-                arrived[2 * slot + 1] = False  # a hook may have kept it
+            _run_hooks(node.hooks, gradients, arrived)
         if wanted is not None:
             for slot, gradient in enumerate(gradients):
                 if (node, slot) in wanted:
                     found[(node, slot)] = gradient
+                    # It is given to the caller: nobody may add to it in place.
                     arrived[2 * slot + 1] = False
         if node.is_leaf:
             if gradients[0] is not None and accumulate and (wanted is None or (node, 0) in wanted):
@@ -179,10 +181,14 @@ def walk(
             continue
         if leading is not None and node not in leading:
             continue
+
+        # --- its formula: the gradients of its inputs
         if node._extras is None:
             results = node.propagate(gradients, differentiable)
         else:
             results = _through(node, gradients, differentiable)
+
+        # --- onwards: each gradient goes to the node that made the input, and is added to what is there
         for edge, gradient in zip(node.edges, results, strict=True):
             if edge is None or gradient is None:
                 continue
@@ -196,13 +202,15 @@ def walk(
             place = 2 * slot
             if arrived[place] is None:
                 arrived[place] = gradient
+                # Only a leaf asks whether it may keep the gradient without a copy.
                 if parent.is_leaf and not differentiable:
                     arrived[place + 1] = node.owns(gradient, gradients, results)
             elif add is not None:
                 arrived[place] = add(arrived[place], gradient)
                 arrived[place + 1] = not differentiable
             elif arrived[place + 1]:
-                arrived[place] += gradient  # a sum of our own making: add in place
+                # A sum of our own making, or a fresh array: add in place.
+                arrived[place] += gradient
             else:
                 arrived[place] = arrived[place] + gradient
                 arrived[place + 1] = not differentiable
@@ -211,8 +219,23 @@ def walk(
     return found
 
 
+def _run_hooks(
+    hooks: dict[int, dict[int, Callable[[Any], Any]]], gradients: list[Any], arrived: list[Any]
+) -> None:
+    """Call the hooks on the gradients of a node's outputs; what a hook returns replaces the gradient."""
+    for slot, of_slot in hooks.items():
+        if gradients[slot] is None:
+            continue
+        for hook in list(of_slot.values()):
+            changed = hook(gradients[slot])
+            if changed is not None:
+                gradients[slot] = changed
+        # A hook may have kept the array: nobody owns it alone any more.
+        arrived[2 * slot + 1] = False
+
+
 def _through(node: Node, gradients: list[Any], differentiable: bool) -> Sequence[Any]:
-    """The step of a node that has hooks of its own, or knows where it was made."""
+    """Run the formula of a node that has hooks of its own, or that knows where it was made."""
     extras = node.extras
     for hook in list(extras.pre_hooks.values()):
         changed = hook(tuple(gradients))
@@ -232,8 +255,8 @@ def _through(node: Node, gradients: list[Any], differentiable: bool) -> Sequence
     return results
 
 
-def _leading_to(wanted: frozenset[Edge], starts: list[Node]) -> set[Node]:
-    """The nodes from which an edge of ``wanted`` can be reached."""
+def nodes_behind(starts: Iterable[Node]) -> set[Node]:
+    """Return every node that can be reached from ``starts`` along edges, the starts included."""
     seen: set[Node] = set()
     stack = list(starts)
     while stack:
@@ -241,15 +264,21 @@ def _leading_to(wanted: frozenset[Edge], starts: list[Node]) -> set[Node]:
         if node not in seen:
             seen.add(node)
             stack.extend(edge[0] for edge in node.edges if edge is not None)
+    return seen
+
+
+def _leading_to(wanted: frozenset[Edge], starts: Iterable[Node]) -> set[Node]:
+    """Return the nodes behind ``starts`` from which an edge of ``wanted`` can be reached."""
     leading: set[Node] = set()
-    for node in sorted(seen, key=lambda one: one.number):  # makers before users
+    # Makers before users, so that one pass is enough.
+    for node in sorted(nodes_behind(starts), key=lambda one: one.number):
         if any(edge is not None and (edge in wanted or edge[0] in leading) for edge in node.edges):
             leading.add(node)
     return leading
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()``, or the end of a ``with`` block, takes the hook away."""
+    """A hook's handle: ``remove()``, or the end of a ``with`` block, takes the hook away."""
 
     _keys = itertools.count()
 
