@@ -57,8 +57,7 @@ from accelgrad.core.tensor import Size, Tensor
 from accelgrad.kernels import get_num_threads
 from accelgrad.kernels.memory import keep_freed_memory as _keep_freed_memory
 from accelgrad.ops.creation.typed import TYPED as _TYPED
-from accelgrad.ops.registry import OPS as _OPS
-from accelgrad.ops.registry.shown import shown as _shown
+from accelgrad.ops.registry import shown_in as _shown_in
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 
 __version__ = "0.1.0"
@@ -87,15 +86,11 @@ __all__ = [
 
 newaxis = None
 
-# The operations that have no namespace of their own; accelgrad/__init__.pyi lists them for editors.
-for _entry in _OPS.values():
-    if not _entry.namespace:
-        for _name in (_entry.name, *_entry.aliases):
-            globals()[_name] = _entry.call
-            __all__.append(_name)
-
-globals().update(_shown())
-__all__ += _shown()
+# The operations that are shown here; accelgrad/__init__.pyi lists them for editors.
+globals().update(_shown_in(""))
+__all__ += _shown_in("")
+detach, detach_ = Tensor.detach, Tensor.detach_
+__all__ += ["detach", "detach_"]
 
 globals().update(_TYPED)  # FloatTensor, LongTensor and their kin
 __all__ += _TYPED

@@ -5,25 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from accelgrad.ops.linalg.linalg import LinAlgError as LinAlgError
-from accelgrad.ops.registry import OPS
+from accelgrad.ops.registry import shown_in
 
 __all__ = ["LinAlgError"]
 
-_ELSEWHERE = {
-    "matmul": "matmul", "matrix_power": "matrix_power", "multi_dot": "chain_matmul",
-    "matrix_exp": "matrix_exp",
-}  # fmt: skip
-"""Functions that also have a name outside of this namespace."""
-
-for _name, _path in _ELSEWHERE.items():
-    if _path in OPS:
-        globals()[_name] = OPS[_path].call
-        __all__.append(_name)
-for _entry in OPS.values():
-    if _entry.namespace == "linalg":
-        for _name in (_entry.name, *_entry.aliases):
-            globals()[_name] = _entry.call
-            __all__.append(_name)
+globals().update(shown_in("linalg"))
+__all__ += shown_in("linalg")
 
 _COMPLEX = {
     "eig": "linalg.eigh gives real ones of symmetric matrices",

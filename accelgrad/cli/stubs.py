@@ -16,8 +16,7 @@ from typing import Any
 import accelgrad
 from accelgrad.core.late import Late
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.registry import OPS
-from accelgrad.ops.registry.shown import FUNCTIONAL, IN_PLACE
+from accelgrad.ops.registry import shown_in
 
 __all__ = ["stubs"]
 
@@ -51,7 +50,7 @@ class _ForStubs(ast.NodeTransformer):
 
 
 def _annotation(value: Any) -> str:
-    """Return an annotation as stub text; ``Any`` for none, and for one with names that stubs do not import."""
+    """Return an annotation as stub text: ``Any`` for none, and for names that stubs do not import."""
     if value is inspect.Parameter.empty:
         return "Any"
     text = value if isinstance(value, str) else getattr(value, "__name__", "Any")
@@ -89,13 +88,10 @@ def _parameters(function: Callable[..., Any], *, method: bool) -> tuple[str, str
 
 
 def _method(name: str, value: Any) -> Iterator[str]:
-    function = getattr(value, "__wrapped_operation__", value)
-    parameters, result = _parameters(function, method=True)
-    if hasattr(value, "__wrapped_operation__"):
-        result = "Tensor"
-    if name in {"__eq__", "__ne__"}:  # object's take and give anything
-        parameters, result = "self, other: Any", "Any"
-    yield f"    def {name}({parameters}) -> {result}: ..."
+    parameters, result = _parameters(value, method=True)
+    # Those of object give a bool.
+    ignored = "  # type: ignore[override]" if name in {"__eq__", "__ne__"} else ""
+    yield f"    def {name}({parameters}) -> {result}: ...{ignored}"
 
 
 def _members(cls: type) -> Iterator[str]:
@@ -163,11 +159,10 @@ def tensor_stub() -> str:
 
 
 def _functions(namespace: str) -> Iterator[str]:
-    for entry in sorted(OPS.values(), key=lambda one: one.name):
-        if entry.namespace == namespace:
-            parameters, result = _parameters(entry.call, method=False)
-            for name in (entry.name, *entry.aliases):
-                yield f"def {name}({parameters}) -> {result}: ..."
+    """Yield the operations that a namespace shows, as stub text."""
+    for name, function in sorted(shown_in(namespace).items()):
+        parameters, result = _parameters(function, method=False)
+        yield f"def {name}({parameters}) -> {result}: ..."
 
 
 def package_stub() -> str:
@@ -191,18 +186,7 @@ def package_stub() -> str:
         "from accelgrad import autograd as autograd",
         "",
     ]
-    return HEADER + "\n".join(lines) + "\n" + "\n".join([*_functions(""), *_shown()]) + "\n"
-
-
-def _shown() -> Iterator[str]:
-    """What the package shows besides: operations of ``nn.functional``, methods that change in place."""
-    for name in FUNCTIONAL:
-        parameters, result = _parameters(OPS[f"nn.functional.{name}"].call, method=False)
-        yield f"def {name}({parameters}) -> {result}: ..."
-    for name in IN_PLACE:
-        yield f"def {name}_(input: Tensor, *args: Any, **options: Any) -> Tensor: ..."
-    yield "def detach(input: Tensor) -> Tensor: ..."
-    yield "def detach_(input: Tensor) -> Tensor: ..."
+    return HEADER + "\n".join(lines) + "\n" + "\n".join(_functions("")) + "\n"
 
 
 def functional_stub() -> str:
@@ -215,15 +199,9 @@ def functional_stub() -> str:
         "_Number = _bool | _int | _float",
         "",
     ]
-    done = set()
-    for name in sorted(vars(functional)):
-        value = getattr(functional, name)
-        if name.startswith("_") or not inspect.isfunction(value):
-            continue
-        if (value.__module__ or "").startswith("accelgrad.ops") or value.__module__ == functional.__name__:
-            parameters, result = _parameters(value, method=False)
-            lines.append(f"def {name}({parameters}) -> {result}: ...")
-            done.add(name)
+    lines += _functions("nn.functional")
+    pools = [name for name in vars(functional) if name.endswith("_with_indices")]
+    lines += [f"def {name}(*args: Any, **options: Any) -> tuple[Tensor, Tensor]: ..." for name in pools]
     return HEADER + "\n".join(lines) + "\n"
 
 

@@ -89,7 +89,7 @@ class Context(graph.Node):
             self.outputs = len(results)
             self._outputs_meta = tuple([(one.array.shape, one.array.dtype) for one in results])
 
-        # For each saved array: which input (0, 1, ...) or result (-1, -2, ...) it is, and that tensor's version.
+        # For each saved array: the input (0, 1, ...) or result (-1, -2, ...) that it is, and its version.
         sources: list[int | None] = []
         versions: list[tuple[list[int], int] | None] = []
         for array in self._saved:
@@ -124,7 +124,7 @@ class Context(graph.Node):
             )
 
     def _check_versions(self) -> None:
-        """Raise RuntimeError if a saved tensor was changed in place since, or if nothing is saved any more."""
+        """Raise RuntimeError if a saved tensor was changed in place since, or if the graph was freed."""
         if self._released:
             raise RuntimeError(SECOND_TIME)
         for place, version in enumerate(self._versions):

@@ -67,7 +67,7 @@ class Node:
         return self._extras
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> Sequence[Any]:
-        """Return the gradients of the inputs, one per edge, from those of the outputs (None: nothing came)."""
+        """Return the gradients of the inputs, one per edge; None among ``gradients`` means that none came."""
         raise NotImplementedError(f"{type(self).__name__} does not say how gradients pass through it")
 
     def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
@@ -83,7 +83,7 @@ class Node:
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
-        """The nodes that made the inputs, each with the number of its output: PyTorch's name for the edges."""
+        """The edges under PyTorch's name: the nodes that made the inputs, with the numbers of their outputs."""
         return tuple(edge if edge is not None else (None, 0) for edge in self.edges)
 
     def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:

@@ -15,7 +15,7 @@ A primitive is written once, over *some* array module ``ctx.xp``::
             return grad * (1 - y * y)
 
 ``forward`` always reads over raw arrays.  ``backward`` is read over raw arrays too, unless the gradient
-itself shall be differentiated (``create_graph=True``): then ``ctx.xp`` is :data:`accelgrad.core.context.reading`,
+itself shall be differentiated (``create_graph=True``): then ``ctx.xp`` is ``accelgrad.core.context.reading``,
 whose functions are our operations on Tensors, and ``ctx.saved_tensors`` and ``grad`` are Tensors.  So every
 gradient has a gradient, by the same formula.
 

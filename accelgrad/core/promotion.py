@@ -12,7 +12,16 @@ from accelgrad.arrays.backend import Namespace
 from accelgrad.arrays.dtypes import dtype
 from accelgrad.core.tensor import Tensor
 
-__all__ = ["NUMBERS", "constant", "misplaced", "namespace_of", "on_one_device", "promote", "result_dtype"]
+__all__ = [
+    "NUMBERS",
+    "constant",
+    "misplaced",
+    "namespace_of",
+    "on_one_device",
+    "promote",
+    "refuse_two_devices",
+    "result_dtype",
+]
 
 NUMBERS = frozenset((bool, int, float, type(None)))
 """The types of inputs that are constants as they stand."""
@@ -124,6 +133,13 @@ def misplaced(name: str, values: Iterable[Any]) -> RuntimeError | None:
                 f" {xp.device}: move it with {way}'{card.device}')"
             )
     return None
+
+
+def refuse_two_devices(name: str, values: Iterable[Any]) -> None:
+    """Raise PyTorch's error for several devices, if that is why an array module has refused arrays."""
+    problem = misplaced(name, values)
+    if problem is not None:
+        raise problem from None
 
 
 def _arrays(values: Iterable[Any]) -> Iterator[tuple[Any, Namespace, str]]:

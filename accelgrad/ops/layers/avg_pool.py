@@ -177,6 +177,7 @@ def _average(
         sample(arg(1, 1, 6), 4, 3, ceil_mode=True),
     ],
     **POOL,
+    also=("avg_pool1d",),
 )
 def avg_pool1d(
     input: Tensor,
@@ -375,6 +376,7 @@ def _averages(dims: int) -> Callable[..., np.ndarray]:
     reference=_averages(1),
     samples=[sample(arg(2, 3, 7), 3), sample(arg(3, 8), 4), sample(arg(2, 3, 5), 1), sample(arg(2, 3, 2), 5)],
     **POOL,
+    also=("adaptive_avg_pool1d",),
 )
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
     """Averages over windows chosen so that ``output_size`` come out: input (n, c, length) or (c, length).
@@ -478,6 +480,7 @@ def _adaptive_max(name: str, dims: int, input: Tensor, output_size: Any) -> tupl
         sample(arg(3, 8, distinct=True), 4, return_indices=True),
     ],
     **POOL,
+    also=("adaptive_max_pool1d",),
 )
 def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Any:
     """Maxima over windows chosen so that ``output_size`` come out: input (n, c, length) or (c, length).

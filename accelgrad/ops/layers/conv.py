@@ -258,6 +258,7 @@ CONV: dict[str, Any] = {"primitive": Convolution, "namespace": "nn.functional", 
         (sample(arg(3, 5), arg(4, 2, 3)), RuntimeError, "to have 2 channels, but got 3 channels instead")
     ],
     **CONV,
+    also=("conv1d",),
 )
 def conv1d(
     input: Tensor,
@@ -350,6 +351,7 @@ def conv1d(
         ),
     ],
     **CONV,
+    also=("conv2d",),
 )
 def conv2d(
     input: Tensor,
@@ -387,6 +389,7 @@ def conv2d(
     ],
     errors=[(sample(arg(2, 2, 2), arg(1, 2, 2, 2, 2)), RuntimeError, r"Expected 4D \(unbatched\) or 5D")],
     **CONV,
+    also=("conv3d",),
 )
 def conv3d(
     input: Tensor,

@@ -120,6 +120,7 @@ TRANSPOSED: dict[str, Any] = {
         sample(arg(1, 2, 3), arg(2, 1, 2), output_padding=1, dilation=2),
     ],
     **TRANSPOSED,
+    also=("conv_transpose1d",),
 )
 def conv_transpose1d(
     input: Tensor,
@@ -164,6 +165,7 @@ def conv_transpose1d(
         (sample(arg(1, 2, 1, 1), arg(2, 1, 2, 2), padding=1), RuntimeError, "Output size is too small"),
     ],
     **TRANSPOSED,
+    also=("conv_transpose2d",),
 )
 def conv_transpose2d(
     input: Tensor,
@@ -200,6 +202,7 @@ def conv_transpose2d(
         sample(arg(2, 2, 2, 2), arg(2, 1, 2, 1, 2), stride=2, output_padding=(1, 0, 1), padding=(1, 0, 0)),
     ],
     **TRANSPOSED,
+    also=("conv_transpose3d",),
 )
 def conv_transpose3d(
     input: Tensor,

@@ -76,6 +76,7 @@ P_ERROR = (sample(arg(2), 1.5), ValueError, "dropout probability has to be betwe
     random=True,
     torch="nn.functional.dropout",
     out=False,
+    also=("nn.functional.dropout",),
 )
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training, sets each element to 0 with probability ``p`` and divides the rest by 1 - p; else the
@@ -113,6 +114,7 @@ def _drop_channels(input: Tensor, p: float, training: bool, inplace: bool) -> Te
     method=False,
     random=True,
     out=False,
+    also=("nn.functional.feature_dropout",),
 )
 def feature_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Dropout of whole channels: input (n, c, ...), each of the n * c features is kept or set to 0 as one.
@@ -226,6 +228,7 @@ def _alpha_drop(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) 
     random=True,
     torch="nn.functional.alpha_dropout",
     out=False,
+    also=("nn.functional.alpha_dropout",),
 )
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for selu networks: keeps the mean 0 and the variance 1 of the input.  Klambauer et al. 2017.
@@ -248,6 +251,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     random=True,
     torch="nn.functional.feature_alpha_dropout",
     out=False,
+    also=("nn.functional.feature_alpha_dropout",),
 )
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False

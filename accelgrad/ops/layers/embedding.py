@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.primitive import Primitive
+from accelgrad.core.promotion import refuse_two_devices
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import title, within
-from accelgrad.ops.registry.entry import refuse_two_devices
 from accelgrad.ops.shapes.join import cat
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]

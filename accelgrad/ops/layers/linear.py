@@ -189,6 +189,7 @@ def _flat(xp: Any, weight: Any) -> Any:
     errors=[(sample(arg(4, 3), arg(4, 2), arg(5, 2, 2)), RuntimeError, "input dimensions do not match")],
     namespace="nn.functional",
     method=False,
+    also=("bilinear",),
 )
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``y[k] = input1ᵀ weight[k] input2 + bias[k]``: input1 (..., in1), input2 (..., in2), weight (out,

@@ -367,6 +367,7 @@ def _layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
     ],
     namespace="nn.functional",
     method=False,
+    also=("layer_norm",),
 )
 @one_step(mixes=True)
 def layer_norm(
@@ -424,6 +425,7 @@ def _group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     ],
     namespace="nn.functional",
     method=False,
+    also=("group_norm",),
 )
 @one_step(mixes=True)
 def group_norm(
@@ -509,6 +511,7 @@ def _rstd(xp: Any, x: Any, dims: int, eps: float) -> tuple[Any]:
     ],
     namespace="nn.functional",
     method=False,
+    also=("rms_norm",),
 )
 @one_step(mixes=True)
 def rms_norm(

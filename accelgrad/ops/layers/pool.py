@@ -284,6 +284,7 @@ def _distinct(*shape: int) -> Any:
         (sample(arg(4), 2), RuntimeError, r"non-empty 2D or 3D \(batch mode\) tensor expected for input")
     ],
     **POOL,
+    also=("max_pool1d",),
 )
 def max_pool1d(
     input: Tensor,
@@ -335,6 +336,7 @@ def max_pool1d(
         (sample(arg(1, 1, 5, 5), 0), RuntimeError, "should be greater than zero"),
     ],
     **POOL,
+    also=("max_pool2d",),
 )
 def max_pool2d(
     input: Tensor,
@@ -375,6 +377,7 @@ def max_pool2d(
         sample(_distinct(1, 1, 5, 5, 5), 2, dilation=2),
     ],
     **POOL,
+    also=("max_pool3d",),
 )
 def max_pool3d(
     input: Tensor,

@@ -349,6 +349,7 @@ def _shuffled(x: np.ndarray, r: int) -> np.ndarray:
         )
     ],
     method=False,
+    also=("nn.functional.pixel_shuffle",),
 )
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """Channels to pixels: (..., c r², h, w) to (..., c, h r, w r), r being ``upscale_factor``.  Shi et al.
@@ -386,6 +387,7 @@ def _unshuffled(x: np.ndarray, r: int) -> np.ndarray:
     samples=[sample(arg(1, 2, 4, 6), 2), sample(arg(1, 3, 6), 3)],
     errors=[(sample(arg(1, 3, 3), 2), RuntimeError, "pixel_unshuffle expects height to be divisible by")],
     method=False,
+    also=("nn.functional.pixel_unshuffle",),
 )
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """Pixels to channels: (..., c, h r, w r) to (..., c r², h, w): undoes :func:`pixel_shuffle`.
@@ -416,6 +418,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     samples=[sample(arg(2, 6, 3), 3), sample(arg(1, 4, 2, 2), 2)],
     errors=[(sample(arg(1, 4, 2), 3), RuntimeError, "Number of channels must be divisible by groups")],
     method=False,
+    also=("nn.functional.channel_shuffle",),
 )
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Deals the channels of (n, c, ...) out: channel j of group i becomes channel i of group j.

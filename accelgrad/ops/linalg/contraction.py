@@ -145,6 +145,7 @@ def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
     samples=[sample(arg(2, 3), arg(3, 4), arg(4, 1)), sample(arg(2, 3))],
     errors=[(sample(arg(2, 3), arg(2, 3)), RuntimeError, "tensors 0 and 1 with shapes")],
     method=False,
+    also=("linalg.multi_dot",),
 )
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices, multiplied in the order that takes the fewest operations.

@@ -88,6 +88,7 @@ def _numpy_exponential(A: Any) -> Any:
         sample(arg(0, 2, 2)),
     ],
     errors=[NOT_SQUARE, TOO_FLAT, INTEGERS],
+    also=("linalg.matrix_exp",),
 )
 def matrix_exp(A: Tensor) -> Tensor:
     """``I + A + A²/2 + A³/6 + ...`` of square matrices (..., n, n).

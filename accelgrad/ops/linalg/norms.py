@@ -289,6 +289,7 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
     reference=lambda A, n: np.linalg.matrix_power(A, n),
     samples=[*(sample(regular(3), n) for n in (0, 1, 2, 5, -2)), sample(regular(2, batch=(2,)), 3)],
     errors=[(sample(arg(2, 3), 2), *NOT_SQUARE[1:])],
+    also=("linalg.matrix_power",),
 )
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """The n-th power of square matrices (..., k, k), by repeated squaring; of the inverse for a negative n.

@@ -11,7 +11,6 @@ from accelgrad.core.reduced import matrices, one_step
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.pointwise.arithmetic import Add, Mul, Number, unequal_shapes
 from accelgrad.ops.registry import OPS, arg, op, sample
-from accelgrad.ops.registry.operators import hang_operators
 
 
 class Matmul(Primitive):
@@ -119,10 +118,6 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> Exception | None:
     )
 
 
-hang_operators(matmul=Matmul)
-del Tensor.__imatmul__  # type: ignore[attr-defined]  # x @= y makes a new tensor, whose shape may differ
-
-
 @op(
     primitive=Matmul,
     reference=np.matmul,
@@ -160,6 +155,9 @@ del Tensor.__imatmul__  # type: ignore[attr-defined]  # x @= y makes a new tenso
             "expected m1 and m2 to have the same dtype",
         ),
     ],
+    # No "__imatmul__": x @= y makes a new tensor, whose shape may differ.
+    operators=("__matmul__", "__rmatmul__"),
+    also=("linalg.matmul",),
 )
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product ``input @ other``.

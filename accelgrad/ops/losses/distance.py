@@ -29,6 +29,7 @@ __all__ = ["cdist", "cosine_similarity", "normalize", "pairwise_distance", "pdis
     ],
     errors=[(sample(arg(3), arg(3)), IndexError, "Dimension out of range")],
     method=False,
+    also=("nn.functional.cosine_similarity",),
 )
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """``x1 x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim``: the cosine of the angle between vectors;
@@ -57,6 +58,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         sample(arg(4), arg(4)),
     ],
     method=False,
+    also=("nn.functional.pairwise_distance",),
 )
 def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
@@ -165,6 +167,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     samples=[sample(arg(4, 3)), sample(arg(3, 2), 1.0)],
     errors=[(sample(arg(3)), RuntimeError, "pdist only supports 2D tensors")],
     method=False,
+    also=("nn.functional.pdist",),
 )
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distance of every pair of rows, (n, d) to (n (n - 1) / 2,): row 0 with 1, 2, ..., then row

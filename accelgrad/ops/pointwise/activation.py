@@ -57,6 +57,7 @@ class Relu(Primitive):
     samples=[*ANY_SHAPE, sample(arg(5, dtype="int64", low=-3, high=3))],
     errors=[(sample(arg(3, dtype="bool")), RuntimeError, "Boolean inputs not supported for relu")],
     inplace=True,
+    also=("nn.functional.relu", "nn.functional.relu_", "relu_"),
 )
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``max(x, 0)`` of every element; ``inplace`` overwrites the input.  The gradient at 0 is 0.
@@ -89,6 +90,7 @@ class LeakyRelu(Primitive):
     reference=lambda x, s=0.01: np.where(x > 0, x, s * x),
     samples=[*ANY_SHAPE, sample(arg(2, 3), 0.2)],
     **FUNCTIONAL,
+    also=("nn.functional.leaky_relu_",),
 )
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``x`` where positive, else ``negative_slope * x``.
@@ -147,6 +149,7 @@ def _beside(xp: Any, weight: Any, x: Any) -> Any:
         sample(arg(2, 3, 2, 2), arg(3)),
     ],
     errors=[(sample(arg(2, 3), arg(2)), RuntimeError, "Mismatch of parameter numbers")],
+    also=("nn.functional.prelu",),
 )
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """``x`` where positive, else ``weight * x``: weight has one element, or one per channel (dimension 1).
@@ -163,6 +166,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 @op(
     reference=lambda x, lower=1 / 8, upper=1 / 3: np.where(x >= 0, x, (lower + upper) / 2 * x),
     samples=[sample(arg(2, 3)), sample(arg(4), 0.1, 0.5)],
+    also=("nn.functional.rrelu", "nn.functional.rrelu_"),
 )
 def rrelu(
     input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
@@ -211,7 +215,13 @@ def _elu(x: np.ndarray, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.
     return scale * np.where(x > 0, x, alpha * np.expm1(rate * np.minimum(x, 0)))
 
 
-@op(primitive=Elu, reference=_elu, samples=[*ANY_SHAPE, sample(arg(2, 3), 0.5)], **FUNCTIONAL)
+@op(
+    primitive=Elu,
+    reference=_elu,
+    samples=[*ANY_SHAPE, sample(arg(2, 3), 0.5)],
+    **FUNCTIONAL,
+    also=("nn.functional.elu_",),
+)
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``x`` where positive, else ``alpha (exp(x) - 1)``.  Clevert, Unterthiner & Hochreiter 2016, equation 1.
 
@@ -227,7 +237,13 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
-@op(primitive=Elu, reference=lambda x: _elu(x, SELU_ALPHA, SELU_SCALE), samples=ANY_SHAPE, inplace=True)
+@op(
+    primitive=Elu,
+    reference=lambda x: _elu(x, SELU_ALPHA, SELU_SCALE),
+    samples=ANY_SHAPE,
+    inplace=True,
+    also=("nn.functional.selu", "nn.functional.selu_"),
+)
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``scale x`` where positive, else ``scale alpha (exp(x) - 1)`` with the constants that keep mean 0 and
     variance 1.
@@ -247,6 +263,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     samples=[*ANY_SHAPE, sample(arg(2, 3), alpha=0.5)],
     errors=[(sample(arg(2), alpha=0.0), RuntimeError, "ZeroDivisionError")],
     inplace=True,
+    also=("nn.functional.celu", "nn.functional.celu_"),
 )
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``: an elu whose slope is continuous for every alpha.

@@ -12,7 +12,6 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.reduced import alike
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.operators import hang_operators
 
 Number = bool | int | float
 
@@ -291,6 +290,7 @@ def _scaled(other: Any, alpha: Number, input: Any) -> Any:
         ),
     ],
     inplace=True,
+    operators=("__add__", "__radd__", "__iadd__"),
 )
 def add(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """``input + alpha * other``, element by element.
@@ -324,6 +324,7 @@ def add(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     ],
     inplace=True,
     aliases=("subtract",),
+    operators=("__sub__", "__rsub__", "__isub__"),
 )
 def sub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     """``input - alpha * other``, element by element, with broadcasting.
@@ -355,6 +356,7 @@ def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     errors=[UNEQUAL],
     inplace=True,
     aliases=("multiply",),
+    operators=("__mul__", "__rmul__", "__imul__"),
 )
 def mul(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input * other``, element by element, with broadcasting.
@@ -450,6 +452,7 @@ def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = No
     samples=[*QUOTIENTS, *INTEGERS],
     errors=[UNEQUAL],
     inplace=True,
+    operators=("__truediv__", "__rtruediv__", "__itruediv__"),
 )
 def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input / other``; integers become the default floating point type.
@@ -467,6 +470,7 @@ def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     samples=[sample(arg(2, 3, requires_grad=False), arg(3, low=0.5, requires_grad=False)), *INTEGERS],
     errors=[UNEQUAL],
     inplace=True,
+    operators=("__floordiv__", "__rfloordiv__", "__ifloordiv__"),
 )
 def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input / other`` rounded downwards; integers stay integers.
@@ -484,6 +488,7 @@ def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     samples=[*QUOTIENTS, *INTEGERS],
     errors=[UNEQUAL],
     inplace=True,
+    operators=("__mod__", "__rmod__", "__imod__"),
 )
 def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input - other * floor(input / other)``: Python's ``%``, which has the sign of ``other``.
@@ -512,8 +517,9 @@ def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     samples=[sample(arg(2, 3)), sample(arg()), sample(arg(0, 2))],
     inplace=True,
     errors=[(sample(arg(2, dtype="bool")), RuntimeError, "Negation, the `-` operator, on a bool tensor")],
-    dunder=("__neg__",),
+    operators=("__neg__",),
     aliases=("negative",),
+    also=("neg_", "negative_"),
 )
 def neg(input: Tensor) -> Tensor:
     """``-input``.
@@ -535,8 +541,9 @@ def neg(input: Tensor) -> Tensor:
         sample(arg(3, dtype="int64")),
     ],
     inplace=True,
-    dunder=("__abs__",),
+    operators=("__abs__",),
     aliases=("absolute",),
+    also=("abs_",),
 )
 def abs(input: Tensor) -> Tensor:
     """The absolute value; its gradient is the sign, 0 at 0.
@@ -546,6 +553,3 @@ def abs(input: Tensor) -> Tensor:
     tensor([1., 2.])
     """
     return Abs.apply(input)
-
-
-hang_operators(add=Add, sub=Sub, mul=Mul, truediv=Div, floordiv=FloorDivide, mod=Remainder)

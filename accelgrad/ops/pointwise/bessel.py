@@ -111,7 +111,13 @@ class I1e(Primitive):
         return grad * (xp.run(I0e, x) - y * xp.sign(x) - ratio)
 
 
-@op(primitive=I0, reference=floating(np.i0), samples=unary(-5, 5), inplace=True)
+@op(
+    primitive=I0,
+    reference=floating(np.i0),
+    samples=unary(-5, 5),
+    inplace=True,
+    also=("i0_", "special.i0"),
+)
 def i0(input: Tensor) -> Tensor:
     """The modified Bessel function of the first kind and order 0.
 

@@ -328,7 +328,13 @@ def _times_log(log: Any) -> Any:
     return floating(lambda x, y: np.where((x == 0) & (y == y), 0.0, x * log(y)))
 
 
-@op(primitive=Xlogy, reference=_times_log(np.log), samples=LOGARITHMIC, inplace=True)
+@op(
+    primitive=Xlogy,
+    reference=_times_log(np.log),
+    samples=LOGARITHMIC,
+    inplace=True,
+    also=("xlogy_", "special.xlogy"),
+)
 def xlogy(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     """``input * log(other)``, and 0 where ``input`` is 0 (unless ``other`` is NaN).
 
@@ -358,6 +364,7 @@ def xlog1py(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     reference=lambda x, y: np.ldexp(1.0, 0) * x * 2.0**y,
     samples=[sample(arg(2, 3), arg(3)), sample(arg(3), arg(3, dtype="int64", low=0, high=4))],
     inplace=True,
+    also=("ldexp_",),
 )
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """``input * 2 ** other``.

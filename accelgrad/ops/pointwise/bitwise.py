@@ -12,7 +12,6 @@ from accelgrad.core.tensor import Tensor
 from accelgrad.ops.pointwise.arithmetic import Number, Pairwise
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import title
-from accelgrad.ops.registry.operators import hang_operators
 
 BITS = [
     sample(arg(2, 3, dtype="int64", low=-9, high=99), arg(3, dtype="int64", low=0, high=9)),
@@ -106,9 +105,6 @@ class Lcm(Pairwise):
         return ctx.xp.lcm(x, y)
 
 
-hang_operators(xor=Xor, lshift=LeftShift, rshift=RightShift, **{"and": And, "or": Or})
-
-
 @op(
     primitive=And,
     reference=np.bitwise_and,
@@ -116,6 +112,7 @@ hang_operators(xor=Xor, lshift=LeftShift, rshift=RightShift, **{"and": And, "or"
     errors=[FLOATS],
     differentiable=False,
     inplace=True,
+    operators=("__and__", "__rand__", "__iand__"),
 )
 def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input & other``: the bits set in both; of bools, logical and.
@@ -134,6 +131,7 @@ def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
     errors=[FLOATS],
     differentiable=False,
     inplace=True,
+    operators=("__or__", "__ror__", "__ior__"),
 )
 def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input | other``: the bits set in at least one; of bools, logical or.
@@ -152,6 +150,7 @@ def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
     errors=[FLOATS],
     differentiable=False,
     inplace=True,
+    operators=("__xor__", "__rxor__", "__ixor__"),
 )
 def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input ^ other``: the bits set in exactly one; of bools, logical exclusive or.
@@ -174,7 +173,7 @@ def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
     errors=[(sample(arg(2)), NotImplementedError, "not implemented for 'Float'")],
     differentiable=False,
     inplace=True,
-    dunder=("__invert__",),
+    operators=("__invert__",),
 )
 def bitwise_not(input: Tensor) -> Tensor:
     """``~input``: every bit turned; of bools, logical not.
@@ -193,6 +192,7 @@ def bitwise_not(input: Tensor) -> Tensor:
     errors=[FLOATS],
     differentiable=False,
     inplace=True,
+    operators=("__lshift__", "__rlshift__", "__ilshift__"),
 )
 def bitwise_left_shift(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input << other``: times two to the power of ``other``.
@@ -211,6 +211,7 @@ def bitwise_left_shift(input: Tensor, other: Tensor | Number) -> Tensor:
     errors=[FLOATS],
     differentiable=False,
     inplace=True,
+    operators=("__rshift__", "__rrshift__", "__irshift__"),
 )
 def bitwise_right_shift(input: Tensor, other: Tensor | Number) -> Tensor:
     """``input >> other``: divided by two to the power of ``other``, rounded down.
@@ -222,7 +223,15 @@ def bitwise_right_shift(input: Tensor, other: Tensor | Number) -> Tensor:
     return RightShift.apply(input, other)
 
 
-@op(primitive=Gcd, reference=np.gcd, samples=BITS[:2], errors=[FLOATS], differentiable=False, inplace=True)
+@op(
+    primitive=Gcd,
+    reference=np.gcd,
+    samples=BITS[:2],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+    also=("gcd_",),
+)
 def gcd(input: Tensor, other: Tensor) -> Tensor:
     """The greatest common divisor of two integers; gcd(0, 0) is 0.
 
@@ -233,7 +242,15 @@ def gcd(input: Tensor, other: Tensor) -> Tensor:
     return Gcd.apply(input, other)
 
 
-@op(primitive=Lcm, reference=np.lcm, samples=BITS[:2], errors=[FLOATS], differentiable=False, inplace=True)
+@op(
+    primitive=Lcm,
+    reference=np.lcm,
+    samples=BITS[:2],
+    errors=[FLOATS],
+    differentiable=False,
+    inplace=True,
+    also=("lcm_",),
+)
 def lcm(input: Tensor, other: Tensor) -> Tensor:
     """The least common multiple of two integers; lcm(0, n) is 0.
 

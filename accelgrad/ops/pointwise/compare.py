@@ -12,7 +12,6 @@ from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.pointwise.arithmetic import UNEQUAL, Number, Pairwise
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import Dims, axes_of, reducing
-from accelgrad.ops.registry.operators import operator
 
 COMPARED = [
     sample(arg(2, 3), arg(2, 3)),
@@ -81,6 +80,7 @@ def _comparison(primitive: type[Primitive], reference: Any, *aliases: str) -> Ca
         errors=[UNEQUAL],
         differentiable=False,
         inplace=True,
+        operators=(f"__{primitive.__name__.lower()}__",),
         aliases=aliases,
     )
 
@@ -149,19 +149,6 @@ def ge(input: Tensor, other: Tensor | Number) -> Tensor:
     tensor([False,  True,  True])
     """
     return Ge.apply(input, other)
-
-
-def _comparing(primitive: type[Primitive]) -> Callable[[Tensor, Any], Any]:
-    compare = operator(primitive)
-
-    def method(self: Tensor, other: Any) -> Any:
-        return NotImplemented if other is None or isinstance(other, str) else compare(self, other)
-
-    return method
-
-
-for _name, _primitive in {"eq": Eq, "ne": Ne, "lt": Lt, "le": Le, "gt": Gt, "ge": Ge}.items():
-    setattr(Tensor, f"__{_name}__", _comparing(_primitive))
 
 
 # --- of whole tensors

@@ -52,7 +52,13 @@ class Sqrt(Primitive):
         return grad / (2 * y)
 
 
-@op(primitive=Sqrt, reference=floating(np.sqrt), samples=unary(0.1), inplace=True)
+@op(
+    primitive=Sqrt,
+    reference=floating(np.sqrt),
+    samples=unary(0.1),
+    inplace=True,
+    also=("sqrt_",),
+)
 def sqrt(input: Tensor) -> Tensor:
     """The square root; NaN for negative elements.  Integers become floats.
 
@@ -80,7 +86,13 @@ class Rsqrt(Primitive):
         return grad * (-0.5 * (y * y * y))
 
 
-@op(primitive=Rsqrt, reference=floating(lambda x: 1 / np.sqrt(x)), samples=unary(0.1), inplace=True)
+@op(
+    primitive=Rsqrt,
+    reference=floating(lambda x: 1 / np.sqrt(x)),
+    samples=unary(0.1),
+    inplace=True,
+    also=("rsqrt_",),
+)
 def rsqrt(input: Tensor) -> Tensor:
     """``1 / sqrt(x)``.  Integers become floats.
 
@@ -108,7 +120,13 @@ class Reciprocal(Primitive):
         return -grad * (y * y)
 
 
-@op(primitive=Reciprocal, reference=floating(lambda x: 1 / x), samples=unary(0.5), inplace=True)
+@op(
+    primitive=Reciprocal,
+    reference=floating(lambda x: 1 / x),
+    samples=unary(0.5),
+    inplace=True,
+    also=("reciprocal_",),
+)
 def reciprocal(input: Tensor) -> Tensor:
     """``1 / x``.  Integers become floats.
 
@@ -136,7 +154,13 @@ class Exp(Primitive):
         return grad * y
 
 
-@op(primitive=Exp, reference=floating(np.exp), samples=unary(), inplace=True)
+@op(
+    primitive=Exp,
+    reference=floating(np.exp),
+    samples=unary(),
+    inplace=True,
+    also=("exp_",),
+)
 def exp(input: Tensor) -> Tensor:
     """``e ** x``.  Integers become floats.
 
@@ -164,7 +188,13 @@ class Exp2(Primitive):
         return grad * (y * math.log(2))
 
 
-@op(primitive=Exp2, reference=floating(np.exp2), samples=unary(), inplace=True)
+@op(
+    primitive=Exp2,
+    reference=floating(np.exp2),
+    samples=unary(),
+    inplace=True,
+    also=("exp2_", "special.exp2"),
+)
 def exp2(input: Tensor) -> Tensor:
     """``2 ** x``.  Integers become floats.
 
@@ -192,7 +222,13 @@ class Expm1(Primitive):
         return grad * (y + 1)
 
 
-@op(primitive=Expm1, reference=floating(np.expm1), samples=unary(), inplace=True)
+@op(
+    primitive=Expm1,
+    reference=floating(np.expm1),
+    samples=unary(),
+    inplace=True,
+    also=("expm1_", "special.expm1"),
+)
 def expm1(input: Tensor) -> Tensor:
     """``e ** x - 1``, exact for small x.  Integers become floats.
 
@@ -219,7 +255,13 @@ class Log(Primitive):
         return grad / x
 
 
-@op(primitive=Log, reference=floating(np.log), samples=unary(0.1), inplace=True)
+@op(
+    primitive=Log,
+    reference=floating(np.log),
+    samples=unary(0.1),
+    inplace=True,
+    also=("log_",),
+)
 def log(input: Tensor) -> Tensor:
     """The natural logarithm: -inf at 0, NaN below.  Integers become floats.
 
@@ -246,7 +288,13 @@ class Log2(Primitive):
         return grad / (x * math.log(2))
 
 
-@op(primitive=Log2, reference=floating(np.log2), samples=unary(0.1), inplace=True)
+@op(
+    primitive=Log2,
+    reference=floating(np.log2),
+    samples=unary(0.1),
+    inplace=True,
+    also=("log2_",),
+)
 def log2(input: Tensor) -> Tensor:
     """The logarithm to base 2: -inf at 0, NaN below.  Integers become floats.
 
@@ -273,7 +321,13 @@ class Log10(Primitive):
         return grad / (x * math.log(10))
 
 
-@op(primitive=Log10, reference=floating(np.log10), samples=unary(0.1), inplace=True)
+@op(
+    primitive=Log10,
+    reference=floating(np.log10),
+    samples=unary(0.1),
+    inplace=True,
+    also=("log10_",),
+)
 def log10(input: Tensor) -> Tensor:
     """The logarithm to base 10: -inf at 0, NaN below.  Integers become floats.
 
@@ -300,7 +354,13 @@ class Log1p(Primitive):
         return grad / (x + 1)
 
 
-@op(primitive=Log1p, reference=floating(np.log1p), samples=unary(-0.9), inplace=True)
+@op(
+    primitive=Log1p,
+    reference=floating(np.log1p),
+    samples=unary(-0.9),
+    inplace=True,
+    also=("log1p_", "special.log1p"),
+)
 def log1p(input: Tensor) -> Tensor:
     """``log(1 + x)``, exact for small x.  Integers become floats.
 
@@ -328,7 +388,13 @@ class Sigmoid(Primitive):
         return ctx.xp.sigmoid_backward(grad, y)
 
 
-@op(primitive=Sigmoid, reference=floating(lambda x: 1 / (1 + np.exp(-x))), samples=unary(), inplace=True)
+@op(
+    primitive=Sigmoid,
+    reference=floating(lambda x: 1 / (1 + np.exp(-x))),
+    samples=unary(),
+    inplace=True,
+    also=("nn.functional.sigmoid", "sigmoid_", "special.expit"),
+)
 def sigmoid(input: Tensor) -> Tensor:
     """The logistic function, ``1 / (1 + e^-x)``.  Integers become floats.
 
@@ -353,7 +419,13 @@ class Square(Primitive):
         return grad * (2 * x)
 
 
-@op(primitive=Square, reference=np.square, samples=unary(), inplace=True)
+@op(
+    primitive=Square,
+    reference=np.square,
+    samples=unary(),
+    inplace=True,
+    also=("square_",),
+)
 def square(input: Tensor) -> Tensor:
     """``x * x``.  Integers stay integers.
 

@@ -40,6 +40,7 @@ class Hardtanh(Primitive):
     samples=[*ANY_SHAPE, sample(arg(2, 3), -0.5, 1.5)],
     errors=[(sample(arg(2), 1.0, -1.0), ValueError, "min_val cannot be greater than max_val")],
     **FUNCTIONAL,
+    also=("nn.functional.hardtanh_",),
 )
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``min(max(x, min_val), max_val)``; the gradient passes strictly between the two.  ValueError if they
@@ -155,6 +156,7 @@ class Hardshrink(Primitive):
     primitive=Hardshrink,
     reference=lambda x, lambd=0.5: np.where(np.abs(x) > lambd, x, 0),
     samples=[*ANY_SHAPE, sample(arg(2, 3), 1.0)],
+    also=("nn.functional.hardshrink",),
 )
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``x`` where ``|x| > lambd``, else 0.
@@ -221,6 +223,7 @@ class Threshold(Primitive):
     primitive=Threshold,
     reference=lambda x, threshold, value: np.where(x > threshold, x, value),
     samples=[sample(arg(2, 3), 0.1, 20.0), sample(arg(), 0.0, -1.0), sample(arg(0, 2), 0.0, 1.0)],
+    also=("nn.functional.threshold", "nn.functional.threshold_"),
 )
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``x`` where ``x > threshold``, else ``value``.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import UNEQUAL, Number, Pairwise, hang_operators
+from accelgrad.ops.pointwise.arithmetic import UNEQUAL, Number, Pairwise
 from accelgrad.ops.registry import arg, op, sample
 
 
@@ -64,9 +64,6 @@ class Pow(Pairwise):
         return grad_x, grad_y
 
 
-hang_operators(pow=Pow)
-
-
 @op(
     primitive=Pow,
     reference=np.power,
@@ -91,6 +88,7 @@ hang_operators(pow=Pow)
         ),
     ],
     inplace=True,
+    operators=("__pow__", "__rpow__", "__ipow__"),
 )
 def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     """``input ** exponent``, element by element, with broadcasting; either may be a number.
@@ -114,7 +112,7 @@ def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
         (sample(arg(2, dtype="bool")), RuntimeError, "The `\\+` operator, on a bool tensor is not supported")
     ],
     out=False,
-    dunder=("__pos__",),
+    operators=("__pos__",),
 )
 def positive(input: Tensor) -> Tensor:
     """``+input``: the tensor itself; RuntimeError for bools.

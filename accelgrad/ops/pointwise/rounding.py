@@ -87,7 +87,13 @@ class Frac(Primitive):
         return grad
 
 
-@op(primitive=Floor, reference=np.floor, samples=STEPS, inplace=True)
+@op(
+    primitive=Floor,
+    reference=np.floor,
+    samples=STEPS,
+    inplace=True,
+    also=("floor_",),
+)
 def floor(input: Tensor) -> Tensor:
     """The largest integers not above the elements.  Its gradient is 0; integers stay as they are.
 
@@ -98,7 +104,13 @@ def floor(input: Tensor) -> Tensor:
     return Floor.apply(input)
 
 
-@op(primitive=Ceil, reference=np.ceil, samples=STEPS, inplace=True)
+@op(
+    primitive=Ceil,
+    reference=np.ceil,
+    samples=STEPS,
+    inplace=True,
+    also=("ceil_",),
+)
 def ceil(input: Tensor) -> Tensor:
     """The smallest integers not below the elements.  Its gradient is 0; integers stay as they are.
 
@@ -109,7 +121,14 @@ def ceil(input: Tensor) -> Tensor:
     return Ceil.apply(input)
 
 
-@op(primitive=Trunc, reference=np.trunc, samples=STEPS, inplace=True, aliases=("fix",))
+@op(
+    primitive=Trunc,
+    reference=np.trunc,
+    samples=STEPS,
+    inplace=True,
+    aliases=("fix",),
+    also=("fix_", "trunc_"),
+)
 def trunc(input: Tensor) -> Tensor:
     """The elements without their fractions.  Its gradient is 0; integers stay as they are.
 
@@ -130,6 +149,7 @@ def trunc(input: Tensor) -> Tensor:
         sample(arg(3, values=[123.0, 567.0]), decimals=-2),
     ],
     inplace=True,
+    also=("round_", "special.round"),
 )
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integers, of two equally near the even one; with ``decimals`` the nearest multiples of its
@@ -144,7 +164,13 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return Round.apply(input, decimals=decimals)
 
 
-@op(primitive=Frac, reference=lambda x: x - np.trunc(x), samples=STEPS[:3], inplace=True)
+@op(
+    primitive=Frac,
+    reference=lambda x: x - np.trunc(x),
+    samples=STEPS[:3],
+    inplace=True,
+    also=("frac_",),
+)
 def frac(input: Tensor) -> Tensor:
     """The fraction of every element, ``x - trunc(x)``, with the sign of x.
 
@@ -228,6 +254,7 @@ def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
     errors=[(sample(arg(2)), RuntimeError, "At least one of 'min' or 'max' must not be None")],
     inplace=True,
     aliases=("clip",),
+    also=("clamp_", "clip_"),
 )
 def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
     """Every element limited to [min, max]; either may be a number, a tensor that broadcasts, or None.
@@ -249,6 +276,7 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
     reference=_clip,
     samples=[sample(arg(2, 3, distinct=True), 0.0), sample(arg(3, dtype="int64"), 0)],
     inplace=True,
+    also=("clamp_min_",),
 )
 def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
     """Every element, but at least ``min``.
@@ -265,6 +293,7 @@ def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
     reference=lambda x, max: np.minimum(x, max),
     samples=[sample(arg(2, 3, distinct=True), 0.0), sample(arg(3, dtype="int64"), 0)],
     inplace=True,
+    also=("clamp_max_",),
 )
 def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
     """Every element, but at most ``max``.
@@ -309,6 +338,7 @@ class NanToNum(Primitive):
         sample(arg(3, dtype="int64")),
     ],
     inplace=True,
+    also=("nan_to_num_",),
 )
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None

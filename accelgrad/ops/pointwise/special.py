@@ -260,7 +260,13 @@ def _kind(x: Any, y: Any) -> Any:
     return x.dtype if hasattr(x, "dtype") else y.dtype
 
 
-@op(primitive=Erf, reference=_each(math.erf), samples=unary(), inplace=True)
+@op(
+    primitive=Erf,
+    reference=_each(math.erf),
+    samples=unary(),
+    inplace=True,
+    also=("erf_", "special.erf"),
+)
 def erf(input: Tensor) -> Tensor:
     """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t²)`` from 0 to x.
 
@@ -271,7 +277,13 @@ def erf(input: Tensor) -> Tensor:
     return Erf.apply(input)
 
 
-@op(primitive=Erfc, reference=_each(math.erfc), samples=unary(-2, 5), inplace=True)
+@op(
+    primitive=Erfc,
+    reference=_each(math.erfc),
+    samples=unary(-2, 5),
+    inplace=True,
+    also=("erfc_", "special.erfc"),
+)
 def erfc(input: Tensor) -> Tensor:
     """``1 - erf(x)``, without cancellation for large x.
 
@@ -282,7 +294,13 @@ def erfc(input: Tensor) -> Tensor:
     return Erfc.apply(input)
 
 
-@op(primitive=Erfinv, reference=_plain(plain.erfinv), samples=unary(-0.9, 0.9), inplace=True)
+@op(
+    primitive=Erfinv,
+    reference=_plain(plain.erfinv),
+    samples=unary(-0.9, 0.9),
+    inplace=True,
+    also=("special.erfinv",),
+)
 def erfinv(input: Tensor) -> Tensor:
     """The inverse of erf on (-1, 1); infinite at the ends, NaN outside.
 
@@ -293,7 +311,13 @@ def erfinv(input: Tensor) -> Tensor:
     return Erfinv.apply(input)
 
 
-@op(primitive=Lgamma, reference=_each(math.lgamma), samples=unary(0.1, 5), inplace=True)
+@op(
+    primitive=Lgamma,
+    reference=_each(math.lgamma),
+    samples=unary(0.1, 5),
+    inplace=True,
+    also=("special.gammaln",),
+)
 def lgamma(input: Tensor) -> Tensor:
     """The logarithm of the absolute value of the gamma function.
 
@@ -304,7 +328,13 @@ def lgamma(input: Tensor) -> Tensor:
     return Lgamma.apply(input)
 
 
-@op(primitive=Digamma, reference=_plain(special.digamma), samples=unary(0.5, 5), inplace=True)
+@op(
+    primitive=Digamma,
+    reference=_plain(special.digamma),
+    samples=unary(0.5, 5),
+    inplace=True,
+    also=("special.psi", "special.digamma"),
+)
 def digamma(input: Tensor) -> Tensor:
     """The logarithmic derivative of the gamma function.
 
@@ -326,6 +356,7 @@ def digamma(input: Tensor) -> Tensor:
     ],
     errors=[(sample(-1, arg(2)), RuntimeError, r"polygamma\(n, x\) does not support negative n")],
     method=False,
+    also=("special.polygamma",),
 )
 def polygamma(n: int, input: Tensor) -> Tensor:
     """The n-th derivative of the digamma function; RuntimeError for a negative n.
@@ -347,6 +378,7 @@ setattr(Tensor, "polygamma", lambda self, n: polygamma(n, self))  # noqa: B010  
     samples=[sample(arg(3, low=1.5, high=4), 3), sample(arg(2, 2, low=1), 1)],
     errors=[(sample(arg(2, low=0.1, high=0.2), 3), RuntimeError, "All elements must be greater than")],
     inplace=True,
+    also=("special.multigammaln",),
 )
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``: p (p - 1) / 4 log pi + sum of
@@ -373,6 +405,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     ),
     samples=[*unary(0.1, 0.9, integers=False), sample(arg(values=[0.05, 0.3, 0.99]), 0.1)],
     inplace=True,
+    also=("logit_", "special.logit"),
 )
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, the inverse of sigmoid; with ``eps`` the elements are held within [eps, 1 - eps]
@@ -385,7 +418,13 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return Logit.apply(input, eps=eps)
 
 
-@op(primitive=Sinc, reference=floating(np.sinc), samples=unary(), inplace=True)
+@op(
+    primitive=Sinc,
+    reference=floating(np.sinc),
+    samples=unary(),
+    inplace=True,
+    also=("sinc_", "special.sinc"),
+)
 def sinc(input: Tensor) -> Tensor:
     """``sin(pi x) / (pi x)``, and 1 at 0.
 

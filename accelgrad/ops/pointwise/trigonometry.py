@@ -29,7 +29,13 @@ class Sin(Primitive):
         return grad * ctx.xp.cos(x)
 
 
-@op(primitive=Sin, reference=floating(np.sin), samples=unary(), inplace=True)
+@op(
+    primitive=Sin,
+    reference=floating(np.sin),
+    samples=unary(),
+    inplace=True,
+    also=("sin_",),
+)
 def sin(input: Tensor) -> Tensor:
     """The sine of an angle in radians.  Integers become floats.
 
@@ -56,7 +62,13 @@ class Cos(Primitive):
         return -grad * ctx.xp.sin(x)
 
 
-@op(primitive=Cos, reference=floating(np.cos), samples=unary(), inplace=True)
+@op(
+    primitive=Cos,
+    reference=floating(np.cos),
+    samples=unary(),
+    inplace=True,
+    also=("cos_",),
+)
 def cos(input: Tensor) -> Tensor:
     """The cosine of an angle in radians.  Integers become floats.
 
@@ -84,7 +96,13 @@ class Tan(Primitive):
         return grad * (1 + y * y)
 
 
-@op(primitive=Tan, reference=floating(np.tan), samples=unary(-1.2, 1.2), inplace=True)
+@op(
+    primitive=Tan,
+    reference=floating(np.tan),
+    samples=unary(-1.2, 1.2),
+    inplace=True,
+    also=("tan_",),
+)
 def tan(input: Tensor) -> Tensor:
     """The tangent of an angle in radians.  Integers become floats.
 
@@ -112,7 +130,12 @@ class Asin(Primitive):
 
 
 @op(
-    primitive=Asin, reference=floating(np.arcsin), samples=unary(-0.9, 0.9), inplace=True, aliases=("arcsin",)
+    primitive=Asin,
+    reference=floating(np.arcsin),
+    samples=unary(-0.9, 0.9),
+    inplace=True,
+    aliases=("arcsin",),
+    also=("arcsin_", "asin_"),
 )
 def asin(input: Tensor) -> Tensor:
     """The angle in radians whose sine is x; NaN outside of [-1, 1].  Integers become floats.
@@ -141,7 +164,12 @@ class Acos(Primitive):
 
 
 @op(
-    primitive=Acos, reference=floating(np.arccos), samples=unary(-0.9, 0.9), inplace=True, aliases=("arccos",)
+    primitive=Acos,
+    reference=floating(np.arccos),
+    samples=unary(-0.9, 0.9),
+    inplace=True,
+    aliases=("arccos",),
+    also=("acos_", "arccos_"),
 )
 def acos(input: Tensor) -> Tensor:
     """The angle in radians whose cosine is x; NaN outside of [-1, 1].  Integers become floats.
@@ -169,7 +197,14 @@ class Atan(Primitive):
         return grad / (1 + x * x)
 
 
-@op(primitive=Atan, reference=floating(np.arctan), samples=unary(), inplace=True, aliases=("arctan",))
+@op(
+    primitive=Atan,
+    reference=floating(np.arctan),
+    samples=unary(),
+    inplace=True,
+    aliases=("arctan",),
+    also=("arctan_", "atan_"),
+)
 def atan(input: Tensor) -> Tensor:
     """The angle in radians whose tangent is x.  Integers become floats.
 
@@ -196,7 +231,13 @@ class Sinh(Primitive):
         return grad * ctx.xp.cosh(x)
 
 
-@op(primitive=Sinh, reference=floating(np.sinh), samples=unary(), inplace=True)
+@op(
+    primitive=Sinh,
+    reference=floating(np.sinh),
+    samples=unary(),
+    inplace=True,
+    also=("sinh_",),
+)
 def sinh(input: Tensor) -> Tensor:
     """The hyperbolic sine, ``(e^x - e^-x) / 2``.  Integers become floats.
 
@@ -223,7 +264,13 @@ class Cosh(Primitive):
         return grad * ctx.xp.sinh(x)
 
 
-@op(primitive=Cosh, reference=floating(np.cosh), samples=unary(), inplace=True)
+@op(
+    primitive=Cosh,
+    reference=floating(np.cosh),
+    samples=unary(),
+    inplace=True,
+    also=("cosh_",),
+)
 def cosh(input: Tensor) -> Tensor:
     """The hyperbolic cosine, ``(e^x + e^-x) / 2``.  Integers become floats.
 
@@ -251,7 +298,13 @@ class Tanh(Primitive):
         return ctx.xp.tanh_backward(grad, y)
 
 
-@op(primitive=Tanh, reference=floating(np.tanh), samples=unary(), inplace=True)
+@op(
+    primitive=Tanh,
+    reference=floating(np.tanh),
+    samples=unary(),
+    inplace=True,
+    also=("nn.functional.tanh", "tanh_"),
+)
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent, ``(e^x - e^-x) / (e^x + e^-x)``.  Integers become floats.
 
@@ -278,7 +331,14 @@ class Asinh(Primitive):
         return grad / ctx.xp.sqrt(x * x + 1)
 
 
-@op(primitive=Asinh, reference=floating(np.arcsinh), samples=unary(), inplace=True, aliases=("arcsinh",))
+@op(
+    primitive=Asinh,
+    reference=floating(np.arcsinh),
+    samples=unary(),
+    inplace=True,
+    aliases=("arcsinh",),
+    also=("arcsinh_", "asinh_"),
+)
 def asinh(input: Tensor) -> Tensor:
     """The inverse of sinh.  Integers become floats.
 
@@ -306,7 +366,12 @@ class Acosh(Primitive):
 
 
 @op(
-    primitive=Acosh, reference=floating(np.arccosh), samples=unary(1.1, 4), inplace=True, aliases=("arccosh",)
+    primitive=Acosh,
+    reference=floating(np.arccosh),
+    samples=unary(1.1, 4),
+    inplace=True,
+    aliases=("arccosh",),
+    also=("acosh_", "arccosh_"),
 )
 def acosh(input: Tensor) -> Tensor:
     """The inverse of cosh; NaN below 1.  Integers become floats.
@@ -340,6 +405,7 @@ class Atanh(Primitive):
     samples=unary(-0.9, 0.9),
     inplace=True,
     aliases=("arctanh",),
+    also=("arctanh_", "atanh_"),
 )
 def atanh(input: Tensor) -> Tensor:
     """The inverse of tanh; NaN outside of [-1, 1].  Integers become floats.
@@ -366,7 +432,13 @@ class Scaled(Primitive):
         return grad * ctx.factor
 
 
-@op(primitive=Scaled, reference=floating(np.deg2rad), samples=unary(-180, 180, integers=False), inplace=True)
+@op(
+    primitive=Scaled,
+    reference=floating(np.deg2rad),
+    samples=unary(-180, 180, integers=False),
+    inplace=True,
+    also=("deg2rad_",),
+)
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees as radians: ``x pi / 180``.  Integers become floats.
 
@@ -377,7 +449,13 @@ def deg2rad(input: Tensor) -> Tensor:
     return Scaled.apply(input, factor=math.pi / 180)
 
 
-@op(primitive=Scaled, reference=floating(np.rad2deg), samples=unary(integers=False), inplace=True)
+@op(
+    primitive=Scaled,
+    reference=floating(np.rad2deg),
+    samples=unary(integers=False),
+    inplace=True,
+    also=("rad2deg_",),
+)
 def rad2deg(input: Tensor) -> Tensor:
     """Radians as degrees: ``x 180 / pi``.  Integers become floats.
 

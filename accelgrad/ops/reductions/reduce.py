@@ -269,6 +269,7 @@ def _numpy_logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         sample(arg(), 0),
     ],
     errors=[OUT_OF_RANGE],
+    also=("special.logsumexp",),
 )
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """``log(sum(exp(input)))`` over the dimensions ``dim``, without overflow.

@@ -92,6 +92,7 @@ DIM_ERROR = (
         DIM_ERROR,
         (sample(arg(3, dtype="int64", high=5), 0), NotImplementedError, "not implemented for 'Long'"),
     ],
+    also=("nn.functional.softmax", "special.softmax"),
 )
 def softmax(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -> Tensor:
     """``exp(x) / sum(exp(x))`` along ``dim``: positive numbers that add up to 1.  The shape stays; large x
@@ -113,6 +114,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -
     reference=lambda x, dim=-1: np.log(_softmax(np.asarray(x, dtype="longdouble"), dim)),
     samples=SAMPLES,
     errors=[DIM_ERROR],
+    also=("nn.functional.log_softmax", "special.log_softmax"),
 )
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -> Tensor:
     """``x - log(sum(exp(x)))`` along ``dim``: the logarithm of :func:`softmax`, without its rounding to 0.

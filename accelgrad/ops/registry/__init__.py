@@ -1,5 +1,6 @@
-"""The registry of operations and what stands around it: one entry an operation, and what is made of it."""
+"""The registry of operations: one entry an operation, and what is made of it."""
 
-from accelgrad.ops.registry.entry import OPS, Arg, Op, Sample, arg, op, sample
+from accelgrad.ops.registry.entry import OPS, Op, op, shown_in
+from accelgrad.ops.registry.samples import Arg, Sample, arg, sample
 
-__all__ = ["OPS", "Arg", "Op", "Sample", "arg", "op", "sample"]
+__all__ = ["OPS", "Arg", "Op", "Sample", "arg", "op", "sample", "shown_in"]

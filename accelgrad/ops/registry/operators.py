@@ -1,69 +1,94 @@
-"""What stands behind Python's operators: ``x + y``, ``2 + x`` and ``x += y`` of a primitive."""
+"""Python's operators on Tensors: what ``x + y``, ``2 + x`` and ``x += y`` make of a primitive."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from accelgrad.arrays import backend
+from accelgrad.core import graph
 from accelgrad.core.inplace import assign
 from accelgrad.core.primitive import Primitive
+from accelgrad.core.promotion import refuse_two_devices
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry.autocast import choosing
-from accelgrad.ops.registry.entry import refuse_two_devices
 
-__all__ = ["hang_operators", "operator", "operator_in_place"]
+__all__ = ["in_place", "operator"]
 
 _OPERANDS = (Tensor, bool, int, float, np.generic)
 
 
-def operator(primitive: type[Primitive], exchanged: bool = False) -> Callable[[Tensor, Any], Any]:
-    """The method behind ``x + y``: NotImplemented for what is no operand, so that Python can ask the other
-    side."""
+def operator(name: str, primitive: type[Primitive]) -> Callable[..., Any]:
+    """Return the method for the operator ``name`` of two operands ("__add__", "__radd__", "__iadd__" ...).
+
+    It is the short way from an operator to its primitive: no keyword is looked for.  Given something that is
+    no operand it returns NotImplemented, so that Python can ask the other side.
+    """
+    short = name.strip("_")
+    if name.startswith("__i"):
+        method = in_place(_binary(primitive), short)
+    else:
+        reflected = name.startswith("__r") and name != "__rshift__"
+        method = choosing(_binary(primitive, reflected), short)
+    method.__name__ = name
+    # Python sees NotImplemented, users a Tensor.
+    method.__annotations__["return"] = "Tensor"
+    first_line = (primitive.__doc__ or "").splitlines()[0]
+    method.__doc__ = f"The operator of :class:`{primitive.__name__}`: {first_line}"
+    return method
+
+
+def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+    """Return ``x.name_(...)``: the operation, written back into ``x``.
+
+    Every change in place goes this way, by a method or by an augmented operator.
+    """
+
+    @functools.wraps(function)
+    def changing(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        # What the operation itself saves of the old value is kept for its backward.
+        since = graph.now()
+        value = function(self, *args, **kwargs)
+        return value if value is NotImplemented else assign(self, value, since)
+
+    changing.__name__ = f"{name}_"
+    changing.__doc__ = f"Change the tensor in place by :func:`accelgrad.{name}`, and return it."
+    return changing
+
+
+def _binary(primitive: type[Primitive], reflected: bool = False) -> Callable[[Tensor, Any], Any]:
     apply, name = primitive.apply, primitive.__name__.lower()
 
     def refused(self: Tensor, other: Any) -> Any:
+        """Raise again, or say that ``other`` is no operand."""
         if isinstance(other, _OPERANDS) or backend.is_array(other):
             refuse_two_devices(name, (self, other))
             raise
         return NotImplemented
 
     def forwards(self: Tensor, other: Any) -> Any:
+        if other is None:
+            return NotImplemented
         try:
             return apply(self, other)
         except TypeError:
             return refused(self, other)
 
     def backwards(self: Tensor, other: Any) -> Any:
+        if other is None:
+            return NotImplemented
         try:
             return apply(other, self)
         except TypeError:
             return refused(self, other)
 
-    return backwards if exchanged else forwards
+    return backwards if reflected else forwards
 
 
-def operator_in_place(primitive: type[Primitive]) -> Callable[[Tensor, Any], Tensor]:
-    """The method behind ``x += y``."""
-
-    def changing(self: Tensor, other: Any) -> Tensor:
-        return assign(self, primitive.apply(self, other))
-
-    return changing
-
-
-def hang_operators(**primitives: type[Primitive]) -> None:
-    """``add=Add`` gives Tensor ``__add__``, ``__radd__`` and ``__iadd__``."""
+def hang_operators(**primitives: type[Primitive]) -> None:  # TEMP
     for name, primitive in primitives.items():
-        for method, function in (
-            (f"__{name}__", choosing(operator(primitive), name)),
-            (f"__r{name}__", choosing(operator(primitive, exchanged=True), f"r{name}")),
-            (f"__i{name}__", operator_in_place(primitive)),
-        ):
-            function.__name__ = method
-            function.__doc__ = (
-                f"The operator of :class:`{primitive.__name__}`: {(primitive.__doc__ or '').splitlines()[0]}"
-            )
-            setattr(Tensor, method, function)
+        for one in (f"__{name}__", f"__r{name}__", f"__i{name}__"):
+            setattr(Tensor, one, operator(one, primitive))
