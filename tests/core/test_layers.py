@@ -4,118 +4,157 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
+from collections.abc import Iterator
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "accelgrad"
 
-LAYERS = {
-    "accelgrad.kernels": 0,
-    "accelgrad.arrays.dtypes": 0,
-    "accelgrad.arrays.backend": 1,
-    "accelgrad.random": 1,
-    "accelgrad.arrays.gpu": 1,
-    "accelgrad.arrays.precision": 1,
-    "accelgrad.core.graph": 1,
-    "accelgrad.core.conversions": 2,
-    "accelgrad.arrays.dlpack": 2,
-    "accelgrad.core.printing": 2,
-    "accelgrad.core.size": 2,
-    "accelgrad.core.tensor": 2,
-    "accelgrad.core.promotion": 3,
-    "accelgrad.core.reduced": 3,
-    "accelgrad.core.primitive": 3,
-    "accelgrad.core.inplace": 3,
-    "accelgrad.core.foreach": 3,
-    "accelgrad.ops": 4,
-    "accelgrad.linalg": 5,
-    "accelgrad.special": 5,
-    "accelgrad.autograd": 5,
-    "accelgrad.cuda": 5,
-    "accelgrad.accelerator": 5,
-    "accelgrad.backends": 5,
-    "accelgrad.version": 5,
-    "accelgrad.amp": 5,
-    "accelgrad.cpu": 5,
-    "accelgrad.serialization": 5,
-    "accelgrad.nn": 6,
-    "accelgrad.optim": 6,
-    "accelgrad.optim.swa_utils": 7,
-    "accelgrad.utils": 6,
-    "accelgrad.datasets": 6,
-    "accelgrad.transforms": 6,
-    "accelgrad.viz": 7,
-    "accelgrad.mentor.explanation": 7,
-    "accelgrad.mentor.hazards": 7,
-    "accelgrad.mentor.coaching": 7,
-    "accelgrad.mentor.checks": 7,
-    "accelgrad.cli": 8,
-    "accelgrad.__main__": 9,
-    "accelgrad": 9,
-}
-SIBLINGS = {
-    "accelgrad.nn",
-    "accelgrad.optim",
-    "accelgrad.utils",
-    "accelgrad.datasets",
-    "accelgrad.transforms",
-}
+LAYERS = [
+    ["kernels"],
+    ["arrays"],
+    ["random"],
+    ["core"],
+    ["ops"],
+    ["accelerator", "amp", "autograd", "backends", "cpu", "cuda", "linalg", "serialization", "special", "version"],
+    ["nn", "optim", "utils", "datasets", "transforms"],
+    ["viz", "optim.swa_utils"],
+    ["mentor"],
+    ["cli", "mentor.checks"],
+    ["__main__", ""],
+]  # fmt: skip
+"""From the bottom to the top: each room uses what stands on its own line or above it here, and nothing below.
+
+The programs (the command line, the checks of exercises) are written as users write: they import accelgrad.
+"""
+
+LEVEL = {f"accelgrad.{room}".rstrip("."): level for level, rooms in enumerate(LAYERS) for room in rooms}
+SIBLINGS = {f"accelgrad.{room}" for room in ("nn", "optim", "utils", "datasets", "transforms")}
+"""None of these imports another."""
+
+AT_THE_ROOT = {
+    "__init__.py", "__init__.pyi", "__main__.py", "py.typed", "accelerator.py", "linalg.py", "random.py",
+    "serialization.py", "special.py", "version.py",
+}  # fmt: skip
+"""What lies beside the rooms: the package's own face, and PyTorch's names."""
+
 FILES = sorted(PACKAGE.rglob("*.py")) + sorted((ROOT / "kernels").rglob("*.py"))
 
 
-def layer_name(module: str) -> str:
-    """The entry of LAYERS that a module belongs to."""
-    parts = module.split(".")
-    for size in range(len(parts), 0, -1):
-        if ".".join(parts[:size]) in LAYERS:
-            return ".".join(parts[:size])
-    return parts[0]
-
-
 def module_of(path: pathlib.Path) -> str:
-    base = ROOT if PACKAGE in path.parents else ROOT / "accelgrad-kernels"
-    if base == ROOT:
+    """The name under which a file is imported."""
+    if PACKAGE in path.parents:
         parts = path.relative_to(ROOT).with_suffix("").parts
     else:
         parts = ("accelgrad", "kernels", *path.relative_to(ROOT / "kernels").with_suffix("").parts)
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports(path: pathlib.Path) -> list[tuple[str, int, bool]]:
-    """(module, line, inside a function) of every import of accelgrad, but for those for type checkers."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = []
+MODULES = {module_of(path): path for path in FILES}
 
-    def visit(node: ast.AST, inside: bool) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            if isinstance(child, ast.ImportFrom) and (child.module or "").split(".")[0] == "accelgrad":
-                names = [f"{child.module}.{alias.name}" for alias in child.names]
-                found.extend((name, child.lineno, inside) for name in names)
-            elif isinstance(child, ast.Import):
-                found.extend(
-                    (a.name, child.lineno, inside) for a in child.names if a.name.split(".")[0] == "accelgrad"
-                )
-            visit(child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
 
-    visit(tree, False)
-    return found
+def room_of(name: str) -> str:
+    """The entry of LEVEL that a module, or a name in it, belongs to."""
+    parts = name.split(".")
+    return next(room for size in range(len(parts), 0, -1) if (room := ".".join(parts[:size])) in LEVEL)
+
+
+def is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those for type checkers."""
+    for child in ast.iter_child_nodes(tree):
+        if not is_for_type_checkers(child):
+            yield child
+            yield from nodes(child)
+
+
+def imports(path: pathlib.Path) -> Iterator[tuple[str, int]]:
+    """Every import of accelgrad in a file, at the top or within a function: the name and the line."""
+    for node in nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "accelgrad":
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names if alias.name.split(".")[0] == "accelgrad"]
+            yield from ((name, node.lineno) for name in found)
+
+
+def names_in_strings(path: pathlib.Path) -> Iterator[tuple[str, int]]:
+    """Every string that is the name of a module, or of something in it, as imports by name have it."""
+    for node in nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = re.fullmatch(r"(accelgrad(\.\w+)+)(:[\w.]+)?", node.value)
+            if found and any(
+                f"{found[1]}.".startswith(f"{name}.") for name in MODULES if name != "accelgrad"
+            ):
+                yield found[1], node.lineno
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downwards(path: pathlib.Path) -> None:
-    own = layer_name(module_of(path))
-    for name, line, inside in imports(path):
-        other = layer_name(name)
-        if other == own or other == "accelgrad":
+    own = room_of(module_of(path))
+    strings = [found for found in names_in_strings(path) if not found[0].startswith(f"{own}.")]
+    for name, line in [*imports(path), *strings]:
+        other = room_of(name)
+        if other == "accelgrad" and own != "accelgrad":
+            # `from accelgrad import nn` names a room, `import accelgrad` all of them.
+            assert LEVEL[own] >= LEVEL["accelgrad.cli"], f"{path.name}:{line} imports {name}, the whole house"
             continue
-        if inside and LAYERS[own] < LAYERS[other]:
-            continue  # a name looked up when it is used: the cut of the cycle Tensor <-> operations
-        assert LAYERS[other] <= LAYERS[own], f"{path.name}:{line} imports {name}, which lies above {own}"
-        both = {own, other} <= SIBLINGS
+        assert LEVEL[other] <= LEVEL[own], f"{path.name}:{line} names {name}, which lies above {own}"
+        both = own != other and {own, other} <= SIBLINGS
         assert not both, f"{path.name}:{line}: {own} and {other} must not import each other"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    edges: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        for name, _ in imports(path):
+            target = name if name in MODULES else name.rpartition(".")[0]
+            if target in MODULES and target != module:
+                edges.setdefault(module, set()).add(target)
+    assert circles(edges) == []
+
+
+def circles(edges: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of modules each of which leads to every other; Tarjan 1972."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(one: str) -> None:
+        number[one] = lowest[one] = len(number)
+        stack.append(one)
+        for other in edges.get(one, ()):
+            if other not in number:
+                visit(other)
+                lowest[one] = min(lowest[one], lowest[other])
+            elif other in stack:
+                lowest[one] = min(lowest[one], number[other])
+        if lowest[one] == number[one]:
+            place = stack.index(one)
+            if len(stack) - place > 1:
+                found.append(set(stack[place:]))
+            del stack[place:]
+
+    for one in list(edges):
+        if one not in number:
+            visit(one)
+    return found
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == [{"a", "b", "c"}]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_the_root_holds_the_rooms_and_pytorchs_names() -> None:
+    files = {file.name for file in PACKAGE.iterdir() if file.is_file()}
+    assert files == AT_THE_ROOT
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -141,7 +180,7 @@ def test_formulas_name_no_array_module() -> None:
         "np.inf", "np.nan", "np.ndarray", "np.pi", "np.newaxis", "np.integer", "np.e",
     }  # fmt: skip
     wrong = []
-    for path in sorted((PACKAGE / "ops").glob("*.py")):
+    for path in sorted((PACKAGE / "ops").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name in ("forward", "backward"):
                 for part in ast.walk(node):
