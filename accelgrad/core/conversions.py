@@ -1,4 +1,4 @@
-"""How a Tensor meets the rest of Python: numbers, lists, NumPy, DLPack, copies and pickles.
+"""The Tensor and the rest of Python: numbers, lists, NumPy, DLPack, copies and pickles.
 
 NumPy's functions of Tensors are answered in :mod:`accelgrad.ops.registry.reading`.
 """
@@ -20,7 +20,12 @@ __all__: list[str] = []
 
 @method
 def item(self: Tensor) -> Any:
-    """The value of a tensor with one element as a Python number."""
+    """Return the value of a tensor with one element as a Python number; RuntimeError for several.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1.5]).item()
+    1.5
+    """
     if self.array.size != 1:
         raise RuntimeError(f"a Tensor with {self.array.size} elements cannot be converted to Scalar")
     return self.array.item()
@@ -28,14 +33,20 @@ def item(self: Tensor) -> Any:
 
 @method
 def tolist(self: Tensor) -> Any:
-    """The values as nested lists of Python numbers."""
+    """Return the values as nested lists of Python numbers, as deep as the tensor has dimensions.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([[1, 2]]).tolist()
+    [[1, 2]]
+    """
     return self.array.tolist()
 
 
 @method
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
-    """The NumPy array behind a CPU tensor (shared memory); ``force=True`` detaches and copies from a
-    card.
+    """Return the NumPy array behind a CPU tensor; they share memory.
+
+    ``force=True`` detaches first and copies from a card; without it both are a TypeError or RuntimeError.
 
     TypeError for bfloat16, as in PyTorch: NumPy itself has no such type.  ``.float().numpy()`` gives the
     values, ``.array`` the memory, in the type that the package ml_dtypes gives NumPy.
@@ -122,7 +133,7 @@ def __float__(self: Tensor) -> float:
 
 
 def _only_element(self: Tensor) -> Any:
-    """The only value, for Python's conversions."""
+    """Return the only element, for ``int()`` and ``float()``; ValueError for several."""
     if self.array.size != 1:
         raise ValueError(
             "only one element tensors can be converted to Python scalars; this one has"
@@ -200,7 +211,7 @@ def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
 def _rebuild(
     cls: type[Tensor], array: np.ndarray, device: str, requires_grad: bool, attributes: dict[str, Any]
 ) -> Tensor:
-    """A tensor from what pickle stored; onto the CPU where its card is not at hand."""
+    """Make a tensor from what pickle stored; it goes to the CPU if its card cannot be used."""
     try:
         xp = backend.namespace(device)
     except RuntimeError:

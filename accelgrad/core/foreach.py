@@ -1,4 +1,4 @@
-"""What is done to all tensors of a list at once, in few calls: updates in place, norms."""
+"""Operations on all tensors of a list at once, in few calls: updates in place, and the total norm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["by_kind", "total_norm", "update_all"]
 
 
 def by_kind(tensors: list[Tensor]) -> Iterator[tuple[Any, list[Tensor]]]:
-    """The tensors of each device and type, with the namespace of the device.
+    """Yield the tensors of each device and type, with the array module of the device.
 
     >>> import accelgrad
     >>> one, two, three = accelgrad.ones(1), accelgrad.ones(2, dtype=accelgrad.float64), accelgrad.ones(3)
@@ -38,7 +38,7 @@ def by_kind(tensors: list[Tensor]) -> Iterator[tuple[Any, list[Tensor]]]:
 def update_all(
     xp: Any, tensors: list[Tensor], formula: Formula, others: list[Any], numbers: Any, *common: float
 ) -> None:
-    """``xp.update_all`` on the arrays of tensors of one device; autograd notices that they have changed.
+    """Run ``xp.update_all`` on the arrays of tensors of one device; autograd notices that they changed.
 
     See :mod:`accelgrad.kernels.updates` for formulas and arguments.
     """
@@ -53,8 +53,9 @@ def update_all(
 
 
 def total_norm(tensors: list[Tensor], ord: float) -> tuple[Any, Any]:
-    """The norm of all tensors, as if they were one vector, as a raw array of no dimensions, and its
-    namespace, which is that of the first.
+    """Return the norm of all tensors as if they were one vector: a raw 0-d array, and its array module.
+
+    The array lies on the device of the first tensor.
     """
     home = tensors[0].xp
     norms = []

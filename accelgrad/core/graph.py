@@ -83,7 +83,7 @@ class Node:
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
-        """The edges under PyTorch's name: the nodes that made the inputs, with the numbers of their outputs."""
+        """The edges, under PyTorch's name: the nodes that made the inputs, and the number of their output."""
         return tuple(edge if edge is not None else (None, 0) for edge in self.edges)
 
     def register_hook(self, fn: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:

@@ -1,4 +1,4 @@
-"""Changes in place: what an operation gave is written into a tensor's memory, and the graph is told.
+"""Changes in place: the value of an operation is written into a tensor's memory, and the graph is told.
 
 The operation runs out of place and is recorded; then :func:`assign` writes its value into the memory of the
 tensor, which takes the new edge.  A write through a view gives the base a :class:`CopySlices` node.
@@ -22,11 +22,10 @@ __all__ = ["CopySlices", "assign", "refuse_leaf"]
 
 
 class CopySlices(Primitive):
-    """A base after something was written through a view of it: the rest keeps its gradient, the view's part
-    goes to the value.
+    """The base of a view after a value was written through the view.
 
-    Works by the flat indices of the view's elements in the base, so the memory layout of either does not
-    matter.
+    Gradient: the view's part goes to the value, the rest to what the base was before.  It works by the flat
+    indices of the view's elements in the base, so the memory layout of either does not matter.
     """
 
     @staticmethod
@@ -44,7 +43,7 @@ class CopySlices(Primitive):
 
 
 def _rescue(array: Any, value: Tensor, since: int) -> None:
-    """Before ``array`` is overwritten: nodes younger than ``since`` that saved it get a copy of their own."""
+    """Give nodes younger than ``since`` that saved ``array`` a copy, before it is overwritten."""
     edge = value.edge()
     waiting = [] if edge is None else [edge[0]]
     while waiting:
@@ -61,7 +60,7 @@ def _rescue(array: Any, value: Tensor, since: int) -> None:
 
 
 def refuse_leaf(target: Tensor) -> None:
-    """RuntimeError where ``target`` is a leaf that needs a gradient, or a view of one: it must stay."""
+    """Raise RuntimeError for a change in place of a leaf that needs a gradient, or of a view of one."""
     if not state.grad:
         return
     edge, view = target.edge(), target._view
@@ -81,9 +80,10 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     """Write ``value`` into the memory of ``target`` and tell the graph: what every in-place operation does.
 
     ``since`` is a node number from before ``value`` was computed: what was saved of ``target`` by younger
-    nodes is kept for their backward. RuntimeError where that would be wrong: on leaves that need a gradient,
-    on expanded tensors, for a result of another shape, or of a type that does not fit.
+    nodes is kept for their backward. RuntimeError for leaves that need a gradient, for expanded tensors, for
+    a result of another shape, or of a type that does not fit.
     """
+    # --- may it be changed so?
     refuse_leaf(target)
     edge = target.edge()
     writing = state.grad and (edge is not None or value.edge() is not None)
@@ -112,6 +112,8 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
             "this tensor shares memory with a read-only NumPy array and cannot be changed in place; clone()"
             " it first"
         )
+
+    # --- the memory
     if writing and value.array.dtype is not array.dtype:
         value = value.to(target.dtype)
     if target.xp is not value.xp:
@@ -120,10 +122,13 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
         _rescue(array, value, since)
     array[...] = value.array
     target._version[0] += 1
+
+    # --- the graph
     if writing:
         if target._view is None:
             target._edge = value.edge()
         else:
+            # The base changes with its view: it gets a node of its own, from which the view is taken anew.
             base = viewed(target._view[0])
             node = Context(CopySlices, target.xp, (base.edge(), value.edge()))
             node.shape, node.chain = base.array.shape, target._view[1]  # type: ignore[attr-defined]
@@ -138,4 +143,5 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
 
 
 def _short(kind: dtype) -> str:
+    """Return a type's name as PyTorch's messages have it, e.g. "Float"."""
     return kind.title.removesuffix("Tensor")

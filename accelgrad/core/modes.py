@@ -19,21 +19,23 @@ __all__ = [
 
 
 class _State(threading.local):
-    """What is switched on in this thread."""
+    """The modes of this thread."""
 
     grad = True
     inference = False
     anomaly = False
     check_nan = False
-    casting: Any = None  # what autocast does to the inputs of an operation, while it is on
-    lower: Any = None  # the lower types that were chosen for it, by kind of device
+    # The function that casts the inputs of an operation, while autocast is on.
+    casting: Any = None
+    # The lower types that were chosen for autocast, by kind of device.
+    lower: Any = None
 
 
 state = _State()
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are being recorded in this thread.
+    """Tell whether operations are being recorded in this thread.
 
     >>> with no_grad():
     ...     is_grad_enabled()
@@ -43,7 +45,11 @@ def is_grad_enabled() -> bool:
 
 
 def is_inference_mode_enabled() -> bool:
-    """Whether :class:`inference_mode` is on in this thread."""
+    """Tell whether :class:`inference_mode` is on in this thread.
+
+    >>> is_inference_mode_enabled()
+    False
+    """
     return state.inference
 
 

@@ -1,4 +1,4 @@
-"""What comes into an operation: the type in which its inputs meet, and the device on which they do."""
+"""The inputs of an operation: the type in which they meet, and the device on which they do."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ NUMBERS = frozenset((bool, int, float, type(None)))
 
 
 def promote(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
-    """The inputs in their common type.  Tensors are cast by a recorded operation, so that their gradient goes
-    on."""
+    """Return the inputs in their common type; Tensors are cast by a recorded operation."""
     first = None
     for one in inputs:
         if isinstance(one, Tensor):
@@ -46,7 +45,11 @@ def promote(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
 
 
 def result_dtype(inputs: tuple[Any, ...]) -> dtype:
-    """The type in which tensors, arrays and Python numbers meet."""
+    """Return the type in which tensors, arrays and Python numbers meet, by PyTorch's rules.
+
+    Tensors with dimensions decide before 0-d ones, and those before Python numbers, unless a later group has
+    a higher category (bool < integer < floating point).
+    """
     with_dims = zero_dim = number = None
     for one in inputs:
         array = one.array if isinstance(one, Tensor) else one
@@ -64,6 +67,7 @@ def result_dtype(inputs: tuple[Any, ...]) -> dtype:
 
 
 def _promoted(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
+    """Cast every input to the common type; the case of inputs that do not have it already."""
     inputs = tuple(
         one if isinstance(one, Tensor) or type(one) in NUMBERS else constant(primitive, one) for one in inputs
     )
@@ -84,8 +88,7 @@ def _promoted(inputs: tuple[Any, ...], primitive: Any) -> tuple[Any, ...]:
 
 
 def _number_as(value: Any, common: dtype) -> Any:
-    """A Python number that a NumPy operation takes as ``common``: integers wrap around, as they do in
-    PyTorch."""
+    """Return a Python number that NumPy takes as ``common``; integers wrap around, as in PyTorch."""
     if common.category == 2:
         return float(value)
     if common.category == 0:
@@ -95,7 +98,7 @@ def _number_as(value: Any, common: dtype) -> Any:
 
 
 def constant(primitive: Any, value: Any) -> Any:
-    """A raw array or NumPy scalar among the inputs; TypeError for anything else."""
+    """Return a raw array, or the number in a NumPy scalar, among the inputs; TypeError for anything else."""
     if backend.is_array(value):
         return value
     if isinstance(value, np.generic):
@@ -107,6 +110,7 @@ def constant(primitive: Any, value: Any) -> Any:
 
 
 def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> Namespace:
+    """Return the array module of inputs that are raw arrays, none of them a Tensor; TypeError for no array."""
     for one in arrays:
         if backend.is_array(one):
             return backend.of_array(one)
@@ -117,9 +121,7 @@ def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> 
 
 
 def misplaced(name: str, values: Iterable[Any]) -> RuntimeError | None:
-    """The error for a call that failed with tensors or arrays of several devices among its arguments; None
-    where they lie on one.
-    """
+    """Return the error for a call with tensors or arrays on several devices; None if they lie on one."""
     found = [one for one in _arrays(values) if one[0].ndim or one[1] is not backend.CPU]
     card = next((xp for _, xp, _ in found if xp is not backend.CPU), backend.CPU)
     for array, xp, kind in found:
@@ -143,7 +145,7 @@ def refuse_two_devices(name: str, values: Iterable[Any]) -> None:
 
 
 def _arrays(values: Iterable[Any]) -> Iterator[tuple[Any, Namespace, str]]:
-    """The arrays among arguments, with their array modules and what to call them."""
+    """Yield the arrays among arguments, with their array modules and the word for what holds them."""
     for one in values:
         if isinstance(one, Tensor):
             yield one.array, one.xp, "Tensor"
@@ -154,8 +156,7 @@ def _arrays(values: Iterable[Any]) -> Iterator[tuple[Any, Namespace, str]]:
 
 
 def on_one_device(primitive: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """0-d tensors on the CPU may meet tensors on a card, as numbers; everything else is an error that says
-    how to move."""
+    """Move 0-d CPU tensors, which are as good as numbers, to the card of the others; else RuntimeError."""
     tensors = [one for one in inputs if isinstance(one, Tensor)]
     first = next((one for one in tensors if one.array.ndim or one.is_cuda), tensors[0])
     card = next((one for one in tensors if one.is_cuda), first)

@@ -29,42 +29,40 @@ __all__ = ["alike", "forward", "is_reduced", "layer", "matrices", "one_step", "w
 
 
 def is_reduced(array: Any) -> bool:
-    """Whether a raw array holds floating point numbers of 16 bits."""
+    """Tell whether a raw array holds floating point numbers of 16 bits."""
     return array.dtype.char in REDUCED
 
 
 def widened(value: Any) -> Any:
-    """float16 and bfloat16 as float32, arrays and Tensors (by a recorded cast); everything else as it is."""
+    """Return 16-bit arrays and Tensors as float32 (Tensors by a recorded cast), all else as it is."""
     if isinstance(value, Tensor):
         return value.to(dtypes.float32) if is_reduced(value.array) else value
     return value.astype(np.float32) if hasattr(value, "dtype") and is_reduced(value) else value
 
 
 def alike(arrays: list[Any]) -> bool:
-    """Whether all are arrays of one type."""
+    """Tell whether cuBLAS can take them as they are for one elementwise step: all are arrays of one type."""
     kind = getattr(arrays[0], "dtype", None)
     return kind is not None and all(getattr(one, "dtype", None) == kind for one in arrays)
 
 
 def matrices(arrays: list[Any]) -> bool:
-    """Whether all are of one type (None left out), whose products CuPy can give to cuBLAS: it does not take
-    stacks of bfloat16 matrices.
-    """
+    """Tell whether CuPy can give their product to cuBLAS: one type, and no stacks of bfloat16 matrices."""
     given = [one for one in arrays if one is not None]
     return alike(given) and (given[0].dtype == np.float16 or all(one.ndim <= 2 for one in given))
 
 
 def layer(arrays: list[Any]) -> bool:
-    """The same for x, weight and bias of a linear layer, whose x becomes one matrix."""
+    """Tell whether cuBLAS takes x, weight and bias of a linear layer, whose x becomes one matrix."""
     given = [one for one in arrays if one is not None]
     return alike(given) and given[1].ndim <= 2
 
 
 def one_step(*, mixes: bool = False) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """For a function of several operations that PyTorch computes as one: it is rounded once, at its end.
+    """Decorate a function of several operations that PyTorch computes as one, so that it rounds once.
 
-    Where the first tensor among its arguments has 16 bits, all are widened, and the result is rounded; but
-    not where another has another floating point type, unless ``mixes`` allows that.
+    If the first tensor among its arguments has 16 bits, all are widened and the result is rounded at the end;
+    not if another one has another floating point type, unless ``mixes`` allows that.
     """
 
     def decorate(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -85,7 +83,7 @@ def one_step(*, mixes: bool = False) -> Callable[[Callable[..., Tensor]], Callab
 
 
 def forward(primitive: Any, ctx: Any, *inputs: Any, **options: Any) -> Any:
-    """``primitive.forward`` of arrays some of which have 16 bits.
+    """Compute ``primitive.forward`` of arrays some of which have 16 bits.
 
     Results get the type of the first floating point input; so an image of 16 bits with float32 statistics
     stays what it is.  Inputs of mixed types that the primitive does not know how to mix are left to its own

@@ -30,62 +30,8 @@ __all__ = ["Size", "Tensor", "attribute", "method", "wrap"]
 
 
 Cut = tuple[str, str, Any, Any]
-"""Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, file
-and line (the last two None where unknown)."""
-
-
-class TensorLeaf(graph.Leaf):
-    """The leaf of one tensor: keeps the gradient in its ``.grad``.  It holds the tensor weakly, the tensor
-    holds it."""
-
-    __slots__ = ("after", "tensor")
-
-    def __init__(self, tensor: Tensor) -> None:
-        super().__init__()
-        self.tensor = weakref.ref(tensor)
-        self.after: dict[int, Callable[[Tensor], None]] = {}
-
-    @property
-    def variable(self) -> Tensor | None:
-        """The tensor, while somebody holds it."""
-        return self.tensor()
-
-    def accumulate(self, gradient: Any, owned: bool) -> None:
-        tensor = self.tensor()
-        if tensor is None:
-            return
-        held = tensor._grad
-        if isinstance(gradient, np.generic):  # NumPy's sum of two 0-d arrays is a scalar
-            gradient = np.asarray(gradient)
-        if isinstance(gradient, Tensor):  # a gradient that shall be differentiated again: never in place
-            tensor._grad = gradient if held is None else held + gradient  # type: ignore[operator]
-        elif held is None:
-            if not owned:
-                if tensor.xp.alone:
-                    gradient = gradient.copy()
-                else:
-                    with tensor.xp.scope():
-                        gradient = gradient.copy()
-            tensor._grad = wrap(gradient, tensor.xp)
-        elif held._edge is None:
-            if tensor.xp.alone:
-                held.array += gradient
-            else:
-                with tensor.xp.scope():
-                    held.array += gradient
-            held._version[0] += 1
-        else:
-            tensor._grad = held + wrap(gradient, tensor.xp)  # type: ignore[operator]
-        for hook in list(self.after.values()):
-            hook(tensor)
-
-
-def viewed(base: Tensor) -> Tensor:
-    """What the views of ``base`` show: itself, or, where it got another shape in place, what it was before.
-
-    Views refer to a base, never to another view; only reshaping in place makes a base a view.
-    """
-    return base if base._view is None else base._view[0]
+"""Where gradients stopped: the kind of cut, the operation, a weak reference to the node before it, and the
+file with the line (the last two None if unknown)."""
 
 
 @late.open_to_upper_rooms
@@ -104,10 +50,19 @@ class Tensor(ArrayHolder):
     __slots__ = ("__dict__", "__weakref__", "_cut", "_edge", "_grad", "_version", "_view")
 
     _cut: Cut | None
+    """Where gradients stopped before this tensor, for :func:`accelgrad.explain`."""
+
     _edge: graph.Edge | None
+    """The node that made it and the number of its output; None if no gradient is needed."""
+
     _grad: Tensor | None
+    """The gradient that backward has accumulated."""
+
     _version: list[int]
+    """How often the memory was changed in place: one counter, shared by all views of it."""
+
     _view: tuple[Tensor, tuple[tuple[Any, dict[str, Any]], ...], int] | None
+    """For a view: its base, the steps (primitive, options) from there, and the version when last taken."""
 
     def __new__(cls, *data: Any, device: Any = None) -> Any:
         xp = backend.namespace(device)
@@ -126,7 +81,7 @@ class Tensor(ArrayHolder):
 
     @classmethod
     def _around(cls, array: Any, xp: Namespace) -> Tensor:
-        """A tensor of this class around a raw array."""
+        """Return a tensor of this class around a raw array."""
         return _fill(object.__new__(cls), array, xp)
 
     # --- what it is
@@ -168,7 +123,7 @@ class Tensor(ArrayHolder):
     ndimension = dim
 
     def size(self, dim: int | None = None) -> Any:
-        """The shape, or the extent of dimension ``dim``; IndexError where there is no such dimension."""
+        """Return the shape, or the extent of dimension ``dim``; IndexError for a dimension it has not."""
         if dim is None:
             return self.shape
         if not -self.array.ndim <= dim < self.array.ndim:
@@ -199,20 +154,20 @@ class Tensor(ArrayHolder):
         return self.array.nbytes
 
     def stride(self, dim: int | None = None) -> Any:
-        """How many elements of memory lie between neighbours, for each dimension or for ``dim``."""
+        """Return how many elements of memory lie between neighbours, for each dimension or for ``dim``."""
         steps = tuple(step // self.array.itemsize for step in self.array.strides)
         return steps if dim is None else steps[dim]
 
     def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in the order of their indices."""
+        """Tell whether the elements lie in memory in the order of their indices, without gaps."""
         return bool(self.array.flags.c_contiguous)
 
     def data_ptr(self) -> int:
-        """The address of the first element: views of one memory can be told by it."""
+        """Return the address of the first element in memory."""
         return self.array.ctypes.data if isinstance(self.array, np.ndarray) else self.array.data.ptr
 
     def storage_offset(self) -> int:
-        """How many elements of the viewed memory lie before the first one of this tensor."""
+        """Return how many elements of the viewed memory lie before the first one of this tensor."""
         base = self.array
         if isinstance(base, np.ndarray):
             while isinstance(base.base, np.ndarray):
@@ -223,19 +178,19 @@ class Tensor(ArrayHolder):
         return (self.data_ptr() - first) // self.array.itemsize
 
     def is_floating_point(self) -> bool:
-        """Whether the elements are floating point numbers."""
+        """Tell whether the elements are floating point numbers."""
         return self.array.dtype.kind in dtypes.FLOATING
 
     def is_complex(self) -> bool:
-        """False: there are no complex tensors here."""
+        """Return False: there are no complex tensors here."""
         return False
 
     def is_signed(self) -> bool:
-        """Whether the element type has negative numbers."""
+        """Tell whether the element type has negative numbers."""
         return self.array.dtype.kind in "ifV"
 
     def is_pinned(self) -> bool:
-        """Whether the memory is page-locked for fast copies to a card."""
+        """Tell whether the memory is page-locked, for fast copies to a card."""
         return backend.is_pinned(self.array)
 
     # --- autograd
@@ -250,8 +205,10 @@ class Tensor(ArrayHolder):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Ask for a gradient (or no longer) and return the tensor; RuntimeError for integers and for
-        results."""
+        """Ask for a gradient, or no longer, and return the tensor.
+
+        RuntimeError for a tensor of integers, and for False on a tensor that was computed.
+        """
         if not requires_grad:
             if self.edge() is not None and not self.is_leaf:
                 raise RuntimeError(
@@ -270,7 +227,10 @@ class Tensor(ArrayHolder):
         return self
 
     def edge(self) -> graph.Edge | None:
-        """The node that made this tensor and the number of its output; None where no gradient is needed."""
+        """Return the node that made this tensor and the number of its output; None if no gradient is needed.
+
+        A view whose memory was changed since takes a new edge first.
+        """
         view = self._view
         if view is not None and view[2] != self._version[0]:
             chain = view[1]
@@ -299,13 +259,13 @@ class Tensor(ArrayHolder):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether nobody computed it: made by the user, or not needing a gradient."""
+        """Whether the user made it, or no gradient is needed: no recorded operation computed it."""
         edge = self.edge()
         return edge is None or edge[0].is_leaf
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that backward has accumulated here, or None."""
+        """The gradient that backward has accumulated here; None before the first backward."""
         return self._grad
 
     @grad.setter
@@ -341,7 +301,7 @@ class Tensor(ArrayHolder):
 
     @property
     def data(self) -> Tensor:
-        """The same memory without any history: changes of it are not seen by autograd."""
+        """The same memory without any history; autograd does not see changes made through it."""
         result = wrap(self.array, self.xp)
         result._cut = self._cut_here("data")
         return result
@@ -353,22 +313,27 @@ class Tensor(ArrayHolder):
         self.array, self.xp = value.array, value.xp
 
     def detach(self) -> Tensor:
-        """The same memory as a tensor that needs no gradient; in-place changes are still noticed by
-        autograd."""
+        """Return a tensor of the same memory that needs no gradient; autograd still sees changes in place.
+
+        >>> import accelgrad
+        >>> x = accelgrad.ones(2, requires_grad=True)
+        >>> (x * 2).detach().requires_grad
+        False
+        """
         result = wrap(self.array, self.xp)
         result._version = self._version
         result._cut = self._cut_here("detach")
         return result
 
     def _cut_here(self, kind: str) -> Cut | None:
-        """What a tensor that leaves the graph of this one remembers: the kind, the node, file and line."""
+        """Return what a tensor that leaves the graph here remembers: the cut, the node, file and line."""
         if self._edge is None:
             return self._cut
         frame = sys._getframe(2)
         return (kind, kind, weakref.ref(self._edge[0]), (frame.f_code.co_filename, frame.f_lineno))
 
     def detach_(self) -> Tensor:
-        """Cut this tensor from the graph that made it."""
+        """Cut this tensor from the graph that made it; RuntimeError for a view."""
         if self._view is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._cut = self._cut_here("detach_")
@@ -377,12 +342,23 @@ class Tensor(ArrayHolder):
 
     @property
     def _backward_hooks(self) -> dict[int, Any] | None:
+        """The hooks on this tensor's gradient, under PyTorch's name; None if there are none."""
         edge = self.edge()
         return None if edge is None or edge[0].hooks is None else edge[0].hooks.get(edge[1])
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graph.RemovableHandle:
-        """Call ``hook(grad)`` whenever the gradient of this tensor has been computed; what it returns
-        replaces it."""
+        """Call ``hook(grad)`` whenever the gradient of this tensor has been computed.
+
+        A tensor that the hook returns replaces the gradient; it must have its shape and device.  RuntimeError
+        for a tensor that needs no gradient.  The result's ``remove()`` takes the hook away.
+
+        >>> import accelgrad
+        >>> x = accelgrad.ones(2, requires_grad=True)
+        >>> handle = x.register_hook(lambda grad: grad * 10)
+        >>> (x * 2).sum().backward()
+        >>> x.grad
+        tensor([20., 20.])
+        """
         edge = self.edge()
         if edge is None:
             raise RuntimeError(
@@ -413,7 +389,7 @@ class Tensor(ArrayHolder):
         return graph.RemovableHandle(edge[0].hooks_of(edge[1]), call)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> graph.RemovableHandle:
-        """Call ``hook(tensor)`` after the gradient has been added to the ``.grad`` of this leaf."""
+        """Call ``hook(tensor)`` after a gradient has been added to the ``.grad`` of this leaf."""
         edge = self.edge()
         if edge is None:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
@@ -422,7 +398,7 @@ class Tensor(ArrayHolder):
         return graph.RemovableHandle(edge[0].after, hook)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this result in ``.grad``, as leaves do."""
+        """Keep the gradient of this result in ``.grad`` too, as leaves do."""
         edge = self.edge()
         if edge is None:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
@@ -447,11 +423,12 @@ class Tensor(ArrayHolder):
         return kept is not None and kept == self.edge()
 
     def is_inference(self) -> bool:
-        """False: tensors made in inference mode are ordinary ones here."""
+        """Return False: tensors made in inference mode are ordinary ones here."""
         return False
 
     @property
     def _base(self) -> Tensor | None:
+        """The tensor that this one is a view of, under PyTorch's name; None for a tensor of its own."""
         return None if self._view is None else self._view[0]
 
     def _is_view(self) -> bool:
@@ -462,7 +439,71 @@ class Tensor(ArrayHolder):
         return tensor_text(self)
 
 
+# --- the leaf, and what else belongs to a Tensor
+
+
+class TensorLeaf(graph.Leaf):
+    """The leaf of one tensor: it keeps the gradient in the tensor's ``.grad``.
+
+    It holds the tensor weakly, and the tensor holds it: so there is no reference cycle.
+    """
+
+    __slots__ = ("after", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__()
+        self.tensor = weakref.ref(tensor)
+        self.after: dict[int, Callable[[Tensor], None]] = {}
+
+    @property
+    def variable(self) -> Tensor | None:
+        """The tensor, while somebody holds it."""
+        return self.tensor()
+
+    def accumulate(self, gradient: Any, owned: bool) -> None:
+        tensor = self.tensor()
+        if tensor is None:
+            return
+        held = tensor._grad
+        # NumPy's sum of two 0-d arrays is a scalar.
+        if isinstance(gradient, np.generic):
+            gradient = np.asarray(gradient)
+        if isinstance(gradient, Tensor):
+            # A gradient that shall be differentiated again is never changed in place.
+            tensor._grad = gradient if held is None else held + gradient  # type: ignore[operator]
+        elif held is None:
+            # The first gradient: kept as it is if nobody else refers to it, else copied.
+            if not owned:
+                if tensor.xp.alone:
+                    gradient = gradient.copy()
+                else:
+                    with tensor.xp.scope():
+                        gradient = gradient.copy()
+            tensor._grad = wrap(gradient, tensor.xp)
+        elif held._edge is None:
+            # A later one: added to the first in place.
+            if tensor.xp.alone:
+                held.array += gradient
+            else:
+                with tensor.xp.scope():
+                    held.array += gradient
+            held._version[0] += 1
+        else:
+            tensor._grad = held + wrap(gradient, tensor.xp)  # type: ignore[operator]
+        for hook in list(self.after.values()):
+            hook(tensor)
+
+
+def viewed(base: Tensor) -> Tensor:
+    """Return the tensor whose memory the views of ``base`` show: ``base``, or the one it is a view of itself.
+
+    Views refer to a base, never to another view; only a base that got another shape in place is a view.
+    """
+    return base if base._view is None else base._view[0]
+
+
 def _fill(tensor: Tensor, array: Any, xp: Namespace) -> Tensor:
+    """Set every field of a new tensor."""
     tensor.array = array
     tensor.xp = xp
     tensor._edge = tensor._grad = tensor._view = tensor._cut = None
@@ -471,7 +512,7 @@ def _fill(tensor: Tensor, array: Any, xp: Namespace) -> Tensor:
 
 
 def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
-    """A Tensor around a raw array, sharing its memory; ``xp`` is found from the array if not given."""
+    """Return a Tensor around a raw array, sharing its memory; ``xp`` is found from the array if not given."""
     tensor = object.__new__(Tensor)
     tensor.array = array
     tensor.xp = xp if xp is not None else backend.of_array(array)

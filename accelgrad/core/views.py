@@ -25,6 +25,7 @@ def share(primitive: Any, source: Any, result: Tensor, options: dict[str, Any]) 
 
 
 def same_memory(x: Any, y: Any) -> bool:
+    """Tell whether the array ``y``, made from ``x``, shows memory of ``x``."""
     if isinstance(x, np.ndarray):
         return y is x or (y.base is not None and (y.base is x or np.may_share_memory(x, y)))
     return y is x or (x.data.mem is y.data.mem)
