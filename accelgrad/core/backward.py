@@ -98,16 +98,16 @@ def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[g
     edge = tensor.edge()
     if edge is None:
         raise RuntimeError(
-            "element 0 of tensors does not require grad and does not have a grad_fn; was it computed under"
-            " no_grad, from detached or integer tensors, or from data only? Set requires_grad=True on what"
-            " you differentiate for."
+            "element 0 of tensors does not require grad and does not have a grad_fn;"
+            " was it computed under no_grad, from detached or integer tensors, or from data only?"
+            " Set requires_grad=True on what you differentiate for."
         )
     if gradient is None:
         if tensor.array.size != 1:
             raise RuntimeError(
-                "grad can be implicitly created only for scalar outputs, but this tensor has shape"
-                f" {tuple(tensor.shape)}; reduce it first (loss.sum() or loss.mean()), or pass gradient= of"
-                " that shape"
+                "grad can be implicitly created only for scalar outputs,"
+                f" but this tensor has shape {tuple(tensor.shape)};"
+                " reduce it first (loss.sum() or loss.mean()), or pass gradient= of that shape"
             )
         with tensor.xp.scope():
             array = tensor.xp.ones(tensor.array.shape, dtype=tensor.array.dtype)
@@ -116,13 +116,13 @@ def root(tensor: Tensor, gradient: Tensor | None, create_graph: bool) -> tuple[g
         raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
     if gradient.array.shape != tensor.array.shape:
         raise RuntimeError(
-            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a shape of"
-            f" {tensor.shape}."
+            f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape}"
+            f" and output[0] has a shape of {tensor.shape}."
         )
     if gradient.xp is not tensor.xp:
         raise RuntimeError(
-            f"backward: the gradient is on {gradient.device} but the tensor on {tensor.device}; move it with"
-            f" gradient.to('{tensor.device}')"
+            f"backward: the gradient is on {gradient.device} but the tensor on {tensor.device};"
+            f" move it with gradient.to('{tensor.device}')"
         )
     if create_graph:
         return edge, gradient

@@ -119,8 +119,8 @@ class Context(graph.Node):
         if type(array) not in NUMBERS:
             raise RuntimeError(
                 f"{self.primitive.__name__}.forward saved an array that is neither an input nor an output;"
-                " its gradient would be lost in a second derivative: use ctx.keep, or an attribute for a"
-                " constant"
+                " its gradient would be lost in a second derivative:"
+                " use ctx.keep, or an attribute for a constant"
             )
 
     def _check_versions(self) -> None:
@@ -137,11 +137,12 @@ class Context(graph.Node):
                     else f"which is input {source} of {self.primitive.__name__.lower()}"
                 )
                 raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace"
-                    f" operation: [accelgrad.{dtypes.of(array.dtype).title} {list(array.shape)}], {what}, is"
-                    f" at version {version[0][0]}; expected version {version[1]} instead. It was saved by"
-                    f" {self.name()} for its backward; use the out-of-place form (y = y + 1, not y += 1), or"
-                    " clone() it first."
+                    "one of the variables needed for gradient computation has been modified"
+                    f" by an inplace operation: [accelgrad.{dtypes.of(array.dtype).title}"
+                    f" {list(array.shape)}], {what}, is at version {version[0][0]};"
+                    f" expected version {version[1]} instead."
+                    f" It was saved by {self.name()} for its backward;"
+                    " use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
                 )
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...] | list[Any]:
@@ -206,8 +207,8 @@ class Context(graph.Node):
         expected = len(self.edges)
         if any(extra is not None for extra in results[expected:]):
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {expected}, got"
-                f" {len(results)})"
+                f"function {self.name()} returned an incorrect number of gradients (expected {expected},"
+                f" got {len(results)})"
             )
         return (results + (None,) * expected)[:expected]
 
@@ -265,10 +266,11 @@ class Context(graph.Node):
 
 
 SECOND_TIME = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have"
-    " already been freed). Saved intermediate values of the graph are freed when you call .backward() or"
-    " autograd.grad(). The usual cause is a tensor kept from the last step (detach() it); if you mean it,"
-    " specify retain_graph=True in the first call."
+    "Trying to backward through the graph a second time"
+    " (or directly access saved tensors after they have already been freed)."
+    " Saved intermediate values of the graph are freed when you call .backward() or autograd.grad()."
+    " The usual cause is a tensor kept from the last step (detach() it);"
+    " if you mean it, specify retain_graph=True in the first call."
 )
 
 
@@ -305,8 +307,8 @@ def unbroadcast(xp: Any, gradient: Any, shape: tuple[int, ...], node: Context | 
         extent != 1 and extent != gradient.shape[extra + place] for place, extent in enumerate(shape)
     ):
         raise RuntimeError(
-            f"Function {node.name() if node else 'backward'} returned an invalid gradient: got"
-            f" {list(gradient.shape)} but expected shape compatible with {list(shape)}"
+            f"Function {node.name() if node else 'backward'} returned an invalid gradient:"
+            f" got {list(gradient.shape)} but expected shape compatible with {list(shape)}"
         )
     if axes:
         gradient = xp.sum(gradient, axis=axes, keepdims=True)

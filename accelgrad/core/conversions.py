@@ -53,14 +53,15 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """
     if self.array.dtype.kind == "V":
         raise TypeError(
-            "Got unsupported ScalarType BFloat16: NumPy has no such type; .float().numpy() gives the same"
-            " values as float32 (.array is the memory itself, in the type of the package ml_dtypes)"
+            "Got unsupported ScalarType BFloat16: NumPy has no such type;"
+            " .float().numpy() gives the same values as float32 (.array is the memory itself,"
+            " in the type of the package ml_dtypes)"
         )
     if not force:
         if self.is_cuda:
             raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the"
-                " tensor to host memory first."
+                f"can't convert {self.device} device type tensor to numpy."
+                " Use Tensor.cpu() to copy the tensor to host memory first."
             )
         if self.requires_grad:
             raise RuntimeError(
@@ -116,8 +117,8 @@ def __bool__(self: Tensor) -> bool:
         if self.array.size == 0:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
         raise RuntimeError(
-            "Boolean value of Tensor with more than one value is ambiguous; use .any(), .all(), or & and"
-            " | instead of `and` and `or`"
+            "Boolean value of Tensor with more than one value is ambiguous;"
+            " use .any(), .all(), or & and | instead of `and` and `or`"
         )
     return bool(self.array.item())
 
@@ -136,8 +137,8 @@ def _only_element(self: Tensor) -> Any:
     """Return the only element, for ``int()`` and ``float()``; ValueError for several."""
     if self.array.size != 1:
         raise ValueError(
-            "only one element tensors can be converted to Python scalars; this one has"
-            f" {self.array.size}: .tolist() gives them all"
+            f"only one element tensors can be converted to Python scalars; this one has {self.array.size}:"
+            " .tolist() gives them all"
         )
     return self.array.item()
 
@@ -182,8 +183,8 @@ def __format__(self: Tensor, specification: str) -> str:
 def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if not self.is_leaf:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at"
-            " the moment; use tensor.detach().clone()"
+            "Only Tensors created explicitly by the user"
+            " (graph leaves) support the deepcopy protocol at the moment; use tensor.detach().clone()"
         )
     if id(self) in memo:
         return memo[id(self)]

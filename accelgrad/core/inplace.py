@@ -66,13 +66,13 @@ def refuse_leaf(target: Tensor) -> None:
     edge, view = target.edge(), target._view
     if edge is not None and edge[0].is_leaf:
         raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation; do it under"
-            " accelgrad.no_grad(), or on x.clone()"
+            "a leaf Variable that requires grad is being used in an in-place operation;"
+            " do it under accelgrad.no_grad(), or on x.clone()"
         )
     if view is not None and (base := viewed(view[0])).is_leaf and base.requires_grad:
         raise RuntimeError(
-            "a view of a leaf Variable that requires grad is being used in an in-place operation; do it"
-            " under accelgrad.no_grad(), or on x.clone()"
+            "a view of a leaf Variable that requires grad is being used in an in-place operation;"
+            " do it under accelgrad.no_grad(), or on x.clone()"
         )
 
 
@@ -105,12 +105,13 @@ def assign(target: Tensor, value: Tensor, since: int | None = None) -> Tensor:
     ):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory"
-            " location. Please clone() the tensor before performing the operation."
+            " location."
+            " Please clone() the tensor before performing the operation."
         )
     if not array.flags.writeable if isinstance(array, np.ndarray) else False:
         raise RuntimeError(
-            "this tensor shares memory with a read-only NumPy array and cannot be changed in place; clone()"
-            " it first"
+            "this tensor shares memory with a read-only NumPy array and cannot be changed in place;"
+            " clone() it first"
         )
 
     # --- the memory

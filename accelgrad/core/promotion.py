@@ -104,8 +104,8 @@ def constant(primitive: Any, value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(
-        f"{primitive.__name__.lower()}(): argument must be Tensor, not {type(value).__name__}; make one with"
-        " accelgrad.tensor(...)"
+        f"{primitive.__name__.lower()}(): argument must be Tensor, not {type(value).__name__};"
+        " make one with accelgrad.tensor(...)"
     )
 
 
@@ -131,8 +131,9 @@ def misplaced(name: str, values: Iterable[Any]) -> RuntimeError | None:
             way = ".to(" if kind == "Tensor" else "accelgrad.tensor(array, device="
             return RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices,"
-                f" {first.device} and {other.device}! In {name}, a {kind} of shape {tuple(array.shape)} is on"
-                f" {xp.device}: move it with {way}'{card.device}')"
+                f" {first.device} and {other.device}!"
+                f" In {name}, a {kind} of shape {tuple(array.shape)} is on {xp.device}:"
+                f" move it with {way}'{card.device}')"
             )
     return None
 
@@ -165,7 +166,8 @@ def on_one_device(primitive: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             other = one if one.xp is not first.xp else card
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices,"
-                f" {first.device} and {other.device}! In {primitive.__name__.lower()}, argument {place} of"
-                f" shape {tuple(one.shape)} is on {one.device}: move it with .to('{card.device}')"
+                f" {first.device} and {other.device}!"
+                f" In {primitive.__name__.lower()}, argument {place} of shape {tuple(one.shape)} is on"
+                f" {one.device}: move it with .to('{card.device}')"
             )
     return tuple(one.to(card.device) if isinstance(one, Tensor) else one for one in inputs)

@@ -212,16 +212,16 @@ class Tensor(ArrayHolder):
         if not requires_grad:
             if self.edge() is not None and not self.is_leaf:
                 raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed"
-                    " variable in a subgraph that doesn't require differentiation use var_no_grad ="
-                    " var.detach()."
+                    "you can only change requires_grad flags of leaf variables."
+                    " If you want to use a computed variable in a subgraph"
+                    " that doesn't require differentiation use var_no_grad = var.detach()."
                 )
             self._edge = None
         elif self.edge() is None:
             if not self.is_floating_point():
                 raise RuntimeError(
-                    "only Tensors of floating point and complex dtype can require gradients; this one is"
-                    f" {self.dtype}: convert it with .float() first"
+                    "only Tensors of floating point and complex dtype can require gradients;"
+                    f" this one is {self.dtype}: convert it with .float() first"
                 )
             self._edge = (TensorLeaf(self), 0)
         return self
@@ -278,18 +278,19 @@ class Tensor(ArrayHolder):
             if value.shape != self.shape:
                 raise RuntimeError(
                     f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size"
-                    f" '{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                    f" '{list(self.shape)}'."
+                    " Please ensure that the gradient and the tensor are the same size"
                 )
             if value.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor with dtype"
-                    f" '{self.dtype.name}': convert it with .to(x.dtype)"
+                    f"attempting to assign a gradient with dtype '{value.dtype.name}' to a tensor"
+                    f" with dtype '{self.dtype.name}': convert it with .to(x.dtype)"
                 )
             if value.xp is not self.xp:
                 raise RuntimeError(
-                    f"attempting to assign a gradient with device type '{value.device.type}' to a tensor with"
-                    f" device type '{self.device.type}'. Please ensure that the gradient and the tensor are"
-                    " on the same device"
+                    f"attempting to assign a gradient with device type '{value.device.type}' to a tensor"
+                    f" with device type '{self.device.type}'."
+                    " Please ensure that the gradient and the tensor are on the same device"
                 )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
@@ -362,8 +363,8 @@ class Tensor(ArrayHolder):
         edge = self.edge()
         if edge is None:
             raise RuntimeError(
-                "cannot register a hook on a tensor that doesn't require gradient; set requires_grad=True"
-                " first"
+                "cannot register a hook on a tensor that doesn't require gradient;"
+                " set requires_grad=True first"
             )
         xp, shape = self.xp, self.array.shape
 
@@ -376,8 +377,9 @@ class Tensor(ArrayHolder):
                 raise TypeError(f"expected Variable or None from a hook, but got {type(result).__name__}")
             if result.xp is not xp:
                 raise RuntimeError(
-                    f"hook '{getattr(hook, '__name__', hook)}' has changed the type of value: the gradient is"
-                    f" on {xp.device}, but what it returned on {result.device}; return it.to('{xp.device}')"
+                    f"hook '{getattr(hook, '__name__', hook)}' has changed the type of value:"
+                    f" the gradient is on {xp.device}, but what it returned on {result.device};"
+                    f" return it.to('{xp.device}')"
                 )
             if result.array.shape != shape:
                 raise RuntimeError(
