@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import accelgrad
-from accelgrad.core import primitive
+from accelgrad.core import views
 from accelgrad.ops.registry.dims import element, sizes, wrap_dim, wrap_dims
 
 VIEWS = {
@@ -56,7 +56,7 @@ def tensor(**options: object) -> accelgrad.Tensor:
 def test_views_show_the_memory_of_their_base(name: str) -> None:
     x = tensor()
     y = VIEWS[name](x)
-    assert primitive._same_memory(x.array, y.array)
+    assert views.same_memory(x.array, y.array)
     x.zero_()
     assert not y.numpy().any()
 
@@ -64,7 +64,7 @@ def test_views_show_the_memory_of_their_base(name: str) -> None:
 @pytest.mark.parametrize("name", COPIES)
 def test_copies_have_memory_of_their_own(name: str) -> None:
     x = tensor()
-    assert not primitive._same_memory(x.array, COPIES[name](x).array)
+    assert not views.same_memory(x.array, COPIES[name](x).array)
 
 
 @pytest.mark.parametrize("name", sorted(set(VIEWS) - {"expand", "meshgrid", "detach"}))
