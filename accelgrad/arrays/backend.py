@@ -154,7 +154,7 @@ class Namespace:
 
     def _forget(self) -> None:
         for name in [name for name in self.__dict__ if name not in self._fixed]:
-            del self.__dict__[name]
+            self.__dict__.pop(name, None)
 
     def base(self, name: str) -> Any:
         """What the array module itself calls ``name``; None where it has no such name."""

@@ -98,7 +98,7 @@ def _number_as(value: Any, common: dtype) -> Any:
 
 
 def constant(primitive: Any, value: Any) -> Any:
-    """Return a raw array, or the number in a NumPy scalar, among the inputs; TypeError for anything else."""
+    """Return a raw array as it is and a NumPy scalar as its number; TypeError for anything else."""
     if backend.is_array(value):
         return value
     if isinstance(value, np.generic):
@@ -121,7 +121,7 @@ def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> 
 
 
 def misplaced(name: str, values: Iterable[Any]) -> RuntimeError | None:
-    """Return the error for a call with tensors or arrays on several devices; None if they lie on one."""
+    """Return the error for a call with arrays on several devices; None if they lie on one."""
     found = [one for one in _arrays(values) if one[0].ndim or one[1] is not backend.CPU]
     card = next((xp for _, xp, _ in found if xp is not backend.CPU), backend.CPU)
     for array, xp, kind in found:

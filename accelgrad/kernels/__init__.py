@@ -23,6 +23,7 @@ import importlib
 import os
 import pathlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -108,16 +109,33 @@ _mode = "auto"
 _forgetters: list[Callable[[], None]] = []
 
 
+class _Blocks(threading.local):
+    """The modes of the ``with use(...):`` blocks that this thread is in, the innermost last."""
+
+    def __init__(self) -> None:
+        self.modes: list[str] = []
+
+
+_blocks = _Blocks()
+_open_blocks = 0
+_counting = threading.Lock()
+
+
 def mode() -> str:
-    """The mode in force: ``"auto"``, ``"numba"`` or ``"off"``."""
-    return _mode
+    """Return the mode in force in this thread: ``"auto"``, ``"numba"`` or ``"off"``."""
+    return _blocks.modes[-1] if _blocks.modes else _mode
+
+
+def _checked(new: str) -> str:
+    if new not in MODES:
+        raise ValueError(f"kernels mode {new!r} is not known; choose one of {', '.join(MODES)}")
+    return new
 
 
 def _set_mode(new: str) -> None:
+    """Set the mode of the process."""
     global _mode
-    if new not in MODES:
-        raise ValueError(f"kernels mode {new!r} is not known; choose one of {', '.join(MODES)}")
-    _mode = new
+    _mode = _checked(new)
     forget()
 
 
@@ -127,8 +145,36 @@ def forget() -> None:
         one()
 
 
-class use(contextlib.ContextDecorator):
-    """Choose the kernels, from here on or within a ``with`` block.
+class _Block(contextlib.ContextDecorator):
+    """A mode within a ``with`` block, for the thread that opened it.
+
+    While any thread is in a block, names resolve to functions that ask for the mode at each call; otherwise
+    to the choice itself, so that ordinarily no call pays for it.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = _checked(mode)
+
+    def __enter__(self) -> _Block:
+        _count(+1)
+        _blocks.modes.append(self.mode)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _blocks.modes.pop()
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _open_blocks
+    with _counting:
+        before, _open_blocks = _open_blocks, _open_blocks + change
+        if (before == 0) != (_open_blocks == 0):
+            forget()
+
+
+class use(_Block):
+    """Choose the kernels: for the process from here on, or for this thread within a ``with`` block.
 
     ``auto`` takes a kernel where it was measured to be faster, ``numba`` takes every kernel that accepts its
     arguments (for lessons and tests), ``off`` takes the array module alone.
@@ -140,14 +186,22 @@ class use(contextlib.ContextDecorator):
     """
 
     def __init__(self, mode: str) -> None:
-        self.previous = _mode
+        super().__init__(mode)
+        self.before = _mode
         _set_mode(mode)
 
-    def __enter__(self) -> use:
-        return self
+    def __enter__(self) -> _Block:
+        # It is a block: the process keeps its mode.
+        _set_mode(self.before)
+        return super().__enter__()
 
-    def __exit__(self, *exception: object) -> None:
-        _set_mode(self.previous)
+    def __call__(self, func: Any) -> Any:
+        # It is a decorator: each call of the function is a block.
+        _set_mode(self.before)
+        return super().__call__(func)
+
+    def _recreate_cm(self) -> _Block:  # type: ignore[override]
+        return _Block(self.mode)
 
 
 _threads: int | None = None
@@ -216,16 +270,29 @@ def resolve(name: str, xp: Any) -> Any:
         if formula is None:
             raise AttributeError(f"neither {xp.module.__name__} nor accelgrad.kernels.plain has {name!r}")
         base = functools.partial(formula, xp)
-    if _mode == "off" or not callable(base):
-        return base
     kind = xp.kernel_device
-    entry = contents(kind).get(name)
-    if entry is None:
+    if not callable(base) or contents(kind).get(name) is None:
         return base
-    least = 0 if _mode == "numba" else entry[1]
-    if least is None:
+    return _asking(name, kind, base) if _open_blocks else _chosen(name, kind, base, _mode)
+
+
+def _chosen(name: str, kind: str, base: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """Return what a name stands for in a mode: the array module's function, or one that looks for kernels."""
+    least = 0 if mode == "numba" else contents(kind)[name][1]
+    if mode == "off" or least is None:
         return base
-    return _dispatcher(name, kind, base, least, every=_mode == "numba")
+    return _dispatcher(name, kind, base, least, every=mode == "numba")
+
+
+def _asking(name: str, kind: str, base: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that asks at each call for the mode of the thread."""
+    chosen = {one: _chosen(name, kind, base, one) for one in MODES}
+
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        return chosen[mode()](*args, **kwargs)
+
+    ask.__name__ = name
+    return ask
 
 
 def _dispatcher(
@@ -267,13 +334,14 @@ def _dispatcher(
 
 def report(device: str = "cpu") -> Iterator[tuple[str, str, str]]:
     """Per name of ``kernels/<device>``: (name, what is used, why); ``accelgrad.show_config()`` prints it."""
+    present = mode()
     for name, (file, least) in sorted(contents(device).items()):
-        entries = [] if _mode == "off" else load(name, device)
-        if _mode == "off":
+        entries = [] if present == "off" else load(name, device)
+        if present == "off":
             yield name, "array module", "kernels are off"
         elif reason := missing.get((device, file)) or missing.get((device, name)):
             yield name, "array module", reason
-        elif _mode == "numba":
+        elif present == "numba":
             yield name, "numba", f"{len(entries)} kernel(s), wherever they accept"
         elif least is None:
             yield name, "array module", "measured to be faster than our kernel"

@@ -9,12 +9,12 @@ import math
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import CONTRACT, jit
 from accelgrad.kernels.cpu.elementary import erfc_both
 from accelgrad.kernels.cpu.softmax import plain_float
 from accelgrad.kernels.cpu.threads import parallel
-
-from accelgrad.kernels import kernel
 
 __all__ = ["gelu", "gelu_backward"]
 

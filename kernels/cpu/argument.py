@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import carray
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import jit
 from accelgrad.kernels.cpu.elementary import maximum, minimum
 from accelgrad.kernels.cpu.reduce import PARALLEL, ZERO, merged, only_these, place, whole_elements
 from accelgrad.kernels.cpu.threads import parallel
 from accelgrad.kernels.cpu.vector import item_size, load, pointer
-from numba import carray
-
-from accelgrad.kernels import kernel
 
 __all__ = ["argmax", "argmin"]
 

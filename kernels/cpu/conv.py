@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import CONTRACT, jit
 from accelgrad.kernels.cpu.matmul import ADD, ZERO, multiplier, pack_a, room
 from accelgrad.kernels.cpu.softmax import plain_float
@@ -27,8 +29,6 @@ from accelgrad.kernels.cpu.vector import (
     tile_columns,
     tile_rows,
 )
-
-from accelgrad.kernels import kernel
 
 __all__ = ["convolution", "convolution_input", "convolution_weight"]
 

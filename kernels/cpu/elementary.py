@@ -11,13 +11,13 @@ import math
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cpu.compile import CONTRACT, jit
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from accelgrad.kernels import special
+from accelgrad.kernels.cpu.compile import CONTRACT, jit
 
 __all__ = ["choose", "erfc_both", "exp", "maximum", "minimum", "tanh"]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import jit
 from accelgrad.kernels.cpu.softmax import plain_float, whole_numbers
 from accelgrad.kernels.cpu.threads import parallel
-
-from accelgrad.kernels import kernel
 
 __all__ = ["embedding_backward"]
 

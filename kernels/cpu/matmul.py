@@ -14,6 +14,9 @@ import threading
 from typing import Any
 
 import numpy as np
+from numba import carray, types
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, compiled_at, jit
 from accelgrad.kernels.cpu.objects import DESCR, array_address, dimensions, extent, step
 from accelgrad.kernels.cpu.threads import parallel
@@ -33,9 +36,6 @@ from accelgrad.kernels.cpu.vector import (
     transpose_a,
     transpose_b,
 )
-from numba import carray, types
-
-from accelgrad.kernels import kernel
 
 __all__ = ["ADD", "SAME_B", "linear", "matmul", "multiplier", "multiply", "outruns_blas", "room"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, jit
 from accelgrad.kernels.cpu.softmax import plain_float, row_dot, row_sum
 from accelgrad.kernels.cpu.threads import parallel
-
-from accelgrad.kernels import kernel
 
 __all__ = ["batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward"]
 

@@ -17,10 +17,11 @@ import sysconfig
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cpu.compile import jit
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from accelgrad.kernels.cpu.compile import jit
 
 __all__ = [
     "addresses_of", "array_address", "array_size", "dimensions", "extent", "list_item", "list_length", "step",

@@ -19,6 +19,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import njit
+from numba.core.errors import NumbaError
+
+from accelgrad.kernels import kernel, updates
 from accelgrad.kernels.cpu import scalar
 from accelgrad.kernels.cpu.compile import REASSOCIATE, jit
 from accelgrad.kernels.cpu.elements import load_all, present, rounded, store_all
@@ -35,10 +39,6 @@ from accelgrad.kernels.cpu.objects import (
     list_length,
 )
 from accelgrad.kernels.cpu.threads import parallel
-from numba import njit
-from numba.core.errors import NumbaError
-
-from accelgrad.kernels import kernel, updates
 
 __all__ = ["total_norm", "update_all"]
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import CONTRACT, jit
 from accelgrad.kernels.cpu.elementary import exp, tanh
 from accelgrad.kernels.cpu.matmul import ADD, SAME_B, ZERO, multiplier, outruns_blas, room
 from accelgrad.kernels.cpu.softmax import plain_float
 from accelgrad.kernels.cpu.threads import parallel
 from accelgrad.kernels.cpu.vector import call, item_size
-
-from accelgrad.kernels import kernel
 
 __all__ = ["gru_steps", "gru_steps_backward", "lstm_steps", "lstm_steps_backward"]
 
@@ -196,7 +196,7 @@ def gru_backward_range(
 
 def through_time(function: Any, samples: int, work: int, *args: Any) -> None:
     """``function`` over shares of the samples, each with the workspace of its thread."""
-    zero = ZERO[args[0].dtype.char]
+    zero: Any = ZERO[args[0].dtype.char]
     code = multiplier(zero.dtype.char)
 
     def share(start: int, stop: int, *args: Any) -> None:

@@ -19,13 +19,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import carray
+
+from accelgrad.kernels import get_num_threads, kernel
 from accelgrad.kernels.cpu.compile import REASSOCIATE, jit
 from accelgrad.kernels.cpu.elementary import exp, maximum, minimum
 from accelgrad.kernels.cpu.threads import parallel
 from accelgrad.kernels.cpu.vector import item_size, load, pointer
-from numba import carray
-
-from accelgrad.kernels import get_num_threads, kernel
 
 __all__ = ["logsumexp", "mean", "reduce", "simple", "var", "vector_norm"]
 

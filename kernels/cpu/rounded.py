@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from accelgrad.kernels.cpu.compile import jit
-from accelgrad.kernels.cpu.threads import parallel
 
 from accelgrad.kernels import kernel
+from accelgrad.kernels.cpu.compile import jit
+from accelgrad.kernels.cpu.threads import parallel
 
 __all__ = ["rounded"]
 

@@ -5,6 +5,7 @@ results to the last bit.
 from __future__ import annotations
 
 import numpy as np
+
 from accelgrad.kernels.cpu.compile import jit
 
 __all__ = ["abs", "clip", "maximum", "minimum", "sign", "sqrt", "where"]

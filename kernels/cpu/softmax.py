@@ -11,11 +11,11 @@ import math
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import CONTRACT, REASSOCIATE, jit
 from accelgrad.kernels.cpu.elementary import exp, maximum
 from accelgrad.kernels.cpu.threads import parallel
-
-from accelgrad.kernels import kernel
 
 __all__ = [
     "log_softmax",

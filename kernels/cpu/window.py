@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import kernel
 from accelgrad.kernels.cpu.compile import REASSOCIATE, jit
 from accelgrad.kernels.cpu.elementary import choose
 from accelgrad.kernels.cpu.softmax import plain_float
 from accelgrad.kernels.cpu.threads import parallel
-
-from accelgrad.kernels import kernel
 from accelgrad.kernels.plain import pair, windows
 
 __all__ = ["col2im", "im2col", "max_pool2d", "max_pool2d_backward"]

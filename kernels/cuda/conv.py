@@ -14,7 +14,6 @@ from typing import Any
 from accelgrad.kernels.cuda import window
 from accelgrad.kernels.cuda.launch import Program, array_module, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import quotient
-
 from accelgrad.kernels.windows import Geometry, product
 
 __all__ = ["convolution", "convolution_input", "convolution_weight"]
@@ -180,7 +179,8 @@ def convolution_weight(x: Any, grad: Any, kernel: Any, geometry: Geometry) -> An
     x = x.reshape(shape)
     (n, c), o, groups = x.shape[:2], grad.shape[1], geometry.groups
     places: Any = geometry.places(x.shape[2:], kernel)
-    length, total = product(places), None
+    length = product(places)
+    total: Any = None
     for some in shares(n, c * product(kernel) * length):
         columns = unfold(x[some], places, kernel, geometry).reshape(groups, -1, len(x[some]) * length)
         side_by_side = swapped(grad[some].reshape(-1, o, length)).reshape(groups, o // groups, -1)

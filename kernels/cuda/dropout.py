@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cuda.launch import Program, array_module, cuda, cuda_kernel, on_card, room
 
 __all__ = ["keep_mask"]

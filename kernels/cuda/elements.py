@@ -10,6 +10,7 @@ import types as python_types
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cpu import elements
 from accelgrad.kernels.cuda.launch import SIMULATED, cuda
 
@@ -42,10 +43,12 @@ if SIMULATED:
 else:
     from numba.cuda.extending import intrinsic
 
-    load_all = intrinsic(elements.define_load_all)
-    store_all = intrinsic(elements.define_store_all)
-    words = intrinsic(elements.define_words)
-    neighbours = intrinsic(elements.define_neighbours)
+    # The same names in the simulator and on a card, whose intrinsics mypy sees as another kind of function.
+
+    load_all = intrinsic(elements.define_load_all)  # type: ignore[assignment]
+    store_all = intrinsic(elements.define_store_all)  # type: ignore[assignment]
+    words = intrinsic(elements.define_words)  # type: ignore[assignment]
+    neighbours = intrinsic(elements.define_neighbours)  # type: ignore[assignment]
 
 
 @functools.cache

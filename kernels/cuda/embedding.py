@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cuda.launch import Program, array_module, cuda, cuda_kernel, on_card
 
 __all__ = ["embedding_backward"]

@@ -26,10 +26,10 @@ from typing import Any
 
 import numba
 import numpy as np
-from accelgrad.kernels.cpu.compile import cache_folder, sources
 from numba import types
 
 from accelgrad import kernels
+from accelgrad.kernels.cpu.compile import cache_folder, sources
 
 __all__ = [
     "PROGRAMS",

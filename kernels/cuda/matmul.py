@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cuda.launch import SIMULATED, Program, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import load4, store4
 

@@ -9,12 +9,12 @@ import math
 from typing import Any
 
 import numpy as np
+
+from accelgrad.kernels import updates
 from accelgrad.kernels.cuda.elements import load_all, neighbours, scalar, store_all, words
 from accelgrad.kernels.cuda.launch import SIMULATED, Program, array_module, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.reduce import LARGEST, ROOT, SUM, size, square
 from accelgrad.kernels.cuda.warp import add, block_reduce, larger
-
-from accelgrad.kernels import updates
 
 __all__ = ["total_norm", "update_all"]
 

@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cuda.launch import SIMULATED, Program, array_module, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import quotient
 

@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import add, block_reduce, larger, load4, multiply, quotient, smaller
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from accelgrad.kernels.cuda.launch import SIMULATED, cuda
 from numba import types
+
+from accelgrad.kernels.cuda.launch import SIMULATED, cuda
 
 __all__ = ["add", "block_reduce", "larger", "load4", "multiply", "quotient", "smaller", "store4"]
 

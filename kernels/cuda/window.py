@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from accelgrad.kernels.cuda.launch import Program, cuda, cuda_kernel, on_card, room
 from accelgrad.kernels.cuda.warp import quotient
-
 from accelgrad.kernels.plain import pair, windows
 
 __all__ = ["col2im", "im2col", "max_pool2d", "max_pool2d_backward"]

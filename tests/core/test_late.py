@@ -1,4 +1,4 @@
-"""What upper rooms hang on lower classes: imported at the first call, listed at the top, and nothing hidden."""
+"""Methods that upper rooms hang on lower classes: imported at the first call, and listed at the top."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LAYERS = [
     ["cli", "mentor.checks"],
     ["__main__", ""],
 ]  # fmt: skip
-"""From the bottom to the top: each room uses what stands on its own line or above it here, and nothing below.
+"""From the bottom to the top of the house: a room uses what stands on its line or before it.
 
 The programs (the command line, the checks of exercises) are written as users write: they import accelgrad.
 """

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cpu import conv
 
 from accelgrad import kernels
+from accelgrad.kernels.cpu import conv
 from accelgrad.kernels.windows import Geometry
 
 # n, c, (h, w), o, (kh, kw), padding, dilation

@@ -76,9 +76,8 @@ def test_batch_norm_and_its_gradients_equal_their_formulas(shape, affine, dtype,
 
 
 def test_the_sums_of_layer_norm_do_not_depend_on_the_threads(xp, monkeypatch):
-    from accelgrad.kernels.cpu import norm
-
     from accelgrad import kernels
+    from accelgrad.kernels.cpu import norm
 
     monkeypatch.setattr(norm, "PARALLEL", 1)
     x, grad = numbers((257, 65), np.float32), numbers((257, 65), np.float32, 1)

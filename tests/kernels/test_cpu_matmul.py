@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cpu import matmul
 
 from accelgrad import kernels
 from accelgrad.arrays import backend
+from accelgrad.kernels.cpu import matmul
 
 
 def numbers(shape: tuple[int, ...], dtype: Any, seed: int) -> np.ndarray:

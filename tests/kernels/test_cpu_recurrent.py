@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from accelgrad.kernels.cpu.compile import jit
 from accelgrad.kernels.cpu.elementary import tanh
 
@@ -88,9 +89,8 @@ def test_nan_stays_in_its_own_sample(dtype, threads, xp):
 
 
 def test_the_number_of_threads_does_not_matter(dtype, xp, monkeypatch):
-    from accelgrad.kernels.cpu import recurrent
-
     from accelgrad import kernels
+    from accelgrad.kernels.cpu import recurrent
 
     monkeypatch.setattr(recurrent, "PARALLEL", 1)
     steps, results = steps_of([7, 7, 3, 2], False), []

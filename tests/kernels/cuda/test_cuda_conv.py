@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cuda import conv
 
 from accelgrad.arrays import backend
 from accelgrad.kernels import plain
+from accelgrad.kernels.cuda import conv
 from accelgrad.kernels.windows import Geometry
 
 # x, weight, geometry

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cuda import norm
 
 from accelgrad.arrays import backend
 from accelgrad.kernels import plain
+from accelgrad.kernels.cuda import norm
 
 
 @pytest.fixture(params=[True, False], ids=["affine, in parts", "plain, whole"])

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cuda import launch, optimizer
 
 import accelgrad
 from accelgrad import kernels, nn, optim
 from accelgrad.arrays import backend
 from accelgrad.kernels import updates
+from accelgrad.kernels.cuda import launch, optimizer
 
 # Threads of the simulator do not inherit np.errstate.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cuda import recurrent
 
 from accelgrad.arrays import backend
 from accelgrad.kernels import plain
+from accelgrad.kernels.cuda import recurrent
 
 BATCHES = {
     "equal lengths": [3, 3, 3],

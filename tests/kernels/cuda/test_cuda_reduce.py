@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from accelgrad.kernels.cuda import reduce
 
 NAMES = {"sum": reduce.sum_, "mean": reduce.mean, "prod": reduce.prod, "max": reduce.max_, "min": reduce.min_}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cuda import softmax as kernels
 
 from accelgrad.arrays import backend
 from accelgrad.kernels import plain
+from accelgrad.kernels.cuda import softmax as kernels
 
 
 def numbers(*shape: int, dtype: str = "float32", seed: int = 0) -> np.ndarray:

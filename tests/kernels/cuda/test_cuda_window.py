@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelgrad.kernels.cuda import dropout, embedding, window
 
 from accelgrad.arrays import backend
 from accelgrad.kernels import plain
+from accelgrad.kernels.cuda import dropout, embedding, window
 
 GEOMETRIES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 1, 3, 3), {"kernel": 1}),
