@@ -11,9 +11,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_the_package_has_a_link_to_the_kernels_of_a_device(device):
-    assert (ROOT / "accelgrad" / "kernels" / device).resolve() == ROOT / "kernels" / device
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_the_package_has_a_link_to_the_kernels_of_a_device(kind):
+    assert (ROOT / "accelgrad" / "kernels" / kind).resolve() == ROOT / "kernels" / kind
 
 
 @pytest.mark.slow
