@@ -7,7 +7,7 @@ Source: PyTorch documentation, "Tensor Attributes", section on ``torch.dtype``.
 
 bfloat16 is NumPy's by the package ml_dtypes, which is imported when that type is first needed.  NumPy counts
 it among the types without structure (kind ``"V"``) and promotes it by rules of its own; so the code asks
-:func:`floating` and :func:`promote_types`, and never NumPy.
+:func:`is_floating` and :func:`promote_types`, and never NumPy.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import numpy as np
 
 __all__ = [
     "dtype", "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
-    "short", "int", "long", "half", "float", "double", "finfo", "iinfo", "floating",
+    "short", "int", "long", "half", "float", "double", "finfo", "iinfo", "is_floating",
     "get_default_dtype", "set_default_dtype", "promote_types", "can_cast",
 ]  # fmt: skip
+
+Number = _builtin_bool | _builtin_int | _builtin_float
+"""A Python number, wherever an operation takes one beside a Tensor."""
 
 
 class dtype:
@@ -154,10 +157,10 @@ REDUCED = "eE"
 :mod:`accelgrad.core.reduced`."""
 
 
-def floating(numpy_dtype: np.dtype) -> _builtin_bool:
+def is_floating(numpy_dtype: np.dtype) -> _builtin_bool:
     """Whether the elements of a tensor's array are floating point numbers, bfloat16 among them.
 
-    >>> floating(np.dtype("float16")), floating(np.dtype("int64"))
+    >>> is_floating(np.dtype("float16")), is_floating(np.dtype("int64"))
     (True, False)
     """
     return numpy_dtype.kind in FLOATING

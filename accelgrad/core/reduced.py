@@ -89,7 +89,7 @@ def forward(primitive: Any, ctx: Any, *inputs: Any, **options: Any) -> Any:
     stays what it is.  Inputs of mixed types that the primitive does not know how to mix are left to its own
     check, and to the array module.
     """
-    kinds = [one.dtype for one in inputs if hasattr(one, "dtype") and dtypes.floating(one.dtype)]
+    kinds = [one.dtype for one in inputs if hasattr(one, "dtype") and dtypes.is_floating(one.dtype)]
     if not primitive.mixes and any(kind != kinds[0] for kind in kinds):
         return primitive.forward(ctx, *inputs, **options)
     wide = [widened(one) for one in inputs]

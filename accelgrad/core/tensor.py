@@ -526,7 +526,8 @@ def wrap(array: Any, xp: Namespace | None = None) -> Tensor:
 def method(function: Any) -> Any:
     """Hang a function on Tensor as the method of its name, and return it.
 
-    Operations do so by ``@op``; this is for everything else that stands in a file of its own.
+    ``@method("type")`` gives another name, where the function's own would hide a builtin of its file.
+    Operations are hung by ``@op``; this is for everything else that stands in a file of its own.
 
     >>> @method
     ... def half_of_it(self):
@@ -536,11 +537,25 @@ def method(function: Any) -> Any:
     tensor([2.])
     >>> del Tensor.half_of_it
     """
-    setattr(Tensor, function.__name__, function)
-    return function
+    return _hung(function, lambda it: it)
 
 
 def attribute(function: Any) -> Any:
-    """Hang a function on Tensor as the read-only attribute of its name: ``x.name`` calls it."""
-    setattr(Tensor, function.__name__, property(function))
+    """Hang a function on Tensor as the read-only attribute of its name: ``x.name`` calls it.
+
+    ``@attribute("T")`` gives another name.
+    """
+    return _hung(function, property)
+
+
+def _hung(function: Any, form: Callable[[Any], Any]) -> Any:
+    """Hang a function in a form, or return the decorator that does so under a name."""
+    if isinstance(function, str):
+
+        def decorate(named: Any) -> Any:
+            setattr(Tensor, function, form(named))
+            return named
+
+        return decorate
+    setattr(Tensor, function.__name__, form(function))
     return function

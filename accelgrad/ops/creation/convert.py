@@ -7,7 +7,7 @@ from typing import Any
 from accelgrad.arrays import backend, dtypes, gpu
 from accelgrad.arrays.dtypes import dtype
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.core.tensor import Tensor, method, wrap
 from accelgrad.ops.registry import arg, op, sample
 
 __all__ = ["clone", "contiguous", "to"]
@@ -175,14 +175,16 @@ for _name, _kind in {
     "int": dtypes.int32, "long": dtypes.int64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
     "float": dtypes.float32, "double": dtypes.float64,
 }.items():  # fmt: skip
-    setattr(Tensor, _name, _typed(_name, _kind))
+    method(_name)(_typed(_name, _kind))
 
 
+@method("cpu")
 def _cpu(self: Tensor) -> Tensor:
     """The tensor in host memory; itself if it is there already."""
     return move(self, "cpu")
 
 
+@method("get_device")
 def _get_device(self: Tensor) -> int:
     """The index of the card that the tensor lies on; -1 for the CPU.
 
@@ -193,11 +195,13 @@ def _get_device(self: Tensor) -> int:
     return int(self.device.index or 0) if self.is_cuda else -1
 
 
+@method("cuda")
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a card (the current one if not named)."""
     return move(self, "cuda" if device is None else device, not non_blocking)
 
 
+@method("pin_memory")
 def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
     """A copy in page-locked memory, which a card can fetch while the program goes on: the tensor itself
     where it is pinned already, and where there is no card to pin it for.
@@ -218,6 +222,7 @@ def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
     return wrap(backend.pin(self.array), self.xp)
 
 
+@method("record_stream")
 def _record_stream(self: Tensor, stream: Any) -> None:
     """Tell that ``stream`` (an :class:`accelgrad.cuda.Stream`) reads or writes the tensor: its memory is not
     given to another one before that stream has done what it has been given so far.
@@ -232,6 +237,7 @@ def _record_stream(self: Tensor, stream: Any) -> None:
     self.xp.hold(self.array, stream.cupy)
 
 
+@method("type")
 def _type(self: Tensor, dtype: Any = None) -> Any:
     """The name of the tensor's type ("accelgrad.FloatTensor"), or the tensor in another type."""
     if dtype is None:
@@ -244,13 +250,7 @@ def _type(self: Tensor, dtype: Any = None) -> Any:
     return self.to(getattr(dtype, "dtype", dtype))
 
 
+@method("type_as")
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the type and on the device of ``other``."""
     return self.to(other)
-
-
-for _name, _method in {
-    "cpu": _cpu, "cuda": _cuda, "get_device": _get_device,
-    "pin_memory": _pin_memory, "record_stream": _record_stream, "type": _type, "type_as": _type_as,
-}.items():  # fmt: skip
-    setattr(Tensor, _name, _method)

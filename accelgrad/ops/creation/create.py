@@ -11,6 +11,7 @@ import numpy as np
 
 from accelgrad.arrays import backend, dlpack, dtypes
 from accelgrad.arrays.data import as_array
+from accelgrad.arrays.dtypes import Number
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import op
@@ -21,8 +22,6 @@ __all__ = [
     "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "range",
     "scalar_tensor", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip
-
-Number = bool | int | float
 
 
 def made(array: Any, xp: Any, requires_grad: bool) -> Tensor:

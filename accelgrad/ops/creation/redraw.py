@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.inplace import assign
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.creation.sampling import Number, draws, floating, gaussian, uniform
+from accelgrad.ops.creation.sampling import draws, gaussian, uniform
 from accelgrad.ops.registry import op
+from accelgrad.ops.registry.checks import must_be_floating
 from accelgrad.random import Generator
 
 __all__ = [
@@ -34,7 +36,7 @@ def uniform_(
     >>> float(x.array.min()) >= 2
     True
     """
-    kind = floating("check_uniform_bounds", input.array.dtype)
+    kind = must_be_floating(input.array.dtype, "check_uniform_bounds")
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
     values = uniform(draws(generator), input.array.shape, kind)
@@ -54,7 +56,7 @@ def normal_(
     >>> accelgrad.zeros(2).normal_(0, 1).shape
     accelgrad.Size([2])
     """
-    kind = floating("normal_kernel_cpu", input.array.dtype)
+    kind = must_be_floating(input.array.dtype, "normal_kernel_cpu")
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     values = gaussian(draws(generator), input.array.shape, kind)
@@ -89,7 +91,7 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None
     >>> float(accelgrad.zeros(9).exponential_().array.min()) >= 0
     True
     """
-    kind = floating("exponential", input.array.dtype)
+    kind = must_be_floating(input.array.dtype, "exponential")
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
     drawn = np.float32 if kind.itemsize == 2 else kind
@@ -135,7 +137,7 @@ def log_normal_(
     >>> float(accelgrad.zeros(9).log_normal_().array.min()) > 0
     True
     """
-    floating("log_normal", input.array.dtype)
+    must_be_floating(input.array.dtype, "log_normal")
     if std <= 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
     return _overwrite(input, np.exp(draws(generator).standard_normal(input.array.shape) * std + mean))
@@ -151,7 +153,7 @@ def cauchy_(
     >>> accelgrad.zeros(2).cauchy_().shape
     accelgrad.Size([2])
     """
-    floating("cauchy", input.array.dtype)
+    must_be_floating(input.array.dtype, "cauchy")
     if sigma <= 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
     return _overwrite(input, np.asarray(draws(generator).standard_cauchy(input.array.shape) * sigma + median))

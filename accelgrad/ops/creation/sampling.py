@@ -14,19 +14,19 @@ import numpy as np
 
 from accelgrad import random
 from accelgrad.arrays import backend, dtypes
+from accelgrad.arrays.dtypes import Number
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.creation.create import extents, kind_of, made
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import must_be_floating
 from accelgrad.random import Generator
 
 __all__ = [
     "bernoulli", "fork_rng", "get_rng_state", "multinomial", "normal", "poisson", "rand", "rand_like",
     "randint", "randint_like", "randn", "randn_like", "randperm", "set_rng_state",
 ]  # fmt: skip
-
-Number = bool | int | float
 
 
 def draws(generator: Generator | None) -> np.random.Generator:
@@ -53,14 +53,6 @@ def gaussian(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -
     return np.asarray(rng.standard_normal(shape, dtype=kind))
 
 
-def floating(name: str, kind: np.dtype) -> np.dtype:
-    if not dtypes.floating(kind):
-        raise NotImplementedError(
-            f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}'"
-        )
-    return kind
-
-
 # --- new tensors
 
 
@@ -82,7 +74,7 @@ def rand(
     (accelgrad.Size([2, 3]), True)
     """
     xp = backend.namespace(device)
-    kind = floating("rand", kind_of(dtype))
+    kind = must_be_floating(kind_of(dtype), "rand")
     return made(
         xp.from_host(uniform(draws(generator), extents(shape, size, "rand"), kind)), xp, requires_grad
     )
@@ -105,7 +97,7 @@ def randn(
     accelgrad.Size([2, 3])
     """
     xp = backend.namespace(device)
-    kind = floating("normal_kernel_cpu", kind_of(dtype))
+    kind = must_be_floating(kind_of(dtype), "normal_kernel_cpu")
     return made(
         xp.from_host(gaussian(draws(generator), extents(shape, size, "randn"), kind)), xp, requires_grad
     )
@@ -188,7 +180,7 @@ def rand_like(
     accelgrad.Size([2])
     """
     xp, kind = _like(input, dtype, device)
-    values = uniform(draws(generator), input.array.shape, floating("rand_like", kind))
+    values = uniform(draws(generator), input.array.shape, must_be_floating(kind, "rand_like"))
     return made(xp.from_host(values), xp, requires_grad)
 
 
@@ -209,7 +201,7 @@ def randn_like(
     accelgrad.Size([2])
     """
     xp, kind = _like(input, dtype, device)
-    values = gaussian(draws(generator), input.array.shape, floating("normal_kernel_cpu", kind))
+    values = gaussian(draws(generator), input.array.shape, must_be_floating(kind, "normal_kernel_cpu"))
     return made(xp.from_host(values), xp, requires_grad)
 
 
@@ -274,7 +266,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
         hits = draws(generator).random(array.shape, dtype=np.float32) < p
         return wrap(xp.from_host(np.asarray(hits).astype(array.dtype)), xp)
-    floating("bernoulli_tensor_cpu_p_", array.dtype)
+    must_be_floating(array.dtype, "bernoulli_tensor_cpu_p_")
     if array.size and not (float(array.min()) >= 0 and float(array.max()) <= 1):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true: probabilities lie in [0, 1]")
     chance = draws(generator).random(array.shape)
@@ -312,7 +304,7 @@ def normal(
         if size is None:
             raise TypeError("normal() of two numbers needs a size")
         xp, kind = backend.namespace(device), kind_of(dtype)
-        values = gaussian(draws(generator), extents((size,)), floating("normal_kernel_cpu", kind))
+        values = gaussian(draws(generator), extents((size,)), must_be_floating(kind, "normal_kernel_cpu"))
         return made(xp.from_host(np.asarray(values * std + mean, dtype=kind)), xp, requires_grad)
     xp = given[0].xp
     shape = np.broadcast_shapes(*[one.array.shape for one in given])

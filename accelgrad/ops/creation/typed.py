@@ -14,14 +14,15 @@ import numpy as np
 
 from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.data import as_array
+from accelgrad.arrays.dtypes import Number
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.primitive import result_dtype
-from accelgrad.core.tensor import Size, Tensor, wrap
-from accelgrad.ops.creation.create import Number, empty, full, made, ones, tensor, zeros
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.core.tensor import Size, Tensor, method, wrap
+from accelgrad.ops.creation.create import empty, full, ones, tensor, zeros
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import sizes
 
-__all__ = ["TYPED", "is_floating_point", "is_tensor", "numel", "result_type", "vander"]
+__all__ = ["TYPED", "is_floating_point", "is_tensor", "numel", "result_type"]
 
 
 # --- like another tensor
@@ -127,12 +128,10 @@ def new_full(
     )
 
 
-def _new(self: Tensor, *data: Any) -> Tensor:
-    """A tensor of the same type: of these extents, or with this data."""
+@method
+def new(self: Tensor, *data: Any) -> Tensor:
+    """Return a tensor of the same type: of these extents, or with this data."""
     return _construct(self.dtype, self.xp, data)
-
-
-setattr(Tensor, "new", _new)  # noqa: B010  (an assignment would need the stub to know it)
 
 
 # --- of a named type
@@ -253,26 +252,23 @@ def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> DType:
     return result_dtype((tensor1, tensor2))
 
 
-@op(
-    reference=lambda x, N=None, increasing=False: np.vander(x, N, increasing),
-    samples=[sample(arg(3)), sample(arg(3), 2), sample(arg(3), 4, True)],
-    errors=[(sample(arg(2, 2)), RuntimeError, "x must be a one-dimensional tensor")],
-    torch="none",  # its own gradient fails on its own in-place step
-    method=False,
-    out=False,
-)
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns; from 0 on where
-    ``increasing``.
+@op(samples=[sample(arg(1)), sample(arg(values=0.0))], differentiable=False, out=False)
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element is not 0; RuntimeError for several.
 
     >>> import accelgrad
-    >>> accelgrad.vander(accelgrad.tensor([2, 3]), 3)
-    tensor([[4, 2, 1],
-            [9, 3, 1]])
+    >>> accelgrad.is_nonzero(accelgrad.tensor([2.0]))
+    True
     """
-    if x.array.ndim != 1:
-        raise RuntimeError(f"x must be a one-dimensional tensor, but has shape {tuple(x.shape)}")
-    columns = x.array.shape[0] if N is None else N
-    powers = np.arange(columns) if increasing else np.arange(columns)[::-1]
-    exponents = made(x.xp.from_host(powers.astype(np.int64)), x.xp, False)
-    return OPS["pow"].call(x.unsqueeze(1), exponents)
+    return bool(input)
+
+
+@op(samples=[sample(arg(2), arg(2)), sample(arg(2), arg(1, 2))], differentiable=False, out=False)
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape.
+
+    >>> import accelgrad
+    >>> accelgrad.is_same_size(accelgrad.ones(2), accelgrad.zeros(2))
+    True
+    """
+    return input.array.shape == other.array.shape

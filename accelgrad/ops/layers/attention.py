@@ -13,7 +13,7 @@ from accelgrad.kernels.plain import later_keys
 from accelgrad.ops.layers.dropout import dropout
 from accelgrad.ops.layers.linear import linear
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating, one_type
+from accelgrad.ops.registry.checks import must_be_floating, one_type
 from accelgrad.ops.shapes.join import cat
 from accelgrad.ops.shapes.pad import pad
 
@@ -156,7 +156,7 @@ def scaled_dot_product_attention(
             "scaled_dot_product_attention: query, key and value must be at least 2 dimensional, but got"
             f" {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         )
-    floating(q, "scaled_dot_product_attention")
+    must_be_floating(q, "scaled_dot_product_attention")
     one_type("scaled_dot_product_attention", query=q, key=k, value=v)
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise RuntimeError(

@@ -13,7 +13,8 @@ from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.kernels.plain import windows
 from accelgrad.kernels.windows import product
 from accelgrad.ops.layers.pool import AddAtPlaces, MaxPool, _batched, _shapes, _window
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.pointwise.arithmetic import div
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import tuple_of
 
 POOL: dict[str, Any] = {"namespace": "nn.functional", "method": False, "out": False}
@@ -115,7 +116,7 @@ def _avg_pool(
     result = SumWindows.apply(input, **options)
     if whole:
         divisor = size if isinstance(size, int) else wrap(size, input.xp)
-        result = OPS["div"].call(result, divisor, rounding_mode="trunc")
+        result = div(result, divisor, rounding_mode="trunc")
     return result if batched else result.squeeze(0)
 
 

@@ -8,29 +8,15 @@ from typing import Any
 
 from accelgrad import random
 from accelgrad.core.inplace import assign
-from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.creation.convert import clone
+from accelgrad.ops.pointwise.scale import ScaleBy
 from accelgrad.ops.registry import arg, op, sample
 
 __all__ = [
     "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
     "feature_dropout",
 ]  # fmt: skip
-
-
-class ScaleBy(Primitive):
-    """y = x factor + shift, where factor and shift are constants of the call: a mask that was drawn"""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, *, factor: Any, shift: Any = None) -> Any:
-        ctx.factor = factor
-        y = x * factor
-        return y if shift is None else y + shift
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return grad * ctx.factor
 
 
 def draw(input: Tensor, shape: tuple[int, ...], p: float) -> Any:

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.creation.sampling import rand
+from accelgrad.ops.reductions.extrema import max
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import tuple_of
+from accelgrad.ops.shapes.gather import gather
+from accelgrad.ops.shapes.shape import reshape, squeeze, unsqueeze
 
 
 def _starts(xp: Any, draws: Any, size: int, outputs: int, kernel: int) -> Any:
@@ -57,10 +61,10 @@ def _pooled(
                 f" {size}"
             )
     single = input.array.ndim == count + 1
-    x = OPS["unsqueeze"].call(input, 0) if single else input
+    x = unsqueeze(input, 0) if single else input
     xp, (n, c) = x.xp, x.array.shape[:2]
     if samples is None:
-        samples = OPS["rand"].call(n, c, count, dtype=input.dtype, device=input.device)
+        samples = rand(n, c, count, dtype=input.dtype, device=input.device)
     if samples.array.shape != (n, c, count):
         raise RuntimeError(
             f"{name}(): expected _random_samples of shape {(n, c, count)}, got {tuple(samples.array.shape)}"
@@ -77,15 +81,15 @@ def _pooled(
     grid = xp.broadcast_to(places, (n, c, *outputs, *kernel))
     length, shares = math.prod(outputs), math.prod(kernel)
     flat_index = xp.reshape(grid, (n, c, length * shares))
-    flat = OPS["reshape"].call(x, (n, c, math.prod(extents)))
-    found = OPS["gather"].call(flat, 2, wrap(xp.ascontiguousarray(flat_index), xp))
-    values, chosen = OPS["max"].call(OPS["reshape"].call(found, (n, c, *outputs, shares)), -1)
+    flat = reshape(x, (n, c, math.prod(extents)))
+    found = gather(flat, 2, wrap(xp.ascontiguousarray(flat_index), xp))
+    values, chosen = max(reshape(found, (n, c, *outputs, shares)), -1)
     indices = xp.take_along_axis(
         xp.reshape(grid, (n, c, *outputs, shares)), xp.expand_dims(chosen.array, -1), axis=-1
     )[..., 0]
     results = (values, wrap(indices, xp))
     if single:
-        results = (OPS["squeeze"].call(results[0], 0), OPS["squeeze"].call(results[1], 0))
+        results = (squeeze(results[0], 0), squeeze(results[1], 0))
     return results if return_indices else results[0]
 
 

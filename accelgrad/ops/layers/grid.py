@@ -13,7 +13,8 @@ import numpy as np
 from accelgrad.core.reduced import one_step
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.layers.resample import F_OP
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.shapes.fill import where
 
 
 @op(
@@ -102,7 +103,7 @@ class _Places:
         inside = (place.array > 0) & (place.array < extent - 1)
         place = place.clamp(0, extent - 1)
         # At the edge itself PyTorch's gradient is 0, that of its clamp is not.
-        return OPS["where"].call(wrap(inside, place.xp), place, place.detach())
+        return where(wrap(inside, place.xp), place, place.detach())
 
     def pixels(self, xp: Any, raw: Any, extent: int) -> Any:
         """Whole pixel numbers with the padding applied."""

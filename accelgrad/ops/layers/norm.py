@@ -12,7 +12,7 @@ from accelgrad.core.reduced import is_reduced, one_step, widened
 from accelgrad.core.tensor import Tensor
 from accelgrad.kernels.windows import product
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating, one_type
+from accelgrad.ops.registry.checks import must_be_floating, one_type
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
 
@@ -174,7 +174,7 @@ def batch_norm(
     _channels(
         "batch_norm", input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    floating(x, "batch_norm")
+    must_be_floating(x, "batch_norm")
     mixed = weight is not None and weight.array.dtype is not x.dtype
     if mixed and not (is_reduced(x) and weight.array.dtype == np.float32):  # type: ignore[union-attr]
         one_type("batch_norm", input=x, weight=weight.array)  # type: ignore[union-attr]
@@ -330,7 +330,7 @@ def _normalised(name: str, input: Tensor, normalized_shape: Any, **affine: Tenso
             f" {', '.join(map(str, shape))}], but got input of size{list(x.shape)}: {name} works over the"
             " last dimensions"
         )
-    floating(x, name)
+    must_be_floating(x, name)
     one_type(name, input=x, **{label: one.array for label, one in affine.items() if one is not None})
     return product(shape)
 
@@ -459,7 +459,7 @@ def group_norm(
                 f"Expected {label} to be a vector of size equal to the number of channels in input, but got"
                 f" {label} of shape {list(one.shape)} and input of shape {list(x.shape)}"
             )
-    floating(x, "group_norm")
+    must_be_floating(x, "group_norm")
     width = product(x.shape[1:]) // num_groups
     return _affine(LayerNorm.apply(input, None, None, width=width, eps=eps), weight, bias)
 

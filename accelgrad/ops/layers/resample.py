@@ -13,8 +13,8 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.kernels.windows import product
 from accelgrad.ops.layers.avg_pool import adaptive_average
-from accelgrad.ops.registry import OPS, arg, op, sample
-from accelgrad.ops.registry.checks import floating
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import must_be_floating
 
 __all__ = [
     "channel_shuffle",
@@ -257,7 +257,7 @@ def interpolate(
         return adaptive_average("interpolate", input.ndim - 2, input, counts)
     xp, kind = input.xp, input.array.dtype
     if not mode.startswith("nearest"):
-        floating(input.array, mode)
+        must_be_floating(input.array, mode)
     for axis, (count, scale) in enumerate(zip(counts, scales, strict=True), start=2):
         extent = input.array.shape[axis]
         if count == extent and mode not in ("bicubic", "nearest-exact") and not antialias:
@@ -293,7 +293,7 @@ def upsample_nearest(
     >>> F.upsample_nearest(accelgrad.tensor([[[1.0, 2.0]]]), scale_factor=2)
     tensor([[[1., 1., 2., 2.]]])
     """
-    return OPS["nn.functional.interpolate"].call(input, size, scale_factor, mode="nearest")
+    return interpolate(input, size, scale_factor, mode="nearest")
 
 
 @op(primitive=Mix, samples=[sample(arg(1, 2, 3, 3), scale_factor=2)], **F_OP)
@@ -309,9 +309,7 @@ def upsample_bilinear(
     >>> F.upsample_bilinear(accelgrad.tensor([[[[1.0, 2.0]]]]), size=(1, 3))
     tensor([[[[1.0000, 1.5000, 2.0000]]]])
     """
-    return OPS["nn.functional.interpolate"].call(
-        input, size, scale_factor, mode="bilinear", align_corners=True
-    )
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
 
 
 @op(primitive=Mix, samples=[sample(arg(1, 2, 3, 3), scale_factor=2)], **F_OP)

@@ -11,7 +11,7 @@ from accelgrad.core.tensor import Tensor
 from accelgrad.ops.layers.dropout import dropout
 from accelgrad.ops.layers.recurrent import GruLayer, LstmLayer, RnnLayer, layer
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating, one_type
+from accelgrad.ops.registry.checks import must_be_floating, one_type
 from accelgrad.ops.shapes.join import cat, stack
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"]
@@ -38,7 +38,7 @@ def _stacked(
             f"{name}: expected {4 if has_biases else 2} weights for each of {num_layers} layers and {ways}"
             f" directions, got {len(params)}"
         )
-    floating(data.array, name)
+    must_be_floating(data.array, name)
     one_type(name, input=data.array, hx=states[0].array, weight=params[0].array)
     if data.array.shape[-1] != params[0].array.shape[1]:
         raise RuntimeError(

@@ -19,7 +19,9 @@ from accelgrad.ops.layers.avg_pool import (
     _targets,
 )
 from accelgrad.ops.layers.pool import PutAtPlaces, _unpool
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.pointwise.arithmetic import div
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.shapes.gather import gather
 
 __all__ = ["adaptive_max_pool3d", "lp_pool3d", "max_unpool3d"]
 
@@ -58,8 +60,8 @@ def adaptive_max_pool3d(
     if not return_indices:
         return y if input.ndim == 5 else y.squeeze(0)
     chosen = chosen.reshape(n, c, od * oh * ow)
-    within = OPS["gather"].call(within.reshape(n, c, d * oh * ow), 2, chosen)
-    depth = OPS["div"].call(chosen, max(oh * ow, 1), rounding_mode="floor")
+    within = gather(within.reshape(n, c, d * oh * ow), 2, chosen)
+    depth = div(chosen, max(oh * ow, 1), rounding_mode="floor")
     places = (depth * (h * w) + within).reshape(n, c, od, oh, ow)
     return (y, places) if input.ndim == 5 else (y.squeeze(0), places.squeeze(0))
 

@@ -1,6 +1,7 @@
 """Operations on matrices: products, contractions, decompositions, norms."""
 
 from accelgrad.ops.linalg import contraction as contraction
+from accelgrad.ops.linalg import covariance as covariance
 from accelgrad.ops.linalg import decomposition as decomposition
 from accelgrad.ops.linalg import einsum as einsum
 from accelgrad.ops.linalg import legacy as legacy

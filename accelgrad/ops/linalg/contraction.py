@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.linalg.product import Matmul
+from accelgrad.ops.linalg.product import Matmul, matmul
 from accelgrad.ops.pointwise.arithmetic import Mul
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.reductions.reduce import sum
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import wrap_dim, wrap_dims
+from accelgrad.ops.shapes.join import stack, unbind
+from accelgrad.ops.shapes.shape import permute, reshape
 
 
 def _tensordot_reference(x: Any, y: Any, dims: Any = 2) -> Any:
@@ -67,8 +70,8 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
         raise RuntimeError(f"both dimension lists should have same length, got {len(left)} and {len(right)}")
     for i, j in zip(left, right, strict=True):
         if a[i] != b[j] and 1 in (a[i], b[j]):  # an extent of 1 broadcasts: the other one is summed first
-            input = input if a[i] == 1 else OPS["sum"].call(input, i, True)
-            other = other if b[j] == 1 else OPS["sum"].call(other, j, True)
+            input = input if a[i] == 1 else sum(input, i, True)
+            other = other if b[j] == 1 else sum(other, j, True)
             return tensordot(input, other, (left, right))
         if a[i] != b[j]:
             raise RuntimeError(
@@ -79,12 +82,40 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
     rest_b = tuple(j for j in range(len(b)) if j not in right)
     inner = math.prod(a[i] for i in left)
     rows, columns = math.prod(a[i] for i in rest_a), math.prod(b[j] for j in rest_b)
-    permute, reshape = OPS["permute"].call, OPS["reshape"].call
-    product = OPS["matmul"].call(
+    product = matmul(
         reshape(permute(input, (*rest_a, *left)), (rows, inner)),
         reshape(permute(other, (*right, *rest_b)), (inner, columns)),
     )
     return reshape(product, tuple(a[i] for i in rest_a) + tuple(b[j] for j in rest_b))
+
+
+@op(
+    primitive=Matmul,
+    reference=np.inner,
+    samples=[
+        sample(arg(3), arg(3)),
+        sample(arg(2, 3), arg(4, 3)),
+        sample(arg(), arg(2)),
+        sample(arg(2, 2, 3), arg(3)),
+    ],
+    errors=[(sample(arg(2, 3), arg(4)), RuntimeError, r"inner\(\) the last dimension must match")],
+)
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---); a 0-d one
+    scales.
+
+    >>> import accelgrad
+    >>> accelgrad.inner(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
+    tensor([3., 7.])
+    """
+    if not input.array.ndim or not other.array.ndim:
+        return input * other
+    if input.array.shape[-1] != other.array.shape[-1]:
+        raise RuntimeError(
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)}"
+            f" and {list(other.shape)}"
+        )
+    return tensordot(input, other, ((-1,), (-1,)))
 
 
 @op(
@@ -99,7 +130,6 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     >>> accelgrad.kron(accelgrad.tensor([1.0, 10.0]), accelgrad.tensor([1.0, 2.0]))
     tensor([ 1.,  2., 10., 20.])
     """
-    reshape = OPS["reshape"].call
     ndim = max(input.array.ndim, other.array.ndim)
     a = (1,) * (ndim - input.array.ndim) + input.array.shape
     b = (1,) * (ndim - other.array.ndim) + other.array.shape
@@ -134,7 +164,7 @@ def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
     def product(i: int, j: int) -> Tensor:
         if i == j:
             return matrices[i]
-        return OPS["matmul"].call(product(i, split[i][j]), product(split[i][j] + 1, j))
+        return matmul(product(i, split[i][j]), product(split[i][j] + 1, j))
 
     return product(0, count - 1)
 
@@ -191,6 +221,6 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
                 f"linalg.cross: inputs dimension {dim + max(input.array.ndim, other.array.ndim)} must have"
                 f" length 3. Got {tuple(input.shape)} and {tuple(other.shape)}"
             )
-    x, y = OPS["unbind"].call(input, dim), OPS["unbind"].call(other, dim)
+    x, y = unbind(input, dim), unbind(other, dim)
     parts = [x[i] * y[j] - x[j] * y[i] for i, j in ((1, 2), (2, 0), (0, 1))]
-    return OPS["stack"].call(parts, dim)
+    return stack(parts, dim)

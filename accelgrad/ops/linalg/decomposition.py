@@ -21,8 +21,12 @@ from accelgrad.ops.linalg.linalg import (
     swapped,
     triangle,
 )
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.pointwise.elementwise import square
+from accelgrad.ops.reductions.reduce import sum
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.fill import where
+from accelgrad.ops.shapes.shape import squeeze, transpose, unsqueeze
 
 
 def _eye(ctx: Any, size: int, kind: Any) -> Any:
@@ -371,9 +375,9 @@ def pinv(
             size, axis=-1, keepdims=True
         )
         mask = wrap(small, A.xp)
-        inverse = OPS["where"].call(mask, 0.0, 1 / OPS["where"].call(mask, 1.0, values))
-        scaled = vectors * OPS["unsqueeze"].call(inverse, -2)
-        return scaled @ OPS["transpose"].call(vectors, -2, -1)
+        inverse = where(mask, 0.0, 1 / where(mask, 1.0, values))
+        scaled = vectors * unsqueeze(inverse, -2)
+        return scaled @ transpose(vectors, -2, -1)
     return Pinv.apply(A, rtol=rcond if rtol is None else rtol)
 
 
@@ -401,7 +405,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     """
     matrices("lstsq", A, square=False)
     vector = A.array.ndim - 1 == B.array.ndim
-    right = OPS["unsqueeze"].call(B, -1) if vector else B
+    right = unsqueeze(B, -1) if vector else B
     if A.array.shape[-2] != right.array.shape[-2]:
         raise RuntimeError(
             f"linalg.lstsq: input.size(-2) should match other.size(-2), got {A.array.shape[-2]} and"
@@ -412,10 +416,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     values = lapack(A).svd(A.array, compute_uv=False)
     rank = (values > _rtol(A.array, rcond) * values[..., :1]).sum(axis=-1)
     if m > n and bool((rank == n).all()):
-        residuals = OPS["sum"].call(OPS["square"].call(A @ X - right), -2)
+        residuals = sum(square(A @ X - right), -2)
     else:
         residuals = wrap(A.xp.empty((0,), dtype=A.array.dtype), A.xp)
-    solution = OPS["squeeze"].call(X, -1) if vector else X
+    solution = squeeze(X, -1) if vector else X
     rank = A.xp.asarray(rank, dtype="int64")
     if driver not in ("gelss", "gelsd"):
         values = A.xp.empty((0,), dtype=A.array.dtype)

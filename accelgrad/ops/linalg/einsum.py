@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.linalg.product import Matmul
+from accelgrad.ops.linalg.product import Matmul, matmul
 from accelgrad.ops.pointwise.arithmetic import Mul
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.shapes.diagonal import diagonal
+from accelgrad.ops.shapes.shape import permute, reshape
 
 Labels = tuple[Any, ...]
 """One label for each dimension: letters, or the numbers of the sublist form; ``(..., k)`` pairs from an
@@ -104,7 +106,7 @@ def einsum(*args: Any) -> Tensor:
         needed = set(wanted).union(*(labels for labels, _ in parts[2:]))
         parts = [_contract(first, second, needed), *parts[2:]]
     labels, result = _summed(parts[0], set(wanted))
-    return OPS["permute"].call(result, tuple(labels.index(label) for label in wanted)) if wanted else result
+    return result.permute(tuple(labels.index(label) for label in wanted)) if wanted else result
 
 
 def _read(args: tuple[Any, ...]) -> tuple[list[Labels], Labels | None, list[Tensor]]:
@@ -177,7 +179,7 @@ def _labelled(place: int, labels: Labels, operand: Tensor) -> tuple[list[Any], T
                     f"einsum(): subscript {label} is repeated for operand {place} but the sizes don't match,"
                     f" {extents[1]} != {extents[0]}"
                 )
-            operand = OPS["diagonal"].call(operand, 0, one, other)  # the diagonal becomes the last dimension
+            operand = diagonal(operand, 0, one, other)  # the diagonal becomes the last dimension
             full = [kept for position, kept in enumerate(full) if position not in (one, other)] + [label]
     return full, operand
 
@@ -203,7 +205,7 @@ def _summed(part: tuple[list[Any], Tensor], needed: set[Any]) -> tuple[list[Any]
     labels, one = part
     idle = tuple(place for place, label in enumerate(labels) if label not in needed)
     if idle:
-        one = OPS["sum"].call(one, idle)
+        one = one.sum(idle)
         labels = [label for label in labels if label in needed]
     return labels, one
 
@@ -221,7 +223,6 @@ def _contract(
     rows = [label for label in a if label not in b]
     columns = [label for label in b if label not in a]
     size = dict(zip(a, x.array.shape, strict=True)) | dict(zip(b, y.array.shape, strict=True))
-    permute, reshape = OPS["permute"].call, OPS["reshape"].call
     if not inner and not rows and not columns:  # nothing to sum: element by element
         return a, Mul.apply(x, permute(y, tuple(b.index(label) for label in a)) if a else y)
 
@@ -231,7 +232,7 @@ def _contract(
         shape = (*(size[label] for label in batch), *extents)
         return reshape(permute(one, order) if order else one, shape)
 
-    product = OPS["matmul"].call(grouped(a, x, rows, inner), grouped(b, y, inner, columns))
+    product = matmul(grouped(a, x, rows, inner), grouped(b, y, inner, columns))
     labels = [*batch, *rows, *columns]
     return labels, reshape(product, tuple(size[label] for label in labels))
 
@@ -246,5 +247,5 @@ def _without_ones(
         if one.array.shape[place] == 1 and label in others and other.array.shape[others.index(label)] != 1
     )
     if idle:
-        one = OPS["sum"].call(one, idle)
+        one = one.sum(idle)
     return [label for place, label in enumerate(labels) if place not in idle], one

@@ -9,7 +9,10 @@ import numpy as np
 
 from accelgrad.arrays.dtypes import dtype as Dtype
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.linalg.decomposition import QR, RECTANGLES, SVD, TALL
+from accelgrad.ops.creation.create import eye
+from accelgrad.ops.linalg import decomposition, linalg
+from accelgrad.ops.linalg import lu as lu_file
+from accelgrad.ops.linalg.decomposition import QR, RECTANGLES, SVD, TALL, pinv
 from accelgrad.ops.linalg.linalg import (
     NOT_SQUARE,
     POSITIVE,
@@ -18,14 +21,27 @@ from accelgrad.ops.linalg.linalg import (
     Det,
     Inverse,
     Solve,
+    cholesky_solve,
+    inv,
     matrices,
     regular,
 )
-from accelgrad.ops.linalg.lu import LU, PIVOTS, SHAPES, _numpy_lu_solve, parts, permutation
-from accelgrad.ops.linalg.norms import VectorNorm, _numpy_vector
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.linalg.lu import (
+    LU,
+    PIVOTS,
+    SHAPES,
+    _numpy_lu_solve,
+    lu_factor,
+    lu_factor_ex,
+    parts,
+    permutation,
+)
+from accelgrad.ops.linalg.norms import VectorNorm, _numpy_vector, matrix_norm, vector_norm
+from accelgrad.ops.pointwise.arithmetic import sub
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import Dims, reducing
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.shape import transpose
 
 
 def _norm_reference(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
@@ -66,8 +82,8 @@ def norm(
     """
     if p == "nuc":
         where = (-2, -1) if dim is None else dim
-        return OPS["linalg.matrix_norm"].call(input, "nuc", where, keepdim, dtype=dtype)
-    return OPS["linalg.vector_norm"].call(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
+        return matrix_norm(input, "nuc", where, keepdim, dtype=dtype)
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
 
 @op(
@@ -81,7 +97,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     >>> accelgrad.dist(accelgrad.tensor([3.0, 4.0]), accelgrad.zeros(2))
     tensor(5.)
     """
-    return OPS["linalg.vector_norm"].call(OPS["sub"].call(input, other), p)
+    return vector_norm(sub(input, other), p)
 
 
 @op(primitive=Inverse, reference=np.linalg.inv, samples=SQUARE[:2], errors=[NOT_SQUARE])
@@ -93,7 +109,7 @@ def inverse(input: Tensor) -> Tensor:
     tensor([[0.5000, 0.0000],
             [0.0000, 0.2500]])
     """
-    return OPS["linalg.inv"].call(input)
+    return inv(input)
 
 
 @op(primitive=Det, reference=np.linalg.det, samples=SQUARE[:2], errors=[NOT_SQUARE])
@@ -104,7 +120,7 @@ def det(input: Tensor) -> Tensor:
     >>> accelgrad.det(accelgrad.tensor([[2.0, 0.0], [0.0, 4.0]]))
     tensor(8.)
     """
-    return OPS["linalg.det"].call(input)
+    return linalg.det(input)
 
 
 @op(reference=lambda A: tuple(np.linalg.slogdet(A)), samples=SQUARE[:2], errors=[NOT_SQUARE])
@@ -115,7 +131,7 @@ def slogdet(input: Tensor) -> Any:
     >>> accelgrad.slogdet(accelgrad.tensor([[2.0, 0.0], [0.0, -4.0]]))[0]
     tensor(-1.)
     """
-    return OPS["linalg.slogdet"].call(input)
+    return linalg.slogdet(input)
 
 
 @op(primitive=Cholesky, reference=np.linalg.cholesky, samples=POSITIVE[:2], errors=[NOT_SQUARE])
@@ -127,7 +143,7 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     tensor([[2., 0.],
             [0., 3.]])
     """
-    return OPS["linalg.cholesky"].call(input, upper=upper)
+    return linalg.cholesky(input, upper=upper)
 
 
 @op(
@@ -147,8 +163,8 @@ def cholesky_inverse(input: Tensor, upper: bool = False) -> Tensor:
             [0.0000, 0.0625]])
     """
     matrices("cholesky_inverse", input, letter="L")
-    one = OPS["eye"].call(input.array.shape[-1], dtype=input.dtype, device=input.device)
-    return OPS["cholesky_solve"].call(one, input, upper)
+    one = eye(input.array.shape[-1], dtype=input.dtype, device=input.device)
+    return cholesky_solve(one, input, upper)
 
 
 @op(primitive=QR, reference=lambda A, some=True: tuple(np.linalg.qr(A)), samples=RECTANGLES[:2])
@@ -159,7 +175,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
     >>> [one.shape for one in accelgrad.qr(accelgrad.ones(3, 2))]
     [accelgrad.Size([3, 2]), accelgrad.Size([2, 2])]
     """
-    return OPS["linalg.qr"].call(input, "reduced" if some else "complete")
+    return decomposition.qr(input, "reduced" if some else "complete")
 
 
 _SVD = named("svd", "U", "S", "V")
@@ -179,8 +195,8 @@ def svd(input: Tensor, some: bool = True) -> Any:
     >>> accelgrad.svd(accelgrad.tensor([[3.0, 0.0], [0.0, 4.0]])).S
     tensor([4., 3.])
     """
-    U, S, Vh = OPS["linalg.svd"].call(input, not some)
-    return _SVD(U, S, OPS["transpose"].call(Vh, -2, -1))
+    U, S, Vh = decomposition.svd(input, not some)
+    return _SVD(U, S, transpose(Vh, -2, -1))
 
 
 @op(reference=np.linalg.pinv, samples=[sample(TALL), sample(regular(2))])
@@ -192,7 +208,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     tensor([[0.5000, 0.0000],
             [0.0000, 0.2500]])
     """
-    return OPS["linalg.pinv"].call(input, rtol=rcond)
+    return pinv(input, rtol=rcond)
 
 
 _UNPACK = named("lu_unpack", "P", "L", "U")
@@ -213,8 +229,8 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     >>> accelgrad.lu(accelgrad.tensor([[1.0, 2.0], [2.0, 6.0]]))[1]
     tensor([2, 2], dtype=accelgrad.int32)
     """
-    name = "lu_factor_ex" if get_infos else "lu_factor"
-    return tuple(OPS[f"linalg.{name}"].call(A, pivot=pivot))
+    factor = lu_factor_ex if get_infos else lu_factor
+    return tuple(factor(A, pivot=pivot))
 
 
 @op(
@@ -230,7 +246,7 @@ def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     >>> accelgrad.lu_solve(accelgrad.tensor([[4.0]]), LU, pivots)
     tensor([[2.]])
     """
-    return OPS["linalg.lu_solve"].call(LU_data, LU_pivots, b)
+    return lu_file.lu_solve(LU_data, LU_pivots, b)
 
 
 @op(

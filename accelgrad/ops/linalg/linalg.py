@@ -10,9 +10,11 @@ import numpy as np
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.pointwise.arithmetic import unequal_shapes
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.pointwise.elementwise import log
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import title
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.shape import squeeze, transpose, unsqueeze
 
 
 class LinAlgError(RuntimeError):
@@ -343,9 +345,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
             f" B of type {title(B.array)} instead"
         )
     if _is_vector(A, B) and left:
-        return OPS["squeeze"].call(Solve.apply(A, OPS["unsqueeze"].call(B, -1)), -1)
+        return squeeze(Solve.apply(A, unsqueeze(B, -1)), -1)
     if not left:
-        transpose = OPS["transpose"].call
         return transpose(Solve.apply(transpose(A, -2, -1), transpose(B, -2, -1)), -2, -1)
     return Solve.apply(A, B)
 
@@ -413,7 +414,7 @@ def logdet(input: Tensor) -> Tensor:
     """
     matrices("logdet", input)
     sign, logarithm = SlogDet.apply(input)
-    return logarithm + OPS["log"].call(sign)
+    return logarithm + log(sign)
 
 
 POSITIVE = [
@@ -446,7 +447,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """
     matrices("cholesky", A)
     L = Cholesky.apply(A)
-    return OPS["transpose"].call(L, -2, -1) if upper else L
+    return L.transpose(-2, -1) if upper else L
 
 
 def _triangular(A: Tensor, upper: bool, unit: bool) -> Tensor:
@@ -495,7 +496,6 @@ def solve_triangular(
     T = _triangular(A, upper, unitriangular)
     if left:
         return Solve.apply(T, B)
-    transpose = OPS["transpose"].call
     return transpose(Solve.apply(transpose(T, -2, -1), transpose(B, -2, -1)), -2, -1)
 
 
@@ -517,5 +517,5 @@ def cholesky_solve(input: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """
     matrices("cholesky_solve", L, letter="L")
     T = _triangular(L, upper, unit=False)
-    across = OPS["transpose"].call(T, -2, -1)
+    across = T.transpose(-2, -1)
     return Solve.apply(T, Solve.apply(across, input)) if upper else Solve.apply(across, Solve.apply(T, input))

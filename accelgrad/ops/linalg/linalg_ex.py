@@ -20,9 +20,12 @@ from accelgrad.ops.linalg.linalg import (
     Solve,
     matrices,
     regular,
+    solve,
 )
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.fill import where
+from accelgrad.ops.shapes.shape import squeeze, transpose
 
 _CHOLESKY = named("linalg_cholesky_ex", "L", "info")
 _INVERSE = named("linalg_inv_ex", "inverse", "info")
@@ -42,10 +45,9 @@ def _attempt(A: Tensor, compute: Callable[[Tensor], Tensor], failure: Callable[[
     numbers = np.array([failure(host[place]) for place in np.ndindex(stack)], dtype="int32").reshape(stack)
     info = raw.from_host(numbers)
     sound = wrap(raw.expand_dims(raw.expand_dims(info == 0, -1), -1), raw)
-    where = OPS["where"].call
     result = compute(where(sound, A, wrap(raw.eye(A.array.shape[-1], dtype=A.array.dtype), raw)))
     if result.array.ndim < A.array.ndim:  # of a system with a vector
-        sound = OPS["squeeze"].call(sound, -1)
+        sound = squeeze(sound, -1)
     return where(sound, result, math.nan), wrap(info, raw)
 
 
@@ -102,7 +104,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
             "linalg.cholesky_ex: The factorization could not be completed because the input is not"
             " positive-definite (the leading minor of order {} is not positive-definite).",
         )
-    return _CHOLESKY(OPS["transpose"].call(L, -2, -1) if upper else L, info)
+    return _CHOLESKY(transpose(L, -2, -1) if upper else L, info)
 
 
 ZERO_DIAGONAL = (
@@ -153,7 +155,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     tensor(1, dtype=accelgrad.int32)
     """
     matrices("solve_ex", A)
-    result, info = _attempt(A, lambda A: OPS["linalg.solve"].call(A, B, left=left), _first_zero_pivot)
+    result, info = _attempt(A, lambda A: solve(A, B, left=left), _first_zero_pivot)
     if check_errors:
         _refuse(info, "linalg.solve_ex: " + ZERO_DIAGONAL.format("{}", "solve"))
     return _SOLVE(result, info)

@@ -10,9 +10,12 @@ import numpy as np
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.linalg.linalg import INTEGERS, TOO_FLAT, LinAlgError, Solve, matrices, regular, swapped
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import title
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.expand import broadcast_to
+from accelgrad.ops.shapes.gather import take_along_dim
+from accelgrad.ops.shapes.shape import transpose
 
 
 class LU(Primitive):
@@ -99,7 +102,7 @@ def _exchanged(x: Tensor, order: Any) -> Tensor:
     stack = raw.broadcast_shapes(x.array.shape[:-2], order.shape[:-1])
     shape = (*stack, *x.array.shape[-2:])
     index = raw.broadcast_to(raw.expand_dims(order, -1), shape)
-    return OPS["take_along_dim"].call(OPS["broadcast_to"].call(x, shape), wrap(index, raw), -2)
+    return take_along_dim(broadcast_to(x, shape), wrap(index, raw), -2)
 
 
 def parts(factored: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,7 +263,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     tensor(1, dtype=accelgrad.int32)
     """
     if check_errors:
-        OPS["linalg.lu_factor"].call(A, pivot=pivot)
+        lu_factor(A, pivot=pivot)
     _pivoting("lu_factor_ex", A, pivot)
     factored, pivots = LU.apply(A)
     return _FACTOR_EX(factored, pivots, wrap(_info(factored), A.xp))
@@ -327,7 +330,6 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
             "linalg.lu_solve: pivots should be a Tensor of scalar type accelgrad.int32, as lu_factor gives"
             f" them, got {title(pivots.array)}"
         )
-    transpose = OPS["transpose"].call
     if not left:
         return transpose(lu_solve(LU, pivots, transpose(B, -2, -1), adjoint=not adjoint), -2, -1)
     if LU.array.shape[-1] != B.array.shape[-2]:

@@ -9,8 +9,11 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
+from accelgrad.ops.linalg.decomposition import qr, svd
 from accelgrad.ops.linalg.linalg import INTEGERS, NOT_SQUARE, TOO_FLAT, lapack, matrices, swapped
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.reductions.reduce import mean
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.shapes.shape import transpose
 
 BOUND = 5.371920351148152
 """Up to this 1-norm the Padé approximant of degree 13 is exact to the rounding error of float64."""
@@ -106,8 +109,7 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 def _range_of(A: Tensor, q: int, niter: int) -> Tensor:
     """Orthonormal columns that nearly span what A maps to.  Halko, Martinsson & Tropp 2011, Algorithm 4.4."""
-    qr = OPS["linalg.qr"].call
-    across = OPS["transpose"].call(A, -2, -1)
+    across = A.transpose(-2, -1)
     start = A.detach().new_empty((*A.array.shape[:-2], A.array.shape[-1], q)).normal_()
     Q = qr(A @ start).Q
     for _ in range(niter):
@@ -135,14 +137,13 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
     True
     """
     matrices("svd_lowrank", A, square=False)
-    transpose = OPS["transpose"].call
     if M is not None:
         A = A - M
     wide = A.array.shape[-2] < A.array.shape[-1]
     if wide:
         A = transpose(A, -2, -1)
     Q = _range_of(A, 6 if q is None else q, 2 if niter is None else niter)
-    U, S, Vh = OPS["linalg.svd"].call(transpose(Q, -2, -1) @ A, full_matrices=False)
+    U, S, Vh = svd(transpose(Q, -2, -1) @ A, full_matrices=False)
     U, V = Q @ U, transpose(Vh, -2, -1)
     return (V, S, U) if wide else (U, S, V)
 
@@ -179,5 +180,5 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     if center:
-        A = A - OPS["mean"].call(A, -2, True)
-    return OPS["svd_lowrank"].call(A, q, niter=niter)
+        A = A - mean(A, -2, True)
+    return svd_lowrank(A, q, niter=niter)

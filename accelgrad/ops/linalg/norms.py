@@ -14,13 +14,19 @@ from accelgrad.arrays.dtypes import dtype as Dtype
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.linalg.contraction import chain
+from accelgrad.ops.linalg.contraction import cross as cross_product
 from accelgrad.ops.linalg.decomposition import SingularValues
 from accelgrad.ops.linalg.linalg import NOT_SQUARE, Inverse, Solve, matrices, regular
-from accelgrad.ops.linalg.product import Matmul
-from accelgrad.ops.reductions.reduce import OUT_OF_RANGE, as_kind, spread
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.linalg.product import Matmul, matmul
+from accelgrad.ops.pointwise.arithmetic import add, mul
+from accelgrad.ops.pointwise.power import pow
+from accelgrad.ops.reductions.extrema import amax, amin
+from accelgrad.ops.reductions.reduce import OUT_OF_RANGE, as_kind, spread, sum
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import title
-from accelgrad.ops.registry.dims import Dims, axes_of, reducing, wrap_dims
+from accelgrad.ops.registry.dims import Dims, axes_of, reducing, wrap_dim, wrap_dims
+from accelgrad.ops.shapes.fill import where
+from accelgrad.ops.shapes.shape import movedim, reshape, squeeze, unsqueeze
 
 
 class VectorNorm(Primitive):
@@ -183,18 +189,18 @@ def matrix_norm(
         raise RuntimeError(
             f"linalg.matrix_norm: Order {ord} not supported; use fro, nuc, inf, -inf, 1, -1, 2 or -2"
         )
-    last = OPS["movedim"].call(A, axes, (-2, -1))
+    last = movedim(A, axes, (-2, -1))
     if isinstance(ord, str) or abs(ord) == 2:
         sizes = SingularValues.apply(last)
     else:
-        sizes = OPS["sum"].call(OPS["abs"].call(last), -2 if abs(ord) == 1 else -1)
+        sizes = sum(last.abs(), -2 if abs(ord) == 1 else -1)
     if isinstance(ord, str) or (ord > 0 and sizes.shape[-1] == 0):  # the largest of nothing counts as 0
-        result = OPS["sum"].call(sizes, -1)
+        result = sum(sizes, -1)
     else:
-        result = OPS["amax" if ord > 0 else "amin"].call(sizes, -1)
+        result = (amax if ord > 0 else amin)(sizes, -1)
     if keepdim:
         for axis in sorted(axes):
-            result = OPS["unsqueeze"].call(result, axis)
+            result = unsqueeze(result, axis)
     return result
 
 
@@ -302,16 +308,16 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     matrices("matrix_power", input, low=True)
     if n == 0:
         one = input.xp.eye(input.array.shape[-1], dtype=input.array.dtype)
-        return OPS["add"].call(OPS["mul"].call(input, 0), wrap(one, input.xp))
+        return add(mul(input, 0), wrap(one, input.xp))
     power: Any = Inverse.apply(input) if n < 0 else input
     result = None
     n = abs(n)
     while n:
         if n % 2:
-            result = power if result is None else OPS["matmul"].call(result, power)
+            result = power if result is None else matmul(result, power)
         n //= 2
         if n:
-            power = OPS["matmul"].call(power, power)
+            power = matmul(power, power)
     return result  # type: ignore[return-value]
 
 
@@ -343,9 +349,9 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(given)}")
     first, last = given[0].array.ndim == 1, given[-1].array.ndim == 1
     if first:
-        given[0] = OPS["unsqueeze"].call(given[0], 0)
+        given[0] = unsqueeze(given[0], 0)
     if last:
-        given[-1] = OPS["unsqueeze"].call(given[-1], 1)
+        given[-1] = unsqueeze(given[-1], 1)
     for place, one in enumerate(given):
         if one.array.ndim != 2:
             raise RuntimeError(
@@ -354,8 +360,8 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
             )
     result = chain("multi_dot", given)
     if last:
-        result = OPS["squeeze"].call(result, 1)
-    return OPS["squeeze"].call(result, 0) if first else result
+        result = squeeze(result, 1)
+    return squeeze(result, 0) if first else result
 
 
 @op(
@@ -371,7 +377,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     >>> accelgrad.linalg.vecdot(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
     tensor([3., 7.])
     """
-    return OPS["sum"].call(OPS["mul"].call(x, y), dim)
+    return sum(mul(x, y), dim)
 
 
 @op(
@@ -390,7 +396,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     >>> accelgrad.linalg.cross(accelgrad.tensor([1.0, 0.0, 0.0]), accelgrad.tensor([0.0, 1.0, 0.0]))
     tensor([0., 0., 1.])
     """
-    return OPS["cross"].call(input, other, dim)
+    return cross_product(input, other, dim)
 
 
 @op(
@@ -410,12 +416,12 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
             [1., 3., 9.]])
     """
     if x.array.ndim == 0:
-        x = OPS["reshape"].call(x, (1,))
+        x = x.reshape((1,))
     count = x.array.shape[-1] if N is None else N
     if count < 2:
         raise RuntimeError(f"N must be greater than 1, but got {count}")
     powers = wrap(x.xp.arange(count), x.xp)
-    return OPS["pow"].call(OPS["unsqueeze"].call(x, -1), powers)
+    return pow(unsqueeze(x, -1), powers)
 
 
 @op(
@@ -446,8 +452,8 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but"
             f" got {columns} != {rows}"
         )
-    inverse = Inverse.apply(OPS["reshape"].call(A, (rows, columns)))
-    return OPS["reshape"].call(inverse, (*shape[ind:], *shape[:ind]))
+    inverse = Inverse.apply(A.reshape((rows, columns)))
+    return inverse.reshape((*shape[ind:], *shape[:ind]))
 
 
 @op(
@@ -470,7 +476,7 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
     accelgrad.Size([2, 2])
     """
     if dims is not None:
-        A = OPS["movedim"].call(A, tuple(dims), tuple(range(-len(dims), 0)))
+        A = movedim(A, tuple(dims), tuple(range(-len(dims), 0)))
     shape = A.array.shape[B.array.ndim :]
     size = math.prod(shape)
     if size != B.array.size:
@@ -478,7 +484,6 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
             "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) =="
             f" prod(self.shape[:other.ndim]), but got {size} != {B.array.size}"
         )
-    reshape = OPS["reshape"].call
     return reshape(Solve.apply(reshape(A, (size, size)), reshape(B, (size, 1))), shape)
 
 
@@ -502,4 +507,41 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     >>> accelgrad.linalg.diagonal(accelgrad.tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
-    return OPS["diagonal"].call(A, offset, dim1, dim2)
+    return A.diagonal(offset, dim1, dim2)
+
+
+def _numpy_renorm(x: Any, p: float, dim: int, maxnorm: float) -> Any:
+    axes = tuple(i for i in range(x.ndim) if i != dim % x.ndim)
+    norms = (np.abs(x) ** p).sum(axis=axes, keepdims=True) ** (1 / p)
+    return x * np.where(norms > maxnorm, maxnorm / (norms + 1e-7), 1)
+
+
+@op(
+    reference=_numpy_renorm,
+    samples=[sample(arg(3, 4), 2, 0, 1.5), sample(arg(2, 3, 2), 1, -1, 2.0), sample(arg(2, 3), 3.0, 1, 0.5)],
+    errors=[
+        (sample(arg(3), 2, 0, 1.0), RuntimeError, "renorm: input needs at least 2 dimensions, got 1"),
+        (sample(arg(3, 2), -1, 0, 1.0), RuntimeError, "renorm: non-positive-norm not supported"),
+        (sample(arg(3, 2), 1, 0, -1.0), RuntimeError, "renorm: expected maxnorm to be >= 0 but got -1"),
+    ],
+    inplace=True,
+)
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Every slice along ``dim`` shortened to the p-norm ``maxnorm``, where it is longer.
+
+    >>> import accelgrad
+    >>> accelgrad.renorm(accelgrad.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+    """
+    if input.array.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.array.ndim} dimensions")
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    kept = wrap_dim(dim, input.array.ndim)
+    axes = tuple(i for i in range(input.array.ndim) if i != kept)
+    norms = vector_norm(input, p, axes, keepdim=True)
+    longer = wrap(norms.array > maxnorm, input.xp)
+    return input * where(longer, maxnorm / (norms + 1e-7), 1.0)

@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.reduced import matrices, one_step
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import Add, Mul, Number, unequal_shapes
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.pointwise.arithmetic import Add, Mul, unequal_shapes
+from accelgrad.ops.reductions.reduce import sum
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.shapes.expand import broadcast_to
+from accelgrad.ops.shapes.shape import unsqueeze
 
 
 class Matmul(Primitive):
@@ -315,35 +319,6 @@ def vdot(input: Tensor, other: Tensor) -> Tensor:
 
 
 @op(
-    primitive=Matmul,
-    reference=np.inner,
-    samples=[
-        sample(arg(3), arg(3)),
-        sample(arg(2, 3), arg(4, 3)),
-        sample(arg(), arg(2)),
-        sample(arg(2, 2, 3), arg(3)),
-    ],
-    errors=[(sample(arg(2, 3), arg(4)), RuntimeError, r"inner\(\) the last dimension must match")],
-)
-def inner(input: Tensor, other: Tensor) -> Tensor:
-    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---); a 0-d one
-    scales.
-
-    >>> import accelgrad
-    >>> accelgrad.inner(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
-    tensor([3., 7.])
-    """
-    if not input.array.ndim or not other.array.ndim:
-        return input * other
-    if input.array.shape[-1] != other.array.shape[-1]:
-        raise RuntimeError(
-            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)}"
-            f" and {list(other.shape)}"
-        )
-    return OPS["tensordot"].call(input, other, ((-1,), (-1,)))
-
-
-@op(
     primitive=Mul,
     reference=np.outer,
     samples=[sample(arg(3), arg(2)), sample(arg(0), arg(2)), sample(arg(2, dtype="int64"), arg(2))],
@@ -361,7 +336,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     for name, one in (("self", input), ("vec2", vec2)):
         if one.array.ndim != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {one.array.ndim}-D")
-    return Mul.apply(OPS["unsqueeze"].call(input, 1), vec2)
+    return Mul.apply(unsqueeze(input, 1), vec2)
 
 
 # --- added to something
@@ -376,9 +351,7 @@ def _added(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tenso
     if alpha != 1:
         product = Mul.apply(product, alpha)
     if beta == 0:
-        return OPS["broadcast_to"].call(
-            product, tuple(np.broadcast_shapes(input.array.shape, product.array.shape))
-        )
+        return broadcast_to(product, tuple(np.broadcast_shapes(input.array.shape, product.array.shape)))
     return Add.apply(input if beta == 1 else Mul.apply(input, beta), product)
 
 
@@ -487,4 +460,4 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, a
     >>> accelgrad.addbmm(accelgrad.ones(1, 1), accelgrad.ones(2, 1, 3), accelgrad.ones(2, 3, 1))
     tensor([[7.]])
     """
-    return _added(input, OPS["sum"].call(bmm(batch1, batch2), 0), beta, alpha)
+    return _added(input, sum(bmm(batch1, batch2), 0), beta, alpha)

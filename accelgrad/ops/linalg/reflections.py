@@ -11,8 +11,9 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.linalg.decomposition import TALL
 from accelgrad.ops.linalg.linalg import INTEGERS, TOO_FLAT, lapack, matrices, regular
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.fill import where
 
 _GEQRF = named("geqrf", "a", "tau")
 
@@ -67,7 +68,7 @@ def _reflected(A: Tensor, tau: Tensor, X: Tensor, order: Any) -> Tensor:
     V = V + wrap(raw.eye(m, A.array.shape[-1], dtype=A.array.dtype), raw)
     for k in order:
         v = V[..., k : k + 1]
-        X = X - tau[..., k : k + 1, None] * v @ (OPS["transpose"].call(v, -2, -1) @ X)
+        X = X - tau[..., k : k + 1, None] * v @ (v.transpose(-2, -1) @ X)
     return X
 
 
@@ -126,7 +127,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     raw, (m, n) = A.xp, A.array.shape[-2:]
     start = wrap(raw.copy(raw.broadcast_to(raw.eye(m, n, dtype=A.array.dtype), A.array.shape)), raw)
     if not tau.array.shape[-1]:  # the result still belongs to A, with a gradient of 0
-        return OPS["where"].call(wrap(raw.zeros((), dtype=bool), raw), A, start)
+        return where(wrap(raw.zeros((), dtype=bool), raw), A, start)
     return _reflected(A, tau, start, reversed(range(tau.array.shape[-1])))
 
 
@@ -139,7 +140,7 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
     tensor([[ 0.],
             [-1.]])
     """
-    return OPS["linalg.householder_product"].call(input, tau)
+    return householder_product(input, tau)
 
 
 def _numpy_ormqr(A: Any, tau: Any, C: Any, left: bool = True, transpose: bool = False) -> Any:
@@ -180,10 +181,9 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
             f"ormqr: other.shape[{-2 if left else -1}] must be equal to input.shape[-2], got {extent} and"
             f" {input.array.shape[-2]}"
         )
-    across = OPS["transpose"].call
     count = range(tau.array.shape[-1])
     if left:
         return _reflected(input, tau, other, count if transpose else reversed(count))
-    return across(
-        _reflected(input, tau, across(other, -2, -1), reversed(count) if transpose else count), -2, -1
-    )
+    across = other.transpose(-2, -1)
+    result = _reflected(input, tau, across, reversed(count) if transpose else count)
+    return result.transpose(-2, -1)

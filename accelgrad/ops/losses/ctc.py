@@ -9,8 +9,8 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive, Reading
 from accelgrad.core.tensor import Tensor
+from accelgrad.ops.losses.reduction import reduction_of
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import reduction_of
 
 __all__ = ["ctc_loss"]
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import wrap_dim
+from accelgrad.ops.shapes.expand import broadcast_tensors
 
 __all__ = ["cdist", "cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
@@ -41,7 +42,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """
     a: Any
     b: Any
-    a, b = OPS["broadcast_tensors"].call(x1, x2)  # first: the norms are those of the vectors that meet
+    a, b = broadcast_tensors(x1, x2)  # first: the norms are those of the vectors that meet
     axis = wrap_dim(dim, max(x1.ndim, x2.ndim)) - max(x1.ndim, x2.ndim)
     sizes = [(one * one).sum(axis, keepdim=True).sqrt().clamp(min=eps) for one in (a, b)]
     return ((a / sizes[0]) * (b / sizes[1])).sum(axis)

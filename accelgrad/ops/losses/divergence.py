@@ -10,8 +10,8 @@ import numpy as np
 
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.losses.pair_loss import PAIR, REDUCTION_ERROR, PairLoss
+from accelgrad.ops.losses.reduction import reduce_loss, reduction_of
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import reduce_loss, reduction_of
 
 __all__ = ["gaussian_nll_loss", "kl_div", "poisson_nll_loss"]
 

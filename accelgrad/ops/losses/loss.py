@@ -8,9 +8,10 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.ops.losses.reduction import reduction_of
 from accelgrad.ops.reductions.softmax import log_softmax
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating, reduction_of, title, within
+from accelgrad.ops.registry.checks import must_be_floating, title, within
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -26,7 +27,7 @@ class CrossEntropy(Primitive):
         n, c = x.shape
         if target.shape[0] != n:
             raise _sizes(n, target)
-        floating(x, "log_softmax")
+        must_be_floating(x, "log_softmax")
         everywhere = not xp.asynchronous and not 0 <= ignore_index < c and within(xp, target, c)
         ctx.save_for_backward(x)
         ctx.total = reduction != "none" and not everywhere

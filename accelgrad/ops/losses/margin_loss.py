@@ -10,9 +10,9 @@ import numpy as np
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.losses.distance import cosine_similarity, pairwise_distance
 from accelgrad.ops.losses.pair_loss import PAIR, REDUCTION_ERROR, PairLoss
+from accelgrad.ops.losses.reduction import reduce_loss, reduction_of
 from accelgrad.ops.pointwise.activation import logsigmoid
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import reduce_loss, reduction_of
 
 
 def _reduced(losses: Any, reduction: str) -> Any:

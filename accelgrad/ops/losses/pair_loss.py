@@ -10,8 +10,9 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
+from accelgrad.ops.losses.reduction import reduce_loss, reduction_of
 from accelgrad.ops.registry import Sample, arg, op, sample
-from accelgrad.ops.registry.checks import reduce_loss, reduction_of, title
+from accelgrad.ops.registry.checks import title
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "huber_loss", "l1_loss", "mse_loss",

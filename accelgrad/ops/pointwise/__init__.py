@@ -9,8 +9,8 @@ from accelgrad.ops.pointwise import compare as compare
 from accelgrad.ops.pointwise import elementwise as elementwise
 from accelgrad.ops.pointwise import hard_activation as hard_activation
 from accelgrad.ops.pointwise import power as power
+from accelgrad.ops.pointwise import real as real
 from accelgrad.ops.pointwise import rounding as rounding
+from accelgrad.ops.pointwise import scale as scale
 from accelgrad.ops.pointwise import special as special
-from accelgrad.ops.pointwise import sundry as sundry
-from accelgrad.ops.pointwise import tails as tails
 from accelgrad.ops.pointwise import trigonometry as trigonometry

@@ -13,9 +13,9 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.reduced import alike
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.creation.convert import clone
-from accelgrad.ops.layers.dropout import ScaleBy
+from accelgrad.ops.pointwise.scale import ScaleBy
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating
+from accelgrad.ops.registry.checks import must_be_floating
 from accelgrad.ops.registry.dims import wrap_dim
 
 ANY_SHAPE = [sample(arg(2, 3)), sample(arg()), sample(arg(0, 4)), sample(arg(7, low=-8, high=8))]
@@ -75,7 +75,7 @@ class LeakyRelu(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, slope: float) -> Any:
-        ctx.save_for_backward(floating(x, "leaky_relu_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "leaky_relu_cpu"))
         ctx.slope = slope
         return ctx.xp.where(x > 0, x, slope * x)
 
@@ -197,7 +197,7 @@ class Elu(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Any:
-        ctx.save_for_backward(floating(x, "elu_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "elu_cpu"))
         ctx.alpha, ctx.scale, ctx.rate = alpha, scale, rate
         return ctx.xp.where(x > 0, scale * x, (scale * alpha) * ctx.xp.expm1(rate * x))
 
@@ -287,7 +287,7 @@ class Gelu(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "GeluKernelImpl"))
+        ctx.save_for_backward(must_be_floating(x, "GeluKernelImpl"))
         return ctx.xp.gelu(x)
 
     @staticmethod
@@ -305,7 +305,7 @@ class GeluTanh(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "GeluKernelImpl"))
+        ctx.save_for_backward(must_be_floating(x, "GeluKernelImpl"))
         return 0.5 * x * (1 + ctx.xp.tanh(ROOT * x * (1 + CUBE * (x * x))))
 
     @staticmethod
@@ -359,7 +359,7 @@ class Silu(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "silu_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "silu_cpu"))
         return ctx.xp.silu(x)
 
     @staticmethod
@@ -390,7 +390,7 @@ class Mish(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "mish_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "mish_cpu"))
         return x * ctx.xp.tanh(_log1p_exp(ctx.xp, x))
 
     @staticmethod
@@ -419,7 +419,7 @@ class Softplus(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, beta: float, threshold: float) -> Any:
-        ctx.save_for_backward(floating(x, "softplus_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "softplus_cpu"))
         ctx.beta, ctx.threshold = beta, threshold
         scaled = beta * x
         return ctx.xp.where(scaled > threshold, x, _log1p_exp(ctx.xp, scaled) / beta)
@@ -455,7 +455,7 @@ class LogSigmoid(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "log_sigmoid_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "log_sigmoid_cpu"))
         return -_log1p_exp(ctx.xp, -x)
 
     @staticmethod
@@ -549,7 +549,7 @@ class Glu(Primitive):
                 f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes the"
                 f" input {tuple(x.shape)} in two halves"
             )
-        ctx.save_for_backward(floating(x, "glu"))
+        ctx.save_for_backward(must_be_floating(x, "glu"))
         ctx.axis = axis
         a, b = _halves(x, axis)
         return a / (1 + ctx.xp.exp(-b))

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import dtypes
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.reduced import alike
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import arg, op, sample
-
-Number = bool | int | float
 
 PAIRS = [
     sample(arg(2, 3), arg(2, 3)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.elementwise import floating, unary
+from accelgrad.ops.pointwise.elementwise import as_float32, unary
 from accelgrad.ops.registry import op
 
 
@@ -113,7 +113,7 @@ class I1e(Primitive):
 
 @op(
     primitive=I0,
-    reference=floating(np.i0),
+    reference=as_float32(np.i0),
     samples=unary(-5, 5),
     inplace=True,
     also=("i0_", "special.i0"),
@@ -141,7 +141,7 @@ def i1(input: Tensor) -> Tensor:
 
 @op(
     primitive=I0e,
-    reference=floating(lambda x: np.exp(-np.abs(x)) * np.i0(x)),
+    reference=as_float32(lambda x: np.exp(-np.abs(x)) * np.i0(x)),
     samples=unary(-5, 5),
     namespace="special",
     method=False,

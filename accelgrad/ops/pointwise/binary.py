@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import dtypes
+from accelgrad.arrays.dtypes import Number
+from accelgrad.core import graph
+from accelgrad.core.inplace import assign
 from accelgrad.core.reduced import one_step
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import PAIRS, UNEQUAL, Add, Mul, Number, Pairwise, Sub
-from accelgrad.ops.pointwise.elementwise import floating
+from accelgrad.ops.pointwise.arithmetic import PAIRS, UNEQUAL, Add, Mul, Pairwise, Sub
+from accelgrad.ops.pointwise.elementwise import as_float32
 from accelgrad.ops.pointwise.power import Pow
 from accelgrad.ops.registry import arg, checks, op, sample
+from accelgrad.ops.registry.checks import title
 
 TWO = PAIRS[:-1]
 WHOLE = (
@@ -28,7 +32,7 @@ def floats(name: str, *arrays: Any) -> None:
     """NotImplementedError for integers, of which NumPy would make whatever float it likes."""
     for one in arrays:
         if hasattr(one, "dtype"):
-            checks.floating(one, name)
+            checks.must_be_floating(one, name)
 
 
 class Hypot(Pairwise):
@@ -219,7 +223,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 @op(
     primitive=Atan2,
-    reference=floating(np.arctan2),
+    reference=as_float32(np.arctan2),
     samples=[*TWO, sample(arg(3, dtype="int64", low=1), arg(3, dtype="int64", low=1))],
     inplace=True,
     aliases=("arctan2",),
@@ -236,7 +240,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 
 @op(
     primitive=Copysign,
-    reference=floating(np.copysign),
+    reference=as_float32(np.copysign),
     samples=[*TWO[:3], sample(arg(3), -1.0), sample(arg(3, dtype="int64"), -1)],
     inplace=True,
 )
@@ -325,7 +329,7 @@ LOGARITHMIC = [
 
 
 def _times_log(log: Any) -> Any:
-    return floating(lambda x, y: np.where((x == 0) & (y == y), 0.0, x * log(y)))
+    return as_float32(lambda x, y: np.where((x == 0) & (y == y), 0.0, x * log(y)))
 
 
 @op(
@@ -393,6 +397,34 @@ def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     """
     double = [one.to(dtypes.float64) if isinstance(one, Tensor) else float(one) for one in (input, exponent)]
     return Pow.apply(*double)
+
+
+@op(
+    samples=[sample(arg(3, values=[1.0, 2.0, 0.5], dtype="float64"), 3.0)],
+    errors=[
+        (
+            sample(arg(2, dtype="float32"), 2),
+            RuntimeError,
+            "the base given to float_power_ has dtype Float but the operation's result requires dtype Double",
+        )
+    ],
+    differentiable=False,
+    torch="Tensor.float_power_",
+)
+def float_power_(input: Tensor, exponent: Any) -> Tensor:
+    """:func:`accelgrad.float_power` in place, of float64.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([2.0], dtype=accelgrad.float64).float_power_(3)
+    tensor([8.], dtype=accelgrad.float64)
+    """
+    if input.array.dtype != "float64":
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {title(input.array)} but the operation's result"
+            " requires dtype Double"
+        )
+    since = graph.now()
+    return assign(input, float_power(input, exponent), since)
 
 
 THREE = [

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import Number, Pairwise
+from accelgrad.ops.pointwise.arithmetic import Pairwise
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import title
 

@@ -13,7 +13,7 @@ from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import Sample, arg, op, sample
 
 
-def floating(function: Callable[..., Any]) -> Callable[..., Any]:
+def as_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """A NumPy reference that takes integers as float32, the default floating point type."""
 
     def reference(*arrays: Any, **options: Any) -> Any:
@@ -54,7 +54,7 @@ class Sqrt(Primitive):
 
 @op(
     primitive=Sqrt,
-    reference=floating(np.sqrt),
+    reference=as_float32(np.sqrt),
     samples=unary(0.1),
     inplace=True,
     also=("sqrt_",),
@@ -88,7 +88,7 @@ class Rsqrt(Primitive):
 
 @op(
     primitive=Rsqrt,
-    reference=floating(lambda x: 1 / np.sqrt(x)),
+    reference=as_float32(lambda x: 1 / np.sqrt(x)),
     samples=unary(0.1),
     inplace=True,
     also=("rsqrt_",),
@@ -122,7 +122,7 @@ class Reciprocal(Primitive):
 
 @op(
     primitive=Reciprocal,
-    reference=floating(lambda x: 1 / x),
+    reference=as_float32(lambda x: 1 / x),
     samples=unary(0.5),
     inplace=True,
     also=("reciprocal_",),
@@ -156,7 +156,7 @@ class Exp(Primitive):
 
 @op(
     primitive=Exp,
-    reference=floating(np.exp),
+    reference=as_float32(np.exp),
     samples=unary(),
     inplace=True,
     also=("exp_",),
@@ -190,7 +190,7 @@ class Exp2(Primitive):
 
 @op(
     primitive=Exp2,
-    reference=floating(np.exp2),
+    reference=as_float32(np.exp2),
     samples=unary(),
     inplace=True,
     also=("exp2_", "special.exp2"),
@@ -224,7 +224,7 @@ class Expm1(Primitive):
 
 @op(
     primitive=Expm1,
-    reference=floating(np.expm1),
+    reference=as_float32(np.expm1),
     samples=unary(),
     inplace=True,
     also=("expm1_", "special.expm1"),
@@ -257,7 +257,7 @@ class Log(Primitive):
 
 @op(
     primitive=Log,
-    reference=floating(np.log),
+    reference=as_float32(np.log),
     samples=unary(0.1),
     inplace=True,
     also=("log_",),
@@ -290,7 +290,7 @@ class Log2(Primitive):
 
 @op(
     primitive=Log2,
-    reference=floating(np.log2),
+    reference=as_float32(np.log2),
     samples=unary(0.1),
     inplace=True,
     also=("log2_",),
@@ -323,7 +323,7 @@ class Log10(Primitive):
 
 @op(
     primitive=Log10,
-    reference=floating(np.log10),
+    reference=as_float32(np.log10),
     samples=unary(0.1),
     inplace=True,
     also=("log10_",),
@@ -356,7 +356,7 @@ class Log1p(Primitive):
 
 @op(
     primitive=Log1p,
-    reference=floating(np.log1p),
+    reference=as_float32(np.log1p),
     samples=unary(-0.9),
     inplace=True,
     also=("log1p_", "special.log1p"),
@@ -390,7 +390,7 @@ class Sigmoid(Primitive):
 
 @op(
     primitive=Sigmoid,
-    reference=floating(lambda x: 1 / (1 + np.exp(-x))),
+    reference=as_float32(lambda x: 1 / (1 + np.exp(-x))),
     samples=unary(),
     inplace=True,
     also=("nn.functional.sigmoid", "sigmoid_", "special.expit"),

@@ -12,7 +12,7 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.pointwise.activation import ANY_SHAPE, FUNCTIONAL, _apply
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating
+from accelgrad.ops.registry.checks import must_be_floating
 
 
 class Hardtanh(Primitive):
@@ -78,7 +78,7 @@ class Hardsigmoid(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "hardsigmoid"))
+        ctx.save_for_backward(must_be_floating(x, "hardsigmoid"))
         return ctx.xp.clip(x + 3, 0, 6) / 6
 
     @staticmethod
@@ -110,7 +110,7 @@ class Hardswish(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        ctx.save_for_backward(floating(x, "hardswish_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "hardswish_cpu"))
         return x * ctx.xp.clip(x + 3, 0, 6) / 6
 
     @staticmethod
@@ -142,7 +142,7 @@ class Hardshrink(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, lambd: float) -> Any:
-        ctx.save_for_backward(floating(x, "hardshrink_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "hardshrink_cpu"))
         ctx.lambd = lambd
         return ctx.xp.where((x >= -lambd) & (x <= lambd), 0.0, x)
 
@@ -173,7 +173,7 @@ class Softshrink(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, lambd: float) -> Any:
-        ctx.save_for_backward(floating(x, "softshrink_cpu"))
+        ctx.save_for_backward(must_be_floating(x, "softshrink_cpu"))
         ctx.lambd = lambd
         xp = ctx.xp
         return xp.where(x > lambd, x - lambd, xp.where(x < -lambd, x + lambd, x * 0))  # x * 0: NaN stays NaN

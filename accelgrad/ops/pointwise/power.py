@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import UNEQUAL, Number, Pairwise
+from accelgrad.arrays.dtypes import Number
+from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.ops.pointwise.arithmetic import UNEQUAL, Pairwise
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.return_types import named
+
+_FREXP = named("frexp", "mantissa", "exponent")
 
 
 class Pow(Pairwise):
@@ -124,3 +128,25 @@ def positive(input: Tensor) -> Tensor:
     if input.array.dtype.kind == "b":
         raise RuntimeError("The `+` operator, on a bool tensor is not supported; convert with .int() first")
     return input
+
+
+@op(
+    reference=lambda x: tuple(np.frexp(x)),
+    samples=[sample(arg(2, 3)), sample(arg(3, values=[9.0, 0.3, -5.0])), sample(arg())],
+    errors=[(sample(arg(2, dtype="int64")), RuntimeError, r"torch.frexp\(\) only supports floating-point")],
+    out=False,
+)
+def frexp(input: Tensor) -> Any:
+    """``input = mantissa 2^exponent`` with 0.5 <= |mantissa| < 1: a named tuple (mantissa, exponent).
+
+    >>> import accelgrad
+    >>> accelgrad.frexp(accelgrad.tensor([8.0])).exponent
+    tensor([4], dtype=accelgrad.int32)
+    """
+    if not input.is_floating_point():
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+    raw = input.xp
+    _, exponent = raw.frexp(input.array)
+    exponent = raw.asarray(exponent, dtype="int32")
+    scale = wrap(raw.asarray(2.0 ** -exponent.astype("float64"), dtype=input.array.dtype), raw)
+    return _FREXP(input * scale, wrap(exponent, raw))

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import dtypes
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import Number, Pairwise
+from accelgrad.ops.pointwise.arithmetic import Pairwise
 from accelgrad.ops.registry import arg, checks, op, sample
 
 STEPS = [
@@ -80,7 +81,7 @@ class Frac(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        return checks.floating(x, "frac_cpu") - ctx.xp.trunc(x)
+        return checks.must_be_floating(x, "frac_cpu") - ctx.xp.trunc(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:

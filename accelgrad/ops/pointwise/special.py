@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.tensor import Tensor
+from accelgrad.core.tensor import Tensor, method
 from accelgrad.kernels import plain, special
 from accelgrad.ops.pointwise.arithmetic import Pairwise
-from accelgrad.ops.pointwise.elementwise import floating, unary
+from accelgrad.ops.pointwise.elementwise import as_float32, unary
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import must_be_floating
 
 
 def _plain(formula: Any) -> Any:
     """A formula over an array module as the NumPy reference: there is no other one without SciPy."""
-    return floating(lambda x: formula(np, np.asarray(x)))
+    return as_float32(lambda x: formula(np, np.asarray(x)))
 
 
 def _each(function: Any) -> Any:
     """A function of :mod:`math` for every element."""
-    return floating(lambda x: np.vectorize(function, otypes=[x.dtype])(x) if x.size else x)
+    return as_float32(lambda x: np.vectorize(function, otypes=[x.dtype])(x) if x.size else x)
 
 
 class Erf(Primitive):
@@ -370,7 +371,10 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     return Digamma.apply(input) if n == 0 else Polygamma.apply(input, n=n)
 
 
-setattr(Tensor, "polygamma", lambda self, n: polygamma(n, self))  # noqa: B010  (its operands are exchanged)
+@method("polygamma")
+def _polygamma(self: Tensor, n: int) -> Tensor:
+    """Return the n-th derivative of digamma: :func:`accelgrad.polygamma` with its operands exchanged."""
+    return polygamma(n, self)
 
 
 @op(
@@ -400,7 +404,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
 @op(
     primitive=Logit,
-    reference=floating(
+    reference=as_float32(
         lambda x, eps=None: np.log((z := x if eps is None else np.clip(x, eps, 1 - eps)) / (1 - z))
     ),
     samples=[*unary(0.1, 0.9, integers=False), sample(arg(values=[0.05, 0.3, 0.99]), 0.1)],
@@ -420,7 +424,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 @op(
     primitive=Sinc,
-    reference=floating(np.sinc),
+    reference=as_float32(np.sinc),
     samples=unary(),
     inplace=True,
     also=("sinc_", "special.sinc"),
@@ -437,7 +441,7 @@ def sinc(input: Tensor) -> Tensor:
 
 @op(
     primitive=Entr,
-    reference=floating(
+    reference=as_float32(
         lambda x: np.where(x > 0, -x * np.log(np.where(x > 0, x, 1)), np.where(x == 0, 0.0, -np.inf))
     ),
     samples=[*unary(0.1), sample(arg(values=[0.0, -1.0], requires_grad=False))],
@@ -500,3 +504,107 @@ def zeta(input: Tensor, other: Tensor) -> Tensor:
     tensor([1.6449])
     """
     return Zeta.apply(input, other)
+
+
+# --- the normal distribution far out, without underflow or cancellation
+
+FAR = 3.0
+"""From here on the continued fraction needs no more than :data:`TERMS` terms."""
+
+TERMS = 60
+
+
+def _fraction(x: Any) -> Any:
+    """x + 1 / (x + 2 / (x + 3 / (x + ...))), the reciprocal of Mills' ratio.  Abramowitz & Stegun 1964,
+    26.2.14."""
+    result = x
+    for k in range(TERMS, 0, -1):
+        result = x + k / result
+    return result
+
+
+class LogNdtr(Primitive):
+    """y = log Φ(x),  dL/dx = dL/dy e^(-x²/2 - y) / √(2π)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        xp = ctx.xp
+        must_be_floating(x, "log_ndtr")
+        far = xp.maximum(-x, FAR)
+        tail = -0.5 * far * far - 0.5 * math.log(2 * math.pi) - xp.log(_fraction(far))
+        near = xp.maximum(x, -FAR)
+        low = xp.log(xp.erfc(-near / math.sqrt(2)) / 2)
+        high = xp.log1p(-xp.erfc(xp.maximum(x, 0) / math.sqrt(2)) / 2)
+        y = xp.where(x < -FAR, tail, xp.where(x < 0, low, high)).astype(x.dtype)
+        y = xp.where(x != x, x, y)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        x, y = ctx.saved_tensors
+        return grad * ctx.xp.exp(-0.5 * x * x - y) / math.sqrt(2 * math.pi)
+
+
+class Erfcx(Primitive):
+    """y = e^(x²) erfc(x),  dL/dx = dL/dy (2 x y - 2 / √π)"""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        xp = ctx.xp
+        must_be_floating(x, "erfcx")
+        far = xp.maximum(x, FAR)
+        tail = math.sqrt(2 / math.pi) / _fraction(far * math.sqrt(2))
+        near = xp.minimum(x, FAR)
+        y = xp.where(x > FAR, tail, xp.exp(near * near) * xp.erfc(near)).astype(x.dtype)
+        y = xp.where(x != x, x, y)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        x, y = ctx.saved_tensors
+        return grad * (2 * x * y - 2 / math.sqrt(math.pi))
+
+
+_erfc = np.vectorize(math.erfc, otypes=["float64"])
+
+PLACES = [sample(arg(2, 3)), sample(arg(4, values=[-20.0, -3.5, 2.5, 9.0])), sample(arg()), sample(arg(0, 2))]
+
+
+@op(
+    primitive=LogNdtr,
+    reference=lambda x: np.log(_erfc(-x / math.sqrt(2)) / 2).astype(x.dtype) if x.size else x,
+    samples=PLACES,
+    namespace="special",
+    method=False,
+)
+def log_ndtr(input: Tensor) -> Tensor:
+    """``log Φ(x)``: the logarithm of the probability that a standard normal number is less than x.
+
+    >>> import accelgrad
+    >>> accelgrad.special.log_ndtr(accelgrad.tensor([-50.0, 0.0]))
+    tensor([-1.2548e+03, -6.9315e-01])
+    """
+    return LogNdtr.apply(input)
+
+
+@op(
+    primitive=Erfcx,
+    reference=lambda x: (np.exp(x * x) * _erfc(x)).astype(x.dtype) if x.size else x,
+    samples=[sample(arg(2, 3)), sample(arg(3, values=[-2.5, 2.5, 3.5])), sample(arg()), sample(arg(0, 2))],
+    namespace="special",
+    method=False,
+)
+def erfcx(input: Tensor) -> Tensor:
+    """``e^(x²) erfc(x)``: erfc without its fast decay, about 1 / (x √π) for large x.
+
+    >>> import accelgrad
+    >>> accelgrad.special.erfcx(accelgrad.tensor([0.0, 50.0]))
+    tensor([1.0000, 0.0113])
+    """
+    return Erfcx.apply(input)

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.elementwise import floating, unary
+from accelgrad.ops.pointwise.elementwise import as_float32, unary
 from accelgrad.ops.registry import op
 
 
@@ -31,7 +31,7 @@ class Sin(Primitive):
 
 @op(
     primitive=Sin,
-    reference=floating(np.sin),
+    reference=as_float32(np.sin),
     samples=unary(),
     inplace=True,
     also=("sin_",),
@@ -64,7 +64,7 @@ class Cos(Primitive):
 
 @op(
     primitive=Cos,
-    reference=floating(np.cos),
+    reference=as_float32(np.cos),
     samples=unary(),
     inplace=True,
     also=("cos_",),
@@ -98,7 +98,7 @@ class Tan(Primitive):
 
 @op(
     primitive=Tan,
-    reference=floating(np.tan),
+    reference=as_float32(np.tan),
     samples=unary(-1.2, 1.2),
     inplace=True,
     also=("tan_",),
@@ -131,7 +131,7 @@ class Asin(Primitive):
 
 @op(
     primitive=Asin,
-    reference=floating(np.arcsin),
+    reference=as_float32(np.arcsin),
     samples=unary(-0.9, 0.9),
     inplace=True,
     aliases=("arcsin",),
@@ -165,7 +165,7 @@ class Acos(Primitive):
 
 @op(
     primitive=Acos,
-    reference=floating(np.arccos),
+    reference=as_float32(np.arccos),
     samples=unary(-0.9, 0.9),
     inplace=True,
     aliases=("arccos",),
@@ -199,7 +199,7 @@ class Atan(Primitive):
 
 @op(
     primitive=Atan,
-    reference=floating(np.arctan),
+    reference=as_float32(np.arctan),
     samples=unary(),
     inplace=True,
     aliases=("arctan",),
@@ -233,7 +233,7 @@ class Sinh(Primitive):
 
 @op(
     primitive=Sinh,
-    reference=floating(np.sinh),
+    reference=as_float32(np.sinh),
     samples=unary(),
     inplace=True,
     also=("sinh_",),
@@ -266,7 +266,7 @@ class Cosh(Primitive):
 
 @op(
     primitive=Cosh,
-    reference=floating(np.cosh),
+    reference=as_float32(np.cosh),
     samples=unary(),
     inplace=True,
     also=("cosh_",),
@@ -300,7 +300,7 @@ class Tanh(Primitive):
 
 @op(
     primitive=Tanh,
-    reference=floating(np.tanh),
+    reference=as_float32(np.tanh),
     samples=unary(),
     inplace=True,
     also=("nn.functional.tanh", "tanh_"),
@@ -333,7 +333,7 @@ class Asinh(Primitive):
 
 @op(
     primitive=Asinh,
-    reference=floating(np.arcsinh),
+    reference=as_float32(np.arcsinh),
     samples=unary(),
     inplace=True,
     aliases=("arcsinh",),
@@ -367,7 +367,7 @@ class Acosh(Primitive):
 
 @op(
     primitive=Acosh,
-    reference=floating(np.arccosh),
+    reference=as_float32(np.arccosh),
     samples=unary(1.1, 4),
     inplace=True,
     aliases=("arccosh",),
@@ -401,7 +401,7 @@ class Atanh(Primitive):
 
 @op(
     primitive=Atanh,
-    reference=floating(np.arctanh),
+    reference=as_float32(np.arctanh),
     samples=unary(-0.9, 0.9),
     inplace=True,
     aliases=("arctanh",),
@@ -434,7 +434,7 @@ class Scaled(Primitive):
 
 @op(
     primitive=Scaled,
-    reference=floating(np.deg2rad),
+    reference=as_float32(np.deg2rad),
     samples=unary(-180, 180, integers=False),
     inplace=True,
     also=("deg2rad_",),
@@ -451,7 +451,7 @@ def deg2rad(input: Tensor) -> Tensor:
 
 @op(
     primitive=Scaled,
-    reference=floating(np.rad2deg),
+    reference=as_float32(np.rad2deg),
     samples=unary(integers=False),
     inplace=True,
     also=("rad2deg_",),

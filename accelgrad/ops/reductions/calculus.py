@@ -1,4 +1,4 @@
-"""Sampled functions and variables: trapezoid, cumulative_trapezoid, gradient, cov, corrcoef."""
+"""Sampled functions: their integrals and derivatives by trapezoid, cumulative_trapezoid, gradient."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.arrays import dtypes
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.reductions.reduce import sum
+from accelgrad.ops.reductions.scan import cumsum
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import wrap_dim, wrap_dims
+from accelgrad.ops.shapes.join import cat
+from accelgrad.ops.shapes.shape import unsqueeze
 
 
 def _along(x: Any, dim: int, start: int | None, stop: int | None) -> Any:
@@ -37,7 +40,7 @@ def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[T
         steps = steps.reshape(-1, *[1] * (y.array.ndim - 1 - axis))
     else:
         while x.array.ndim < y.array.ndim:
-            x = OPS["unsqueeze"].call(x, 0)
+            x = unsqueeze(x, 0)
         place = wrap_dim(dim, x.array.ndim)
         steps = _along(x, place, 1, None) - _along(x, place, None, -1)
     return pairs * steps / 2, axis
@@ -82,7 +85,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, di
     tensor(10.5000)
     """
     areas, axis = _areas("trapezoid", y, x, dx, dim)
-    return OPS["sum"].call(areas, axis)
+    return sum(areas, axis)
 
 
 @op(
@@ -101,7 +104,7 @@ def cumulative_trapezoid(
     tensor([ 3.0000, 10.5000])
     """
     areas, axis = _areas("cumulative_trapezoid", y, x, dx, dim)
-    return OPS["cumsum"].call(areas, axis)
+    return cumsum(areas, axis)
 
 
 def _numpy_gradient(x: Any, *, spacing: Any = 1, dim: Any = None, edge_order: Any = 1) -> Any:
@@ -214,111 +217,4 @@ def _derivative(y: Tensor, dim: int, space: Any, edge_order: int) -> Tensor:
             - part(-2, -1) * weight((a1 + b1) / (a1 * b1))
             + part(-1, None) * weight((2 * b1 + a1) / (b1 * (a1 + b1)))
         )
-    return OPS["cat"].call(parts, dim)
-
-
-def _numpy_cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
-    return np.asarray(np.cov(x, ddof=correction, fweights=fweights, aweights=aweights))
-
-
-@op(
-    reference=_numpy_cov,
-    samples=[
-        sample(arg(3, 5)),
-        sample(arg(5)),
-        sample(arg(3, 5), correction=0),
-        sample(arg(2, 4), fweights=arg(4, dtype="int64", values=[1, 2, 1, 3])),
-        sample(arg(2, 4), aweights=arg(4, low=0.5, high=2, requires_grad=False)),
-        sample(
-            arg(2, 3),
-            correction=2,
-            fweights=arg(3, dtype="int64", values=[4, 1, 2]),
-            aweights=arg(3, low=0.5, high=2, requires_grad=False),
-        ),
-    ],
-    errors=[
-        (sample(arg(2, 2, 2)), RuntimeError, r"cov\(\): expected input to have two or fewer dimensions"),
-        (sample(arg(2, 3), fweights=arg(3)), RuntimeError, "expected fweights to have integral dtype"),
-        (
-            sample(arg(2, 3), fweights=arg(2, dtype="int64")),
-            RuntimeError,
-            "expected fweights to have the same numel",
-        ),
-    ],
-    out=False,
-)
-def cov(
-    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
-) -> Tensor:
-    """The covariances of the rows, each a variable with one observation per column: (n, m) to (n, n).
-
-    ``fweights`` say how often each column was observed, ``aweights`` how much it counts; ``correction`` is
-    subtracted from the number of observations.
-
-    >>> import accelgrad
-    >>> accelgrad.cov(accelgrad.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
-    tensor([[ 1., -1.],
-            [-1.,  1.]])
-    """
-    if input.array.ndim > 2:
-        raise RuntimeError(
-            "cov(): expected input to have two or fewer dimensions but got an input with"
-            f" {input.array.ndim} dimensions"
-        )
-    x = input.reshape(1, -1) if input.array.ndim < 2 else input
-    observations = x.array.shape[1]
-    weight = None
-    for name, given, kinds in (("fweights", fweights, "iu"), ("aweights", aweights, dtypes.FLOATING)):
-        if given is None:
-            continue
-        if given.array.ndim > 1:
-            raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions")
-        if given.array.dtype.kind not in kinds:
-            word = "integral" if kinds == "iu" else "floating point"
-            raise RuntimeError(f"cov(): expected {name} to have {word} dtype, got {given.dtype}")
-        if given.array.size != observations:
-            raise RuntimeError(
-                f"cov(): expected {name} to have the same numel as there are observations in the input but"
-                f" got {given.array.size} != {observations}"
-            )
-        weight = given if weight is None else weight * given
-    if weight is None:
-        total: Any = observations
-        mean = x.sum(1, True) / observations
-        correction_of = correction
-    else:
-        total = weight.sum()
-        mean = (x * weight).sum(1, True) / total
-        correction_of = correction if aweights is None else correction * (weight * aweights).sum() / total
-    centred = x - mean
-    scale = total - correction_of
-    scale = scale.clamp(min=0) if isinstance(scale, Tensor) else max(scale, 0)
-    result = (centred if weight is None else centred * weight) @ centred.transpose(0, 1) / scale
-    return result.squeeze()
-
-
-@op(
-    reference=lambda x: np.asarray(np.corrcoef(x)),
-    samples=[sample(arg(3, 5)), sample(arg(2, 4))],
-    errors=[(sample(arg(2, 2, 2)), RuntimeError, r"corrcoef\(\): expected input to have two or fewer")],
-    out=False,
-)
-def corrcoef(input: Tensor) -> Tensor:
-    """The correlations of the rows, each a variable with one observation per column: (n, m) to (n, n).
-
-    >>> import accelgrad
-    >>> accelgrad.corrcoef(accelgrad.tensor([[0.0, 1.0, 2.0], [4.0, 2.0, 0.0]]))
-    tensor([[ 1., -1.],
-            [-1.,  1.]])
-    """
-    if input.array.ndim > 2:
-        raise RuntimeError(
-            "corrcoef(): expected input to have two or fewer dimensions but got an input with"
-            f" {input.array.ndim} dimensions"
-        )
-    covariance = cov(input)
-    if not covariance.array.ndim:
-        return covariance / covariance
-    deviation = covariance.diagonal().sqrt()
-    result = covariance / deviation.unsqueeze(1) / deviation
-    return result.clamp(-1, 1)
+    return cat(parts, dim)

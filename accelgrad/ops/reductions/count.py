@@ -11,9 +11,15 @@ import numpy as np
 from accelgrad.core.reduced import widened
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import title
 from accelgrad.ops.registry.dims import wrap_dim
+from accelgrad.ops.registry.return_types import named
 
 __all__ = ["bincount", "bucketize", "histc", "searchsorted", "unique", "unique_consecutive"]
+
+
+_HISTOGRAM = named("histogram", "hist", "bin_edges")
+
 
 _REPEATING = arg(2, 4, dtype="int64", low=0, high=4)
 
@@ -194,6 +200,63 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         low, high = low - 1, high + 1
     counts, _ = xp.histogram(widened(array).reshape(-1), bins=bins, range=(low, high))
     return wrap(counts.astype(array.dtype), xp)
+
+
+@op(
+    samples=[
+        sample(arg(20), 5),
+        sample(arg(20), bins=4, range=(-1.0, 1.0)),
+        sample(arg(2, 5), bins=4, range=(-1.0, 1.0), density=True),
+        sample(arg(20), bins=arg(4, values=[-2.0, -0.5, 0.5, 2.0], requires_grad=False)),
+        sample(arg(6), bins=3, weight=arg(6, low=0, high=1)),
+    ],
+    errors=[
+        (sample(arg(3), 0), RuntimeError, "bins must be > 0, but got 0"),
+        (sample(arg(3, dtype="int64"), 2), NotImplementedError, "not implemented for 'Long'"),
+    ],
+    differentiable=False,
+    out=False,
+)
+def histogram(
+    input: Tensor,
+    bins: int | Tensor,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+) -> Any:
+    """How many elements (or how much ``weight``) fall between the edges: a named tuple (hist, bin_edges).
+
+    ``bins`` is their number, over ``range`` or the range of the input, or the edges.  With ``density`` the
+    areas sum to 1.  The last bin includes its right edge.
+
+    >>> import accelgrad
+    >>> accelgrad.histogram(accelgrad.tensor([1.0, 2.0, 1.0]), bins=4, range=(0.0, 3.0)).hist
+    tensor([0., 2., 1., 0.])
+    """
+    array, raw = input.array, input.xp
+    if array.dtype.kind != "f":
+        raise NotImplementedError(
+            f"\"histogram_cpu\" not implemented for '{title(array)}'; convert it with .float()"
+        )
+    if isinstance(bins, Tensor):
+        edges = bins.array
+    else:
+        if bins <= 0:
+            raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
+        low, high = range if range is not None else (0.0, 1.0)
+        if range is None and array.size:
+            low, high = float(array.min()), float(array.max())
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        edges = raw.linspace(low, high, bins + 1, dtype=array.dtype)
+    values = raw.reshape(array, (-1,))
+    amounts = None if weight is None else raw.reshape(weight.array, (-1,)).astype(array.dtype)
+    counts, _ = raw.histogram(values, bins=edges, weights=amounts)
+    counts = counts.astype(array.dtype)
+    if density:
+        counts = counts / (raw.sum(counts) * (edges[1:] - edges[:-1]))
+    return _HISTOGRAM(wrap(counts.astype(array.dtype), raw), wrap(raw.copy(edges), raw))
 
 
 @op(

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.arithmetic import PAIRS, UNEQUAL, Number, Pairwise
+from accelgrad.ops.pointwise.arithmetic import PAIRS, UNEQUAL, Pairwise
 from accelgrad.ops.reductions.reduce import OUT_OF_RANGE, spread
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import Dims, axes_of, reducing, wrap_dim

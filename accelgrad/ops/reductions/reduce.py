@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import dtype as Dtype
-from accelgrad.core.primitive import Primitive
+from accelgrad.core import primitive
+from accelgrad.core.primitive import Primitive, unbroadcast
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.dims import Dims, axes_of, reducing
+from accelgrad.ops.registry.dims import Dims, axes_of, reducing, sizes
+from accelgrad.ops.shapes.diagonal import Diagonal
 
 REDUCED = [
     sample(arg(2, 3)),
@@ -358,3 +361,50 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dt
     input = as_kind(input, dtype)
     count = (input == input).sum(dim, keepdim)  # NaN does not equal itself
     return nansum(input, dim, keepdim) / count
+
+
+@op(
+    samples=[
+        sample(arg(2, 3), 1, 3),
+        sample(arg(2, 3), (3,)),
+        sample(arg(4, 2, 3), (2, 1)),
+        sample(arg(2, 3), 2, 3),
+    ],
+    errors=[(sample(arg(2, 3), 2, 2), RuntimeError, "is not expandable to size")],
+    out=False,
+    torch="Tensor.sum_to_size",
+)
+def sum_to_size(input: Tensor, *size: int | Sequence[int]) -> Tensor:
+    """The sum over the dimensions that an expansion from ``size`` to the input's shape stretches.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2, 3).sum_to_size(1, 3)
+    tensor([[2., 2., 2.]])
+    """
+    wanted = sizes(size)
+    if not wanted:
+        return sum(input)
+    try:
+        return unbroadcast(primitive.reading, input, wanted)
+    except (RuntimeError, IndexError):
+        raise RuntimeError(
+            f"size {{{list(wanted)}}} is not expandable to size {{{list(input.array.shape)}}}."
+        ) from None
+
+
+@op(
+    primitive=Diagonal,
+    reference=np.trace,
+    samples=[sample(arg(3, 3)), sample(arg(2, 4)), sample(arg(0, 3))],
+    errors=[(sample(arg(3)), RuntimeError, "trace: expected a matrix, but got tensor with dim 1")],
+)
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix.
+
+    >>> import accelgrad
+    >>> accelgrad.trace(accelgrad.tensor([[1, 2], [3, 4]]))
+    tensor(5)
+    """
+    if input.array.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.array.ndim}")
+    return Diagonal.apply(input, offset=0, dim1=0, dim2=1).sum()

@@ -11,10 +11,12 @@ from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import dtype as Dtype
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
+from accelgrad.ops.creation.convert import clone
 from accelgrad.ops.reductions.reduce import as_kind
-from accelgrad.ops.registry import OPS, arg, checks, op, sample
+from accelgrad.ops.registry import arg, checks, op, sample
 from accelgrad.ops.registry.dims import wrap_dim
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.join import cat
 
 RUNS = [
     sample(arg(2, 3), 1),
@@ -139,7 +141,7 @@ class LogCumSumExp(Primitive):
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
         ctx.axis = axis
         xp = ctx.xp
-        checks.floating(x, "logcumsumexp_out_cpu")
+        checks.must_be_floating(x, "logcumsumexp_out_cpu")
         if x.ndim == 0 or x.shape[axis] == 0:
             y = xp.copy(x)
         else:
@@ -309,9 +311,9 @@ def diff(
         raise RuntimeError("diff expects input to be at least one-dimensional, got a 0-d tensor")
     axis = wrap_dim(dim, input.array.ndim)
     if n == 0:
-        return OPS["clone"].call(input)
+        return clone(input)
     parts = [one for one in (prepend, input, append) if one is not None]
-    result: Any = OPS["cat"].call(parts, axis) if len(parts) > 1 else input
+    result: Any = cat(parts, axis) if len(parts) > 1 else input
     before = (slice(None),) * axis
     for _ in range(n):
         later, earlier = result[(*before, slice(1, None))], result[(*before, slice(None, -1))]

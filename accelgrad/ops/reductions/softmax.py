@@ -12,7 +12,7 @@ from accelgrad.arrays.dtypes import dtype as Dtype
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.registry.checks import floating
+from accelgrad.ops.registry.checks import must_be_floating
 from accelgrad.ops.registry.dims import wrap_dim
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
@@ -23,7 +23,7 @@ class Softmax(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
-        y = ctx.xp.softmax(floating(x, "softmax"), axis=axis)
+        y = ctx.xp.softmax(must_be_floating(x, "softmax"), axis=axis)
         ctx.save_for_backward(y)
         ctx.axis = axis
         return y
@@ -39,7 +39,7 @@ class LogSoftmax(Primitive):
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
-        y = ctx.xp.log_softmax(floating(x, "log_softmax"), axis=axis)
+        y = ctx.xp.log_softmax(must_be_floating(x, "log_softmax"), axis=axis)
         ctx.save_for_backward(y)
         ctx.axis = axis
         return y

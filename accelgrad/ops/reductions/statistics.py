@@ -14,9 +14,11 @@ from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.reductions.extrema import at_place, share
 from accelgrad.ops.reductions.reduce import OUT_OF_RANGE, Mean, count_of, spread
 from accelgrad.ops.reductions.scan import CumExtreme
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import Dims, axes_of, reducing, wrap_dim
 from accelgrad.ops.registry.return_types import named
+from accelgrad.ops.shapes.gather import gather
+from accelgrad.ops.shapes.shape import movedim, reshape
 
 
 def _variance(ctx: Any, x: Any, axis: Any, correction: float, keepdims: bool) -> Any:
@@ -448,11 +450,7 @@ def _quantile(
         shape = list(input.array.shape)
         if shape:
             shape[axis] = 1
-    x = (
-        OPS["reshape"].call(input, (-1,))
-        if dim is None or not input.array.ndim
-        else OPS["movedim"].call(input, axis, -1)
-    )
+    x = reshape(input, (-1,)) if dim is None or not input.array.ndim else movedim(input, axis, -1)
     order = xp.argsort(x.array, axis=-1)  # NaN last
     extent = x.array.shape[-1]
     hole = x.array != x.array
@@ -471,25 +469,21 @@ def _quantile(
         weight: Any = wrap(xp.where(high > low, 0.5, 0.0).astype(x.array.dtype), xp)
         if interpolation == "linear":  # the rank depends on q, so q has a gradient too
             steps = wrap(xp.maximum(count - 1, 0).astype(x.array.dtype), xp)
-            share = (
-                OPS["reshape"].call(q, (-1,))
-                if isinstance(q, Tensor)
-                else wrap(xp.reshape(shares, (-1,)), xp)
-            )
+            share = reshape(q, (-1,)) if isinstance(q, Tensor) else wrap(xp.reshape(shares, (-1,)), xp)
             weight = share * steps - wrap(low.astype(x.array.dtype), xp)
         result = first + (second - first) * weight
     bad = (count == 0) if skip else xp.any(hole, axis=-1, keepdims=True)
     if bool(xp.any(bad)):
         result = result + wrap(xp.where(bad, xp.nan, 0.0).astype(x.array.dtype), xp)
-    result = OPS["movedim"].call(result, -1, 0)  # (q, ...)
+    result = movedim(result, -1, 0)  # (q, ...)
     if keepdim:
-        result = OPS["reshape"].call(result, (result.shape[0], *shape))
+        result = reshape(result, (result.shape[0], *shape))
     return result if shares.ndim else result[0]
 
 
 def _at_rank(x: Tensor, order: Any, rank: Any) -> Tensor:
     places = x.xp.take_along_axis(order, rank.astype("int64"), axis=-1)
-    return OPS["gather"].call(x, -1, wrap(places, x.xp))
+    return gather(x, -1, wrap(places, x.xp))
 
 
 def _quantile_reference(function: Any) -> Any:

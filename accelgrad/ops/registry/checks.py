@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from accelgrad.arrays import dtypes
+from accelgrad.arrays import backend, dtypes
 from accelgrad.core.tensor import Tensor
 
-__all__ = ["floating", "one_type", "reduce_loss", "reduction_of", "title", "tuple_of", "within"]
+__all__ = ["boolean", "no_broadcast", "must_be_floating", "one_type", "title", "tuple_of", "within"]
 
 
 def title(x: Any) -> str:
@@ -16,12 +16,13 @@ def title(x: Any) -> str:
     return dtypes.of(x.dtype).title.removesuffix("Tensor")
 
 
-def floating(x: Any, name: str) -> Any:
-    """The array ``x``; NotImplementedError if its elements are not floating point numbers."""
-    if not dtypes.floating(x.dtype):
+def must_be_floating(x: Any, name: str) -> Any:
+    """Return an array, or a NumPy dtype, as it is; NotImplementedError if it is not of floating point."""
+    kind = getattr(x, "dtype", x)
+    if not dtypes.is_floating(kind):
         raise NotImplementedError(
-            f"\"{name}\" not implemented for '{title(x)}': it needs floating point numbers; convert with"
-            " .float()"
+            f"\"{name}\" not implemented for '{dtypes.of(kind).title.removesuffix('Tensor')}':"
+            " it needs floating point numbers; convert with .float()"
         )
     return x
 
@@ -71,21 +72,31 @@ def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str
     raise TypeError(f"{call}(): argument '{name}' must be tuple of ints, not {type(value).__name__}")
 
 
-def reduction_of(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
-    """The reduction's name, checked; PyTorch's two old flags are understood.  ValueError for an unknown
-    name.
-    """
-    if size_average is not None or reduce is not None:
-        if reduce is False:
-            return "none"
-        return "sum" if size_average is False else "mean"
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction: choose 'none', 'mean' or 'sum'")
-    return reduction
+def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
+    """The raw array of a boolean tensor (backward passes a raw one)."""
+    if not isinstance(mask, Tensor):
+        if backend.is_array(mask):
+            return mask
+        raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(mask).__name__}")
+    if isinstance(input, Tensor) and mask.xp is not input.xp:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices,"
+            f" {input.device} and {mask.device}! In {name}: move the {what} with .to('{input.device}')"
+        )
+    return mask.array
 
 
-def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
-    """The losses as they are, their mean, or their sum."""
-    if reduction == "mean":
-        return loss.mean()
-    return loss.sum() if reduction == "sum" else loss
+def no_broadcast(*operands: Any) -> RuntimeError:
+    """PyTorch's words for shapes that do not meet, with the pair and the dimension that differ."""
+    shapes = [tuple(one.shape) for one in operands if hasattr(one, "shape")]
+    for first in shapes:
+        for second in shapes:
+            for place in range(-1, -1 - min(len(first), len(second)), -1):
+                a, b = first[place], second[place]
+                if a != b and 1 not in (a, b):
+                    dim = max(len(first), len(second)) + place
+                    return RuntimeError(
+                        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton"
+                        f" dimension {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
+                    )
+    return RuntimeError(f"shapes cannot be broadcast: {shapes}")

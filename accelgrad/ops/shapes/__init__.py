@@ -8,6 +8,7 @@ from accelgrad.ops.shapes import fill as fill
 from accelgrad.ops.shapes import gather as gather
 from accelgrad.ops.shapes import index as index
 from accelgrad.ops.shapes import join as join
+from accelgrad.ops.shapes import nonzero as nonzero
 from accelgrad.ops.shapes import pad as pad
 from accelgrad.ops.shapes import reshaping as reshaping
 from accelgrad.ops.shapes import scatter as scatter

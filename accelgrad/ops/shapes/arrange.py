@@ -11,7 +11,8 @@ from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.creation.create import arange
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import sizes, wrap_dim, wrap_dims
 from accelgrad.ops.shapes.gather import IndexSelect
 from accelgrad.ops.shapes.shape import Permute, View
@@ -309,7 +310,7 @@ def repeat_interleave(
     tensor([1, 1, 2, 2])
     """
     if repeats is None:
-        return repeat_interleave(OPS["arange"].call(input.array.shape[0], device=input.device), input, 0)
+        return repeat_interleave(arange(input.array.shape[0], device=input.device), input, 0)
     if dim is None:
         input, dim = View.apply(input, shape=(-1,)), 0
     dim, xp = wrap_dim(dim, input.array.ndim), input.xp

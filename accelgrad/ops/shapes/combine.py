@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.tensor import Tensor
+from accelgrad.ops.creation.create import made
+from accelgrad.ops.pointwise.power import pow
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.shapes.expand import Expand
 from accelgrad.ops.shapes.gather import IndexSelect
@@ -231,3 +233,28 @@ def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     accelgrad.Size([1, 2, 1])
     """
     return _at_least(3, tensors)
+
+
+@op(
+    reference=lambda x, N=None, increasing=False: np.vander(x, N, increasing),
+    samples=[sample(arg(3)), sample(arg(3), 2), sample(arg(3), 4, True)],
+    errors=[(sample(arg(2, 2)), RuntimeError, "x must be a one-dimensional tensor")],
+    torch="none",  # its own gradient fails on its own in-place step
+    method=False,
+    out=False,
+)
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns; from 0 on where
+    ``increasing``.
+
+    >>> import accelgrad
+    >>> accelgrad.vander(accelgrad.tensor([2, 3]), 3)
+    tensor([[4, 2, 1],
+            [9, 3, 1]])
+    """
+    if x.array.ndim != 1:
+        raise RuntimeError(f"x must be a one-dimensional tensor, but has shape {tuple(x.shape)}")
+    columns = x.array.shape[0] if N is None else N
+    powers = np.arange(columns) if increasing else np.arange(columns)[::-1]
+    exponents = made(x.xp.from_host(powers.astype(np.int64)), x.xp, False)
+    return pow(x.unsqueeze(1), exponents)

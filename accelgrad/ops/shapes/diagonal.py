@@ -10,12 +10,12 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import sizes, wrap_dim
 from accelgrad.ops.shapes.index import Spread, add_at
 from accelgrad.ops.shapes.shape import View
 
-__all__ = ["as_strided", "diag", "diag_embed", "diagflat", "diagonal", "trace", "unfold"]
+__all__ = ["as_strided", "diag", "diag_embed", "diagflat", "diagonal", "unfold"]
 
 
 class Diagonal(Primitive):
@@ -198,21 +198,42 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 
 @op(
-    primitive=Diagonal,
-    reference=np.trace,
-    samples=[sample(arg(3, 3)), sample(arg(2, 4)), sample(arg(0, 3))],
-    errors=[(sample(arg(3)), RuntimeError, "trace: expected a matrix, but got tensor with dim 1")],
+    samples=[
+        sample(arg(3, 3, requires_grad=False), 5.0),
+        sample(arg(7, 3, requires_grad=False), 5, wrap=True),
+        sample(arg(2, 4, requires_grad=False), 1.0),
+        sample(arg(2, 2, 2, requires_grad=False), 1.0),
+    ],
+    errors=[
+        (sample(arg(3), 1), RuntimeError, "dimensions must larger than 1"),
+        (sample(arg(2, 3, 2), 1), RuntimeError, "all dimensions of input must be of equal length"),
+    ],
+    differentiable=False,
+    torch="Tensor.fill_diagonal_",
 )
-def trace(input: Tensor) -> Tensor:
-    """The sum of the diagonal of a matrix.
+def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """The main diagonal set to ``fill_value``, in place; ``wrap`` begins anew below it in tall matrices.
 
     >>> import accelgrad
-    >>> accelgrad.trace(accelgrad.tensor([[1, 2], [3, 4]]))
-    tensor(5)
+    >>> accelgrad.zeros(2, 3).fill_diagonal_(1.0)
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
     """
-    if input.array.ndim != 2:
-        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.array.ndim}")
-    return OPS["sum"].call(Diagonal.apply(input, offset=0, dim1=0, dim2=1))
+    shape = input.array.shape
+    if len(shape) < 2:
+        raise RuntimeError(f"dimensions must larger than 1, got {len(shape)}")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError(f"all dimensions of input must be of equal length, got {list(shape)}")
+    size = min(shape)
+    places = [(i,) * len(shape) for i in range(size)]
+    if wrap and len(shape) == 2:
+        for start in range(size + 1, shape[0], size + 1):
+            places += [(start + i, i) for i in range(min(size, shape[0] - start))]
+    raw = input.xp
+    index = tuple(raw.from_host(np.array(one, dtype=np.int64)) for one in zip(*places, strict=True))
+    if places:
+        input[index] = fill_value
+    return input
 
 
 @op(

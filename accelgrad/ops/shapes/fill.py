@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import backend, dtypes
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.graph import state
 from accelgrad.core.inplace import assign
 from accelgrad.core.primitive import Primitive, result_dtype
-from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.core.tensor import Tensor, method, wrap
+from accelgrad.ops.creation.convert import clone
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import boolean, no_broadcast
 from accelgrad.ops.registry.dims import element
 from accelgrad.ops.shapes.index import Copy, setitem
+from accelgrad.ops.shapes.nonzero import nonzero
 
 __all__ = ["copy_", "fill_", "masked_fill", "where", "zero_"]
-
-Number = bool | int | float
 
 
 class Where(Primitive):
@@ -72,20 +74,6 @@ class Fill(Primitive):
         return grad * 0.0, grad
 
 
-def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
-    """The raw array of a boolean tensor (backward passes a raw one)."""
-    if not isinstance(mask, Tensor):
-        if backend.is_array(mask):
-            return mask
-        raise TypeError(f"{name}(): argument '{what}' must be Tensor, not {type(mask).__name__}")
-    if isinstance(input, Tensor) and mask.xp is not input.xp:
-        raise RuntimeError(
-            "Expected all tensors to be on the same device, but found at least two devices,"
-            f" {input.device} and {mask.device}! In {name}: move the {what} with .to('{input.device}')"
-        )
-    return mask.array
-
-
 _CHOICE = arg(2, 3, dtype="bool")
 
 
@@ -119,7 +107,7 @@ def where(
     tensor([0., 2.])
     """
     if input is None and other is None:
-        return OPS["nonzero"].call(condition, as_tuple=True)
+        return nonzero(condition, as_tuple=True)
     array = condition.array if isinstance(condition, Tensor) else condition
     if array.dtype.kind != "b" and array.dtype != np.uint8:
         raise RuntimeError(
@@ -145,28 +133,10 @@ def where(
         raise no_broadcast(array, input, other) from None
 
 
-def no_broadcast(*operands: Any) -> RuntimeError:
-    """PyTorch's words for shapes that do not meet, with the pair and the dimension that differ."""
-    shapes = [tuple(one.shape) for one in operands if hasattr(one, "shape")]
-    for first in shapes:
-        for second in shapes:
-            for place in range(-1, -1 - min(len(first), len(second)), -1):
-                a, b = first[place], second[place]
-                if a != b and 1 not in (a, b):
-                    dim = max(len(first), len(second)) + place
-                    return RuntimeError(
-                        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton"
-                        f" dimension {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
-                    )
-    return RuntimeError(f"shapes cannot be broadcast: {shapes}")
-
-
-def _where_method(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
-    """``self`` where ``condition`` holds, ``other`` where it does not."""
+@method("where")
+def _where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
+    """Return ``self`` where ``condition`` holds, ``other`` where it does not."""
     return where(condition, self, other)
-
-
-setattr(Tensor, "where", _where_method)  # noqa: B010  (the stub knows it already)
 
 
 @op(
@@ -291,3 +261,19 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     if state.grad and (input.edge() is not None or value.edge() is not None):
         return assign(input, Copy.apply(input, value))
     return assign(input, value)
+
+
+@op(
+    reference=lambda x, value: np.full_like(x, value),
+    samples=[sample(arg(2, 3), 1.5), sample(arg(2, 3), arg()), sample(arg(2, dtype="int64"), 3)],
+    method=False,
+    out=False,
+)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like ``input`` with ``value`` (a number or a 0-d tensor) everywhere.
+
+    >>> import accelgrad
+    >>> accelgrad.fill(accelgrad.ones(2), 3)
+    tensor([3., 3.])
+    """
+    return fill_(clone(input), value)

@@ -92,6 +92,29 @@ class SelectSpread(Primitive):
         return ctx.xp.run(IndexSelect, grad, dim=ctx.dim, index=ctx.index)
 
 
+class Scatter(Primitive):
+    """z = x with z[i, index[i, j]] = y[i, j];  dL/dx = dL/dz (0 where written), dL/dy = dL/dz gathered."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
+        ctx.dim, ctx.index = dim, index
+        z = x.copy()
+        flat = z if z.ndim else z.reshape(1)
+        if hasattr(y, "shape"):
+            ctx.shape = y.shape
+            y = y[tuple([slice(0, n) for n in index.shape])] if y.ndim else y
+        flat[grid(ctx.xp, index, dim) if z.ndim else index] = y
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        need_x, need_y = ctx.needs_input_grad
+        return (
+            ctx.xp.run(Scatter, grad, 0.0, dim=ctx.dim, index=ctx.index) if need_x else None,
+            gathered(ctx, grad) if need_y else None,
+        )
+
+
 class IndexAdd(Primitive):
     """z = x with the slices of y added to the slices index of x;  dL/dx = dL/dz, dL/dy = the slices index of
     dL/dz."""

@@ -18,9 +18,10 @@ from accelgrad.arrays.data import as_array
 from accelgrad.core.graph import state
 from accelgrad.core.inplace import assign
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.core.tensor import Tensor, method, wrap
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import element, wrap_dim
+from accelgrad.ops.shapes.expand import expand
 
 __all__ = ["Index", "IndexPut", "Select", "Slice", "Spread", "add_at", "narrow", "select"]
 
@@ -210,7 +211,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         if not isinstance(value, Tensor):
             value = wrap(input.xp.asarray(value, dtype=input.array.dtype), input.xp)
         if value.array.shape != target.array.shape:
-            value = OPS["expand"].call(value, *target.array.shape)
+            value = expand(value, *target.array.shape)
         if target is input:
             value = Copy.apply(input, value)  # what was there before gets a gradient of zeros
     assign(target, value)
@@ -249,7 +250,7 @@ def _write(array: Any, index: Any, value: Any) -> None:
         array[index] = source
     except (ValueError, IndexError) as error:
         if index is ... and array.flags.writeable and isinstance(value, Tensor):
-            OPS["expand"].call(value, *array.shape)  # says what does not fit
+            expand(value, *array.shape)  # says what does not fit
         raise _translated(error, array, index, source) from None
 
 
@@ -401,12 +402,11 @@ def _check_item(array: Any, item: Any, dim: int, xp: Any) -> None:
         check_range(item, dim, array.shape[dim], -array.shape[dim])
 
 
-def check_range(index: Any, dim: int, size: int, least: int = 0, error: type[Exception] = IndexError) -> None:
-    """Raise where an entry of ``index`` is not in [least, size).  On a card this waits for its work to
-    finish."""
-    if not index.size:
+def check_range(array: Any, dim: int, size: int, least: int = 0, error: type[Exception] = IndexError) -> None:
+    """Raise where an entry of the index ``array`` is not in [least, size); a card is waited for."""
+    if not array.size:
         return
-    low, high = int(index.min()), int(index.max())
+    low, high = int(array.min()), int(array.max())
     if low < least or high >= size:
         wrong = low if low < least else high
         raise error(f"index {wrong} is out of bounds for dimension {dim} with size {size}")
@@ -435,8 +435,8 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
     )
 
 
-for _name, _method in {"__getitem__": getitem, "__setitem__": setitem}.items():
-    setattr(Tensor, _name, _method)
+method("__getitem__")(getitem)
+method("__setitem__")(setitem)
 
 
 @op(

@@ -6,24 +6,26 @@ taken of it before keep their meaning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from accelgrad.core import graph
 from accelgrad.core.inplace import refuse_leaf
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import sizes
+from accelgrad.ops.shapes.diagonal import as_strided
+from accelgrad.ops.shapes.shape import squeeze, t, transpose, unsqueeze
 
 
-def _become(target: Tensor, operation: str, *args: Any) -> Tensor:
+def _become(target: Tensor, operation: Callable[..., Tensor], *args: Any) -> Tensor:
     """Let ``target`` be what a view operation makes of it."""
     refuse_leaf(target)
     edge = target.edge()
     kept = edge is not None and edge[0].is_leaf  # a leaf, under no_grad: its gradient gets the new shape
     if kept:
         with graph.no_grad():
-            result = OPS[operation].call(target, *args)
+            result = operation(target, *args)
         target.array = result.array
         target._version[0] += 1
         return target
@@ -32,7 +34,7 @@ def _become(target: Tensor, operation: str, *args: Any) -> Tensor:
         before = wrap(target.array, target.xp)
         before._version, before._edge, before._cut = target._version, edge, target._cut
     with graph.enable_grad():
-        result = OPS[operation].call(before, *args)
+        result = operation(before, *args)
     target._version[0] += 1
     target.array, target._edge = result.array, result._edge
     if result._view is None:  # an empty tensor shares nothing, and a tensor that was given back is no view
@@ -60,7 +62,7 @@ def unsqueeze_(input: Tensor, dim: int) -> Tensor:
     >>> accelgrad.zeros(3).unsqueeze_(0).shape
     accelgrad.Size([1, 3])
     """
-    return _become(input, "unsqueeze", dim)
+    return _become(input, unsqueeze, dim)
 
 
 @op(
@@ -76,7 +78,7 @@ def squeeze_(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     >>> accelgrad.zeros(1, 3).squeeze_().shape
     accelgrad.Size([3])
     """
-    return _become(input, "squeeze", dim)
+    return _become(input, squeeze, dim)
 
 
 @op(
@@ -93,7 +95,7 @@ def transpose_(input: Tensor, dim0: int, dim1: int) -> Tensor:
     >>> accelgrad.zeros(2, 3).transpose_(0, 1).shape
     accelgrad.Size([3, 2])
     """
-    return _become(input, "transpose", dim0, dim1)
+    return _become(input, transpose, dim0, dim1)
 
 
 @op(
@@ -109,7 +111,7 @@ def t_(input: Tensor) -> Tensor:
     >>> accelgrad.zeros(2, 3).t_().shape
     accelgrad.Size([3, 2])
     """
-    return _become(input, "t")
+    return _become(input, t)
 
 
 @op(
@@ -128,7 +130,7 @@ def as_strided_(
     tensor([[0, 1],
             [1, 2]])
     """
-    return _become(input, "as_strided", size, stride, storage_offset)
+    return _become(input, as_strided, size, stride, storage_offset)
 
 
 @op(
@@ -168,7 +170,7 @@ def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
         strides = [1] * len(shape)
         for place in reversed(range(len(shape) - 1)):
             strides[place] = strides[place + 1] * max(shape[place + 1], 1)
-        return _become(input, "as_strided", shape, tuple(strides), 0)
+        return _become(input, as_strided, shape, tuple(strides), 0)
     raw = input.xp
     fresh = raw.zeros((count,), dtype=input.array.dtype)
     fresh[: input.array.size] = raw.reshape(input.array, (-1,))
@@ -190,4 +192,4 @@ def resize_as_(input: Tensor, other: Tensor) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    return OPS["resize_"].call(input, tuple(other.array.shape))
+    return resize_(input, tuple(other.array.shape))

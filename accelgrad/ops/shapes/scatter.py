@@ -11,45 +11,34 @@ from typing import Any
 
 import numpy as np
 
+from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.registry import OPS, arg, op, sample
+from accelgrad.ops.creation.create import full
+from accelgrad.ops.pointwise.arithmetic import add
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import boolean, no_broadcast
 from accelgrad.ops.registry.dims import element, wrap_dim
 from accelgrad.ops.shapes.diagonal import Diagonal
-from accelgrad.ops.shapes.fill import Where, boolean, no_broadcast
-from accelgrad.ops.shapes.gather import along, check_source, elements, gathered, grid, same_type, slices
+from accelgrad.ops.shapes.expand import expand
+from accelgrad.ops.shapes.fill import Where
+from accelgrad.ops.shapes.gather import (
+    Scatter,
+    along,
+    check_source,
+    elements,
+    same_type,
+    scatter_add,
+    slices,
+)
 from accelgrad.ops.shapes.index import IndexPut, Select, Slice, getitem, parse, setitem
+from accelgrad.ops.shapes.scatter_reduce import scatter_reduce
 from accelgrad.ops.shapes.shape import View
 
 __all__ = [
     "diagonal_scatter", "index_copy", "index_fill", "index_put", "masked_scatter", "put", "scatter",
     "select_scatter", "slice_scatter",
 ]  # fmt: skip
-
-Number = bool | int | float
-
-
-class Scatter(Primitive):
-    """z = x with z[i, index[i, j]] = y[i, j];  dL/dx = dL/dz (0 where written), dL/dy = dL/dz gathered."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
-        ctx.dim, ctx.index = dim, index
-        z = x.copy()
-        flat = z if z.ndim else z.reshape(1)
-        if hasattr(y, "shape"):
-            ctx.shape = y.shape
-            y = y[tuple([slice(0, n) for n in index.shape])] if y.ndim else y
-        flat[grid(ctx.xp, index, dim) if z.ndim else index] = y
-        return z
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        need_x, need_y = ctx.needs_input_grad
-        return (
-            ctx.xp.run(Scatter, grad, 0.0, dim=ctx.dim, index=ctx.index) if need_x else None,
-            gathered(ctx, grad) if need_y else None,
-        )
 
 
 class ViewPut(Primitive):
@@ -133,10 +122,10 @@ def scatter(
         raise TypeError("scatter() missing the value: give src or value")
     if reduce is not None:
         if not isinstance(src, Tensor):
-            src = OPS["full"].call(index.shape, src, dtype=input.dtype, device=input.device)
+            src = full(index.shape, src, dtype=input.dtype, device=input.device)
         if reduce == "add":
-            return OPS["scatter_add"].call(input, dim, index, src)
-        return OPS["scatter_reduce"].call(input, dim, index, src, "prod")
+            return scatter_add(input, dim, index, src)
+        return scatter_reduce(input, dim, index, src, "prod")
     place, array = elements("scatter", input, dim, index, src if isinstance(src, Tensor) else None)
     if not isinstance(src, Tensor):
         src = element(src, input.dtype)
@@ -288,7 +277,7 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
     if basic is not None or arrays is None:  # 0-d indices: they become a view
         result = input.clone()
         where = tuple(indices)
-        setitem(result, where, OPS["add"].call(getitem(result, where), values) if accumulate else values)
+        setitem(result, where, add(getitem(result, where), values) if accumulate else values)
         return result
     return IndexPut.apply(input, values, index=arrays, accumulate=accumulate)
 
@@ -392,7 +381,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     except ValueError:
         raise no_broadcast(input, array) from None
     if shape != input.array.shape:
-        input = OPS["expand"].call(input, *shape)
+        input = expand(input, *shape)
     array = input.xp.broadcast_to(array, shape)
     count = int(array.sum())
     if count > source.array.size:

@@ -10,8 +10,16 @@ import numpy as np
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import arg, op, sample
-from accelgrad.ops.shapes.gather import Gather, ScatterAdd, elements, gathered, same_type
-from accelgrad.ops.shapes.scatter import Scatter
+from accelgrad.ops.shapes.gather import (
+    Gather,
+    Scatter,
+    ScatterAdd,
+    check_source,
+    elements,
+    gathered,
+    same_type,
+    slices,
+)
 
 __all__ = ["scatter_reduce"]
 
@@ -214,3 +222,59 @@ def _neutral(reduce: str, input: Tensor) -> Any:
         return reduce == "amin"
     limits = np.iinfo(kind)
     return int(limits.min if reduce == "amax" else limits.max)
+
+
+_ROWS = arg(4, dtype="int64", values=[0, 2, 2, 1])
+
+
+_TO_ROWS = (arg(3, 2, low=0.5), 0, _ROWS, arg(4, 2, low=0.5))
+
+
+@op(
+    samples=[
+        sample(arg(3, 2, low=0.5), 0, _ROWS, arg(4, 2, low=0.5), "prod"),
+        sample(arg(3, 2, low=0.5), 0, _ROWS, arg(4, 2, low=0.5), "mean"),
+        sample(*_TO_ROWS, "amax"),
+        sample(*_TO_ROWS, "amin", include_self=False),
+        sample(arg(2, 3, low=0.5), 1, _ROWS, arg(2, 4, low=0.5), "mean", include_self=False),
+    ],
+    errors=[
+        (sample(*_TO_ROWS, "sum"), RuntimeError, r"index_reduce\(\): Expected reduce to be one of"),
+        (
+            sample(arg(3, 2), 0, arg(2, dtype="int64", values=[0, 1]), arg(4, 2), "prod"),
+            RuntimeError,
+            "Number of indices",
+        ),
+    ],
+    inplace=True,
+)
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """``input`` with slice ``index[k]`` of ``dim`` reduced with slice k of ``source``.
+
+    ``reduce``: "prod", "mean", "amax" or "amin"; the slice of ``input`` takes part if ``include_self``.
+
+    >>> import accelgrad
+    >>> i = accelgrad.tensor([0, 0])
+    >>> accelgrad.index_reduce(accelgrad.ones(2), 0, i, accelgrad.tensor([2.0, 3.0]), "prod")
+    tensor([6., 1.])
+    """
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
+    if input.array.ndim == 0 == source.array.ndim:
+        line = index_reduce(
+            input.reshape(1), dim, index, source.reshape(1), reduce, include_self=include_self
+        )  # fmt: skip
+        return line.reshape(())
+    dim, array = slices("index_reduce", input, dim, index, RuntimeError)
+    check_source("index_reduce_", input, dim, array, source)
+    raw = input.xp
+    shape = [1] * source.array.ndim
+    shape[dim] = array.size
+    spread = raw.broadcast_to(raw.reshape(array, tuple(shape)), source.array.shape)
+    return scatter_reduce(
+        input, dim, wrap(raw.ascontiguousarray(spread), raw), source, reduce, include_self=include_self
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.core.tensor import Tensor, attribute, wrap
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import sizes, wrap_dim, wrap_dims
 
@@ -476,6 +476,7 @@ def t(input: Tensor) -> Tensor:
     return T.apply(input)
 
 
+@attribute("H")
 def _H(self: Tensor) -> Tensor:
     """The adjoint of a matrix: for real numbers ``T``."""
     if self.array.ndim not in (0, 2):
@@ -486,6 +487,7 @@ def _H(self: Tensor) -> Tensor:
     return t(self)
 
 
+@attribute("mT")
 def _mT(self: Tensor) -> Tensor:
     """The last two dimensions exchanged: every matrix of a batch transposed."""
     if self.array.ndim < 2:
@@ -495,19 +497,16 @@ def _mT(self: Tensor) -> Tensor:
     return Transpose.apply(self, dim0=-2, dim1=-1)
 
 
+@attribute("mH")
 def _mH(self: Tensor) -> Tensor:
     """The adjoint of every matrix of a batch: for real numbers ``mT``."""
     return _mT(self)
 
 
-_properties = {
-    "T": property(T.apply, doc="All dimensions reversed."),
-    "H": property(_H),
-    "mT": property(_mT),
-    "mH": property(_mH),
-}
-for _name, _property in _properties.items():
-    setattr(Tensor, _name, _property)
+@attribute("T")
+def _T(self: Tensor) -> Tensor:
+    """All dimensions reversed."""
+    return T.apply(self)
 
 
 @op(
@@ -536,3 +535,24 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     for place, dim in sorted(zip(places, moved, strict=True)):
         order.insert(place, dim)
     return Permute.apply(input, dims=tuple(order))
+
+
+@op(
+    reference=lambda x: np.swapaxes(x, -1, -2),
+    samples=[sample(arg(2, 3)), sample(arg(2, 3, 4))],
+    errors=[(sample(arg(3)), RuntimeError, r"tensor.adjoint\(\) is only supported on matrices or batches")],
+    out=False,
+)
+def adjoint(input: Tensor) -> Tensor:
+    """Matrices (..., m, n) transposed, as a view.
+
+    >>> import accelgrad
+    >>> accelgrad.adjoint(accelgrad.zeros(2, 3)).shape
+    accelgrad.Size([3, 2])
+    """
+    if input.array.ndim < 2:
+        raise RuntimeError(
+            "tensor.adjoint() is only supported on matrices or batches of matrices. Got"
+            f" {input.array.ndim}-D tensor."
+        )
+    return transpose(input, -2, -1)

@@ -1,19 +1,21 @@
-"""Elements by value or by flat position: take, masked_select, nonzero, argwhere."""
+"""Elements by mask or by flat position: take, masked_select, unravel_index."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.registry import OPS, arg, op, sample
-from accelgrad.ops.shapes.fill import boolean, no_broadcast
+from accelgrad.ops.registry import arg, op, sample
+from accelgrad.ops.registry.checks import boolean, no_broadcast
+from accelgrad.ops.registry.dims import sizes
+from accelgrad.ops.shapes.expand import expand
 from accelgrad.ops.shapes.index import Index
 from accelgrad.ops.shapes.scatter import flat_index
 from accelgrad.ops.shapes.shape import View
 
-__all__ = ["argwhere", "masked_select", "nonzero", "take"]
+__all__ = ["masked_select", "take", "unravel_index"]
 
 
 @op(
@@ -77,53 +79,46 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     except ValueError:
         raise no_broadcast(input, array) from None
     if input.array.shape != shape:
-        input = OPS["expand"].call(input, *shape)
+        input = expand(input, *shape)
     if not shape:
         input, shape = View.apply(input, shape=(1,)), (1,)
     return Index.apply(input, index=(input.xp.broadcast_to(array, shape),))
 
 
 @op(
+    reference=lambda indices, shape: tuple(np.unravel_index(indices, shape)),
     samples=[
-        sample(arg(2, 3, dtype="int64", low=0, high=2)),
-        sample(arg(4, dtype="bool"), as_tuple=True),
-        sample(arg(dtype="int64", values=3)),
-        sample(arg(dtype="int64", values=3), as_tuple=True),
-        sample(arg(0, 2)),
+        sample(arg(3, dtype="int64", values=[0, 3, 11]), (3, 4)),
+        sample(arg(2, 2, dtype="int64", values=[[0, 5], [7, 23]]), (2, 3, 4)),
+        sample(arg(dtype="int64", values=5), 6),
+    ],
+    errors=[
+        (sample(arg(2), (2, 2)), ValueError, "expected 'indices' to be integer dtype"),
+        (
+            sample(arg(1, dtype="int64", values=[1]), (2, -1)),
+            ValueError,
+            "'shape' cannot have negative values",
+        ),
     ],
     differentiable=False,
-)
-def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The indices of the elements that are not zero: a row each, (n, ndim), or a tuple with one vector per
-    dimension.
-
-    >>> import accelgrad
-    >>> accelgrad.nonzero(accelgrad.tensor([0, 5, 6]))
-    tensor([[1],
-            [2]])
-    >>> accelgrad.nonzero(accelgrad.tensor([0, 5, 6]), as_tuple=True)
-    (tensor([1, 2]),)
-    """
-    array, xp = input.array, input.xp
-    if as_tuple:
-        found = xp.nonzero(array if array.ndim else array.reshape(1))
-        return tuple([wrap(one, xp) for one in found])
-    if not array.ndim:
-        return wrap(xp.zeros((int(bool(array)), 0), dtype=np.int64), xp)
-    return wrap(xp.stack(xp.nonzero(array), axis=1), xp)
-
-
-@op(
-    reference=np.argwhere,
-    samples=[sample(arg(2, 3, dtype="int64", low=0, high=2)), sample(arg(dtype="int64", values=0))],
-    differentiable=False,
+    method=False,
     out=False,
 )
-def argwhere(input: Tensor) -> Tensor:
-    """The indices of the elements that are not zero, a row each.
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """The coordinates of flat ``indices`` in an array of ``shape``, a tensor for each dimension.
 
     >>> import accelgrad
-    >>> accelgrad.argwhere(accelgrad.tensor([[0, 1]]))
-    tensor([[0, 1]])
+    >>> accelgrad.unravel_index(accelgrad.tensor([3, 11]), (3, 4))
+    (tensor([0, 2]), tensor([3, 3]))
     """
-    return nonzero(input)
+    if indices.array.dtype.kind not in "iu":
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    extents = sizes((shape,))
+    if any(extent < 0 for extent in extents):
+        raise ValueError(f"'shape' cannot have negative values, but got {tuple(extents)}")
+    raw, rest = indices.xp, indices.array.astype("int64")
+    places = []
+    for extent in reversed(extents):
+        places.append(wrap(raw.asarray(rest % extent), raw))
+        rest = rest // extent
+    return tuple(reversed(places))

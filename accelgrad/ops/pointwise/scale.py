@@ -1,0 +1,23 @@
+"""Scaling by constants: the primitive behind masks that are drawn anew at each call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelgrad.core.primitive import Primitive
+
+__all__ = ["ScaleBy"]
+
+
+class ScaleBy(Primitive):
+    """y = x factor + shift,  dL/dx = dL/dy factor;  factor and shift are constants, e.g. a mask."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *, factor: Any, shift: Any = None) -> Any:
+        ctx.factor = factor
+        y = x * factor
+        return y if shift is None else y + shift
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * ctx.factor
