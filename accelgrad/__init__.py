@@ -56,7 +56,7 @@ from accelgrad.core.printing import get_printoptions, printoptions, set_printopt
 from accelgrad.core.tensor import Size, Tensor
 from accelgrad.kernels import get_num_threads
 from accelgrad.kernels.memory import keep_freed_memory as _keep_freed_memory
-from accelgrad.ops.creation.typed import TYPED as _TYPED
+from accelgrad.ops.creation.typed import typed_tensors as _typed_tensors
 from accelgrad.ops.registry import shown_in as _shown_in
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 
@@ -92,8 +92,10 @@ __all__ += _shown_in("")
 detach, detach_ = Tensor.detach, Tensor.detach_
 __all__ += ["detach", "detach_"]
 
-globals().update(_TYPED)  # FloatTensor, LongTensor and their kin
-__all__ += _TYPED
+# FloatTensor, LongTensor and their kin.
+_typed = _typed_tensors("accelgrad", on_card=False)
+globals().update(_typed)
+__all__ += _typed
 
 from accelgrad import autograd as autograd  # noqa: E402  (the packages below use the operations above)
 

@@ -57,7 +57,7 @@ from accelgrad.core.printing import get_printoptions, printoptions, set_printopt
 from accelgrad.core.tensor import Size, Tensor
 from accelgrad.kernels import get_num_threads
 from accelgrad.kernels.memory import keep_freed_memory as _keep_freed_memory
-from accelgrad.ops.creation.typed import TYPED as _TYPED
+from accelgrad.ops.creation.typed import typed_tensors as _typed_tensors
 from accelgrad.ops.registry import shown_in as _shown_in
 from accelgrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 

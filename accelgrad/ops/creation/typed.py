@@ -22,7 +22,7 @@ from accelgrad.ops.creation.create import empty, full, ones, tensor, zeros
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import sizes
 
-__all__ = ["TYPED", "is_floating_point", "is_tensor", "numel", "result_type"]
+__all__ = ["is_floating_point", "is_tensor", "numel", "result_type", "typed_tensors"]
 
 
 # --- like another tensor
@@ -153,8 +153,10 @@ def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
 
 
 class _Typed(type):
-    """The type of FloatTensor and its kin: ``isinstance`` asks for dtype and device, a call makes a plain
-    Tensor."""
+    """The type of FloatTensor and its kin.
+
+    ``isinstance`` asks for dtype and device, and a call makes a plain Tensor.
+    """
 
     dtype: DType
     on_card: bool
@@ -169,23 +171,22 @@ class _Typed(type):
         return _construct(cls.dtype, backend.namespace(where), data)
 
 
-def _typed(kind: DType, on_card: bool) -> _Typed:
+def typed_tensors(module: str, on_card: bool) -> dict[str, _Typed]:
+    """Return FloatTensor, LongTensor and so on by name, as types that belong to ``module``."""
     place = " on a card" if on_card else ""
-    contents = {
-        "__doc__": f"Makes tensors of {kind!r}{place}: of the given extents, or with the given data.",
-        "__module__": "accelgrad.cuda" if on_card else "accelgrad",
-        "dtype": kind,
-        "on_card": on_card,
+    return {
+        kind.title: _Typed(
+            kind.title,
+            (),
+            {
+                "__doc__": f"Makes tensors of {kind!r}{place}: of the given extents, or with the given data.",
+                "__module__": module,
+                "dtype": kind,
+                "on_card": on_card,
+            },
+        )
+        for kind in dtypes.ALL
     }
-    return _Typed(kind.title, (), contents)
-
-
-TYPED: dict[str, _Typed] = {kind.title: _typed(kind, False) for kind in dtypes.ALL}
-"""FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor,
-BoolTensor."""
-
-TYPED_CUDA: dict[str, _Typed] = {kind.title: _typed(kind, True) for kind in dtypes.ALL}
-"""The same names for tensors on a card."""
 
 
 # --- questions

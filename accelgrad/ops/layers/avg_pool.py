@@ -12,7 +12,7 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.kernels.plain import windows
 from accelgrad.kernels.windows import product
-from accelgrad.ops.layers.pool import AddAtPlaces, MaxPool, _batched, _shapes, _window
+from accelgrad.ops.layers.pool import AddAtPlaces, MaxPool, is_batch, must_not_be_empty, window_settings
 from accelgrad.ops.pointwise.arithmetic import div
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import tuple_of
@@ -80,15 +80,15 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    batched = _batched(name, dims, input)
-    kernel, steps, around, _ = _window(name, dims, kernel_size, stride, padding)
+    batched = is_batch(name, dims, input)
+    kernel, steps, around, _ = window_settings(name, dims, kernel_size, stride, padding)
     if divisor_override == 0:
         raise RuntimeError(f"divisor must be not zero: {name} got divisor_override=0")
     space = input.array.shape[-dims:]
     counts = [
         windows(e, k, s, p, 1, ceil_mode) for e, k, s, p in zip(space, kernel, steps, around, strict=True)
     ]
-    _shapes(name, dims, input, counts)
+    must_not_be_empty(name, dims, input, counts)
     ends = []
     for e, k, s, p, count in zip(space, kernel, steps, around, counts, strict=True):
         ends.append((p, max((count - 1) * s + k - e - p, 0)))  # ceil_mode may reach beyond the padding
@@ -332,7 +332,7 @@ class SpreadParts(Primitive):
         return ctx.xp.run(AverageParts, grad, axis=ctx.axis, parts=ctx.parts)
 
 
-def _targets(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
+def target_extents(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
     """The wanted extents, None standing for the input's own."""
     if input.ndim not in (dims + 1, dims + 2):
         raise RuntimeError(
@@ -353,14 +353,14 @@ def _targets(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[int
 
 def adaptive_average(name: str, dims: int, input: Tensor, output_size: Any) -> Tensor:
     """The averages over windows chosen so that ``output_size`` come out, along one axis after the other."""
-    wanted = _targets(name, dims, input, output_size)
+    wanted = target_extents(name, dims, input, output_size)
     for axis, parts in enumerate(wanted, start=input.ndim - dims):
         if parts != input.array.shape[axis]:
             input = AverageParts.apply(input, axis=axis, parts=parts)
     return input
 
 
-def _by_parts(x, size, dims, reduce):
+def by_parts(x, size, dims, reduce):
     sizes = [size] * dims if size is None or isinstance(size, int) else size
     for axis, parts in zip(range(x.ndim - dims, x.ndim), sizes, strict=True):
         bounds = _bounds(x.shape[axis], x.shape[axis] if parts is None else parts)
@@ -369,7 +369,7 @@ def _by_parts(x, size, dims, reduce):
 
 
 def _averages(dims: int) -> Callable[..., np.ndarray]:
-    return lambda x, size: _by_parts(x, size, dims, np.mean)
+    return lambda x, size: by_parts(x, size, dims, np.mean)
 
 
 @op(
@@ -454,8 +454,8 @@ class AdaptiveMax(Primitive):
         return ctx.xp.run(AddAtPlaces, grad, indices=ctx.indices, shape=ctx.shape)
 
 
-def _adaptive_max(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
-    wanted = _targets(name, dims, input, output_size)
+def adaptive_maximum(name: str, dims: int, input: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
+    wanted = target_extents(name, dims, input, output_size)
     batched = input.ndim == dims + 2
     x = input if batched else input.unsqueeze(0)
     if dims == 1:
@@ -491,13 +491,13 @@ def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_
     >>> F.adaptive_max_pool1d(accelgrad.tensor([[1.0, 3.0, 5.0, 9.0]]), 2)
     tensor([[3., 9.]])
     """
-    result = _adaptive_max("adaptive_max_pool1d", 1, input, output_size)
+    result = adaptive_maximum("adaptive_max_pool1d", 1, input, output_size)
     return result if return_indices else result[0]
 
 
 @op(
     primitive=AdaptiveMax,
-    reference=lambda x, size, return_indices=False: _by_parts(x, size, 2, np.max),
+    reference=lambda x, size, return_indices=False: by_parts(x, size, 2, np.max),
     samples=[
         sample(arg(2, 3, 5, 7, distinct=True), (3, 2)),
         sample(arg(2, 4, 6, distinct=True), 2),
@@ -516,14 +516,14 @@ def adaptive_max_pool2d(
     >>> F.adaptive_max_pool2d(accelgrad.arange(16.0).reshape(1, 4, 4), (1, 2))
     tensor([[[13., 15.]]])
     """
-    result = _adaptive_max("adaptive_max_pool2d", 2, input, output_size)
+    result = adaptive_maximum("adaptive_max_pool2d", 2, input, output_size)
     return result if return_indices else result[0]
 
 
 # --- power averages
 
 
-def _power_pool(
+def power_pooled(
     name: str, dims: int, input: Tensor, power: float, kernel_size: Any, stride: Any, ceil_mode: bool
 ) -> Tensor:
     kernel = tuple_of(kernel_size, dims, "kernel_size", name)
@@ -531,7 +531,7 @@ def _power_pool(
     return (mean * product(kernel)) ** (1 / power)
 
 
-def _lp(dims: int) -> Callable[..., np.ndarray]:
+def lp_reference(dims: int) -> Callable[..., np.ndarray]:
     def pool(x, power, kernel, stride=None, ceil_mode=False):
         mean = _average(x**power, kernel, stride, 0, ceil_mode, dims=dims)
         return (mean * np.prod(np.broadcast_to(kernel, dims))) ** (1 / power)
@@ -541,7 +541,7 @@ def _lp(dims: int) -> Callable[..., np.ndarray]:
 
 @op(
     primitive=SumWindows,
-    reference=_lp(1),
+    reference=lp_reference(1),
     samples=[sample(arg(2, 3, 6, low=0.5), 2, 3), sample(arg(2, 7, low=0.5), 3.0, 2, 2, True)],
     **POOL,
 )
@@ -559,12 +559,12 @@ def lp_pool1d(
     >>> F.lp_pool1d(accelgrad.tensor([[3.0, 4.0]]), 2, 2)
     tensor([[5.]])
     """
-    return _power_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
+    return power_pooled("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 @op(
     primitive=SumWindows,
-    reference=_lp(2),
+    reference=lp_reference(2),
     samples=[sample(arg(2, 3, 4, 4, low=0.5), 2, 2), sample(arg(2, 5, 4, low=0.5), 3.0, (2, 3), 1)],
     **POOL,
 )
@@ -582,4 +582,4 @@ def lp_pool2d(
     >>> F.lp_pool2d(accelgrad.ones(1, 2, 2), 2, 2)
     tensor([[[2.]]])
     """
-    return _power_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)
+    return power_pooled("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode)

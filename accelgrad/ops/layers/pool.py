@@ -94,7 +94,7 @@ class TakeAtPlaces(Primitive):
         return ctx.xp.run(AddAtPlaces, grad, indices=ctx.indices, shape=ctx.shape)
 
 
-def _window(
+def window_settings(
     name: str, dims: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1
 ) -> tuple[tuple[int, ...], ...]:
     """The four settings as tuples, checked."""
@@ -119,7 +119,7 @@ def _window(
     return kernel, steps, around, spacing
 
 
-def _shapes(name: str, dims: int, input: Tensor, shape: Sequence[int]) -> None:
+def must_not_be_empty(name: str, dims: int, input: Tensor, shape: Sequence[int]) -> None:
     """RuntimeError for a result without elements."""
     if min(shape) <= 0:
         before = "x".join(map(str, (input.shape[-dims - 1], *input.shape[-dims:])))
@@ -130,7 +130,7 @@ def _shapes(name: str, dims: int, input: Tensor, shape: Sequence[int]) -> None:
         )
 
 
-def _batched(name: str, dims: int, input: Tensor) -> bool:
+def is_batch(name: str, dims: int, input: Tensor) -> bool:
     if input.ndim not in (dims + 1, dims + 2):
         raise RuntimeError(
             f"non-empty {dims + 1}D or {dims + 2}D (batch mode) tensor expected for input: {name} got shape"
@@ -149,10 +149,10 @@ def _max_pool(
     dilation: Any,
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor]:
-    batched = _batched(name, dims, input)
-    sides, steps, around, spacing = _window(name, dims, kernel, stride, padding, dilation)
+    batched = is_batch(name, dims, input)
+    sides, steps, around, spacing = window_settings(name, dims, kernel, stride, padding, dilation)
     shape = input.array.shape
-    _shapes(
+    must_not_be_empty(
         name,
         dims,
         input,
@@ -404,11 +404,11 @@ def max_pool3d(
 # --- unpooling
 
 
-def _unpool(
+def unpooled(
     name: str, dims: int, input: Tensor, indices: Tensor, kernel: Any, stride: Any, padding: Any, size: Any
 ) -> Tensor:
-    batched = _batched(name, dims, input)
-    sides, steps, around, _ = _window(name, dims, kernel, stride, padding)
+    batched = is_batch(name, dims, input)
+    sides, steps, around, _ = window_settings(name, dims, kernel, stride, padding)
     if indices.array.shape != input.array.shape:
         raise RuntimeError(
             f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got"
@@ -467,7 +467,7 @@ def max_unpool1d(
     >>> F.max_unpool1d(*F.max_pool1d(accelgrad.tensor([[1.0, 3.0, 5.0, 2.0]]), 2, return_indices=True), 2)
     tensor([[0., 3., 5., 0.]])
     """
-    return _unpool("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
+    return unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
 
 
 @op(
@@ -497,4 +497,4 @@ def max_unpool2d(
     tensor([[[0., 0.],
              [5., 0.]]])
     """
-    return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
+    return unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)

@@ -12,13 +12,13 @@ from accelgrad.ops.layers.avg_pool import (
     POOL,
     AdaptiveMax,
     SumWindows,
-    _adaptive_max,
-    _by_parts,
-    _lp,
-    _power_pool,
-    _targets,
+    adaptive_maximum,
+    by_parts,
+    lp_reference,
+    power_pooled,
+    target_extents,
 )
-from accelgrad.ops.layers.pool import PutAtPlaces, _unpool
+from accelgrad.ops.layers.pool import PutAtPlaces, unpooled
 from accelgrad.ops.pointwise.arithmetic import div
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.shapes.gather import gather
@@ -28,7 +28,7 @@ __all__ = ["adaptive_max_pool3d", "lp_pool3d", "max_unpool3d"]
 
 @op(
     primitive=AdaptiveMax,
-    reference=lambda x, size, return_indices=False: _by_parts(x, size, 3, np.max),
+    reference=lambda x, size, return_indices=False: by_parts(x, size, 3, np.max),
     samples=[
         sample(arg(2, 2, 4, 5, 3, distinct=True), (3, 2, 2)),
         sample(arg(2, 4, 4, 2, distinct=True), 2),
@@ -51,11 +51,11 @@ def adaptive_max_pool3d(
     tensor([3., 7.])
     """
     name = "adaptive_max_pool3d"
-    od, oh, ow = _targets(name, 3, input, output_size)
+    od, oh, ow = target_extents(name, 3, input, output_size)
     x: Any = input if input.ndim == 5 else input.unsqueeze(0)
     n, c, d, h, w = x.array.shape
-    slices, within = _adaptive_max(name, 2, x.reshape(n, c * d, h, w), (oh, ow))
-    y, chosen = _adaptive_max(name, 2, slices.reshape(n, c, d, oh * ow), (od, oh * ow))
+    slices, within = adaptive_maximum(name, 2, x.reshape(n, c * d, h, w), (oh, ow))
+    y, chosen = adaptive_maximum(name, 2, slices.reshape(n, c, d, oh * ow), (od, oh * ow))
     y = y.reshape(n, c, od, oh, ow)
     if not return_indices:
         return y if input.ndim == 5 else y.squeeze(0)
@@ -68,7 +68,7 @@ def adaptive_max_pool3d(
 
 @op(
     primitive=SumWindows,
-    reference=_lp(3),
+    reference=lp_reference(3),
     samples=[
         sample(arg(1, 2, 4, 4, 2, low=0.5), 2, 2),
         sample(arg(2, 3, 5, 4, low=0.5), 3.0, (2, 3, 1), 1),
@@ -89,7 +89,7 @@ def lp_pool3d(
     >>> F.lp_pool3d(accelgrad.ones(1, 1, 2, 2), 2, (1, 2, 2))
     tensor([[[[2.]]]])
     """
-    return _power_pool("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
+    return power_pooled("lp_pool3d", 3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 @op(
@@ -120,4 +120,4 @@ def max_unpool3d(
     >>> F.max_unpool3d(*F.max_pool3d(x, 2, return_indices=True), 2).sum()
     tensor(7.)
     """
-    return _unpool("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)
+    return unpooled("max_unpool3d", 3, input, indices, kernel_size, stride, padding, output_size)

@@ -30,13 +30,13 @@ from accelgrad.ops.linalg.lu import (
     LU,
     PIVOTS,
     SHAPES,
-    _numpy_lu_solve,
     lu_factor,
     lu_factor_ex,
+    numpy_lu_solve,
     parts,
     permutation,
 )
-from accelgrad.ops.linalg.norms import VectorNorm, _numpy_vector, matrix_norm, vector_norm
+from accelgrad.ops.linalg.norms import VectorNorm, matrix_norm, numpy_vector_norm, vector_norm
 from accelgrad.ops.pointwise.arithmetic import sub
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import Dims, reducing
@@ -45,7 +45,7 @@ from accelgrad.ops.shapes.shape import transpose
 
 
 def _norm_reference(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
-    return reducing(_numpy_vector)(x, dim, keepdim, ord=2 if p in ("fro", None) else p)
+    return reducing(numpy_vector_norm)(x, dim, keepdim, ord=2 if p in ("fro", None) else p)
 
 
 @op(
@@ -87,7 +87,7 @@ def norm(
 
 
 @op(
-    reference=lambda x, y, p=2: _numpy_vector(x - y, ord=p),
+    reference=lambda x, y, p=2: numpy_vector_norm(x - y, ord=p),
     samples=[sample(arg(2, 3), arg(3)), sample(arg(3), arg(3), 1)],
 )
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
@@ -235,7 +235,7 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
 
 @op(
     primitive=Solve,
-    reference=lambda b, LU_data, LU_pivots: _numpy_lu_solve(LU_data, LU_pivots, b),
+    reference=lambda b, LU_data, LU_pivots: numpy_lu_solve(LU_data, LU_pivots, b),
     samples=[sample(arg(3, 2), regular(3), PIVOTS)],
 )
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:

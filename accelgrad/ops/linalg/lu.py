@@ -269,11 +269,11 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     return _FACTOR_EX(factored, pivots, wrap(_info(factored), A.xp))
 
 
-def _numpy_lu_solve(factored: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False) -> Any:
+def numpy_lu_solve(factored: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False) -> Any:
     if factored.ndim > 2:
         return np.stack(
             [
-                _numpy_lu_solve(*one, left=left, adjoint=adjoint)
+                numpy_lu_solve(*one, left=left, adjoint=adjoint)
                 for one in zip(factored, pivots, B, strict=True)
             ]
         )
@@ -290,7 +290,7 @@ PIVOTS = arg(3, values=[3, 3, 3], dtype="int32")
 
 @op(
     primitive=Solve,
-    reference=_numpy_lu_solve,
+    reference=numpy_lu_solve,
     samples=[
         sample(regular(3), PIVOTS, arg(3, 2)),
         sample(regular(3), PIVOTS, arg(3, 2), adjoint=True),

@@ -83,7 +83,7 @@ def _order(name: str, ord: Any) -> float:
     return float(ord)
 
 
-def _numpy_vector(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
+def numpy_vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
     size = np.abs(x)
     if ord == 0:
         return np.sum(x != 0, axis=axis, keepdims=keepdims).astype(x.dtype)
@@ -94,7 +94,7 @@ def _numpy_vector(x: Any, axis: Any = None, keepdims: bool = False, ord: float =
 
 @op(
     primitive=VectorNorm,
-    reference=lambda x, ord=2, dim=None, keepdim=False: reducing(_numpy_vector)(x, dim, keepdim, ord=ord),
+    reference=lambda x, ord=2, dim=None, keepdim=False: reducing(numpy_vector_norm)(x, dim, keepdim, ord=ord),
     samples=[
         sample(arg(2, 3)),
         sample(arg(2, 3), 1),
@@ -206,7 +206,7 @@ def matrix_norm(
 
 def _numpy_norm(x: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
     if ord is None or (dim is None and x.ndim > 2):
-        return reducing(_numpy_vector)(x, dim, keepdim)
+        return reducing(numpy_vector_norm)(x, dim, keepdim)
     return np.linalg.norm(x, ord, tuple(dim) if isinstance(dim, list | tuple) else dim, keepdim)
 
 

@@ -22,7 +22,7 @@ ANY_SHAPE = [sample(arg(2, 3)), sample(arg()), sample(arg(0, 4)), sample(arg(7, 
 FUNCTIONAL: dict[str, Any] = {"namespace": "nn.functional", "method": False}
 
 
-def _apply(primitive: type[Primitive], input: Tensor, inplace: bool, **options: Any) -> Tensor:
+def activated(primitive: type[Primitive], input: Tensor, inplace: bool, **options: Any) -> Tensor:
     """The activation, written back into ``input`` if asked; it then saves a copy of the old values."""
     if inplace:
         return assign(input, primitive.apply(clone(input), **options))
@@ -100,7 +100,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     >>> F.leaky_relu(accelgrad.tensor([-1.0, 2.0]), 0.5)
     tensor([-0.5000,  2.0000])
     """
-    return _apply(LeakyRelu, input, inplace, slope=negative_slope)
+    return activated(LeakyRelu, input, inplace, slope=negative_slope)
 
 
 class PRelu(Primitive):
@@ -185,11 +185,11 @@ def rrelu(
             f"rrelu: Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
         )
     if not training:
-        return _apply(LeakyRelu, input, inplace, slope=(lower + upper) / 2)
+        return activated(LeakyRelu, input, inplace, slope=(lower + upper) / 2)
     xp = input.xp
     drawn = random.default_generator.numpy.uniform(lower, upper, tuple(input.shape)).astype(input.dtype.name)
     factor = xp.where(input.array > 0, 1, xp.from_host(drawn)).astype(input.array.dtype)
-    return _apply(ScaleBy, input, inplace, factor=factor)
+    return activated(ScaleBy, input, inplace, factor=factor)
 
 
 class Elu(Primitive):
@@ -230,7 +230,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     >>> F.elu(accelgrad.tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
     """
-    return _apply(Elu, input, inplace, alpha=alpha)
+    return activated(Elu, input, inplace, alpha=alpha)
 
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -254,7 +254,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> accelgrad.selu(accelgrad.tensor([-1.0, 1.0]))
     tensor([-1.1113,  1.0507])
     """
-    return _apply(Elu, input, inplace, alpha=SELU_ALPHA, scale=SELU_SCALE)
+    return activated(Elu, input, inplace, alpha=SELU_ALPHA, scale=SELU_SCALE)
 
 
 @op(
@@ -276,7 +276,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return _apply(Elu, input, inplace, alpha=alpha, rate=1 / alpha)
+    return activated(Elu, input, inplace, alpha=alpha, rate=1 / alpha)
 
 
 # --- smooth ones
@@ -377,7 +377,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> F.silu(accelgrad.tensor([-1.0, 1.0]))
     tensor([-0.2689,  0.7311])
     """
-    return _apply(Silu, input, inplace)
+    return activated(Silu, input, inplace)
 
 
 def _log1p_exp(xp: Any, x: Any) -> Any:
@@ -411,7 +411,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     >>> F.mish(accelgrad.tensor([-1.0, 1.0]))
     tensor([-0.3034,  0.8651])
     """
-    return _apply(Mish, input, inplace)
+    return activated(Mish, input, inplace)
 
 
 class Softplus(Primitive):

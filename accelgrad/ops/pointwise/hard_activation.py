@@ -10,7 +10,7 @@ import numpy as np
 
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
-from accelgrad.ops.pointwise.activation import ANY_SHAPE, FUNCTIONAL, _apply
+from accelgrad.ops.pointwise.activation import ANY_SHAPE, FUNCTIONAL, activated
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import must_be_floating
 
@@ -53,7 +53,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """
     if min_val > max_val:
         raise ValueError(f"min_val cannot be greater than max_val, got {min_val} and {max_val}")
-    return _apply(Hardtanh, input, inplace, low=min_val, high=max_val)
+    return activated(Hardtanh, input, inplace, low=min_val, high=max_val)
 
 
 @op(
@@ -70,7 +70,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     >>> F.relu6(accelgrad.tensor([-1.0, 3.0, 8.0]))
     tensor([0., 3., 6.])
     """
-    return _apply(Hardtanh, input, inplace, low=0, high=6)
+    return activated(Hardtanh, input, inplace, low=0, high=6)
 
 
 class Hardsigmoid(Primitive):
@@ -102,7 +102,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     >>> F.hardsigmoid(accelgrad.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    return _apply(Hardsigmoid, input, inplace)
+    return activated(Hardsigmoid, input, inplace)
 
 
 class Hardswish(Primitive):
@@ -134,7 +134,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     >>> F.hardswish(accelgrad.tensor([-4.0, 3.0]))
     tensor([-0.,  3.])
     """
-    return _apply(Hardswish, input, inplace)
+    return activated(Hardswish, input, inplace)
 
 
 class Hardshrink(Primitive):
@@ -232,4 +232,4 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     >>> accelgrad.threshold(accelgrad.tensor([0.0, 2.0]), 1.0, -5.0)
     tensor([-5.,  2.])
     """
-    return _apply(Threshold, input, inplace, threshold=threshold, value=value)
+    return activated(Threshold, input, inplace, threshold=threshold, value=value)
