@@ -7,13 +7,13 @@ from accelgrad.nn.modules.container import *  # noqa: F403
 from accelgrad.nn.modules.conv import *  # noqa: F403
 from accelgrad.nn.modules.distance import *  # noqa: F403
 from accelgrad.nn.modules.dropout import *  # noqa: F403
-from accelgrad.nn.modules.lazy_norm import *  # noqa: F403
+from accelgrad.nn.modules.instancenorm import *  # noqa: F403
 from accelgrad.nn.modules.linear import *  # noqa: F403
 from accelgrad.nn.modules.loss import *  # noqa: F403
-from accelgrad.nn.modules.norm import *  # noqa: F403
+from accelgrad.nn.modules.batchnorm import *  # noqa: F403
 from accelgrad.nn.modules.padding import *  # noqa: F403
-from accelgrad.nn.modules.pool import *  # noqa: F403
+from accelgrad.nn.modules.pooling import *  # noqa: F403
 from accelgrad.nn.modules.rnn import *  # noqa: F403
-from accelgrad.nn.modules.shape import *  # noqa: F403
+from accelgrad.nn.modules.upsampling import *  # noqa: F403
 from accelgrad.nn.modules.sparse import *  # noqa: F403
 from accelgrad.nn.modules.transformer import *  # noqa: F403

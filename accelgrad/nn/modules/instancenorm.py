@@ -7,7 +7,7 @@ from typing import Any
 from accelgrad.arrays import dtypes
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn.modules.lazy import LazyModule
-from accelgrad.nn.modules.norm import (
+from accelgrad.nn.modules.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
