@@ -1,25 +1,24 @@
-"""Normalisation: BatchNorm, InstanceNorm, LayerNorm, GroupNorm, RMSNorm, LocalResponseNorm."""
+"""Batch normalisation in one, two and three dimensions, and what instance normalisation shares with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from accelgrad.arrays import dtypes
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
+from accelgrad.nn.modules.lazy import LazyModule
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.parameter import Parameter, empty
+from accelgrad.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter, empty
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CrossMapLRN2d", "GroupNorm", "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d", "LayerNorm", "LocalResponseNorm", "RMSNorm",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d",
 ]  # fmt: skip
 
 
-class _ChannelNorm(Module):
+class _NormBase(Module):
     """What batch and instance norm share: a scale and a shift per channel, and running statistics."""
 
     _version = 2
@@ -101,7 +100,7 @@ class _ChannelNorm(Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
-class _BatchNorm(_ChannelNorm):
+class _BatchNorm(_NormBase):
     """(x - mean) / sqrt(var + eps) weight + bias, per channel over the batch.  Ioffe & Szegedy 2015,
     Algorithm 1.
 
@@ -158,208 +157,62 @@ class BatchNorm3d(_BatchNorm):
     ranks = (5,)
 
 
-class _InstanceNorm(_ChannelNorm):
-    """Like batch norm, with the mean and variance of every sample by itself.  Ulyanov et al. 2016."""
-
-    _batch_first = False
+class _LazyNormBase(LazyModule, _NormBase):
+    """A norm that learns ``num_features`` from its first input."""
 
     def __init__(
         self,
-        num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(n, num_features, ...) or (num_features, ...); the result has the same shape."""
-        self._check_input_dim(input)
-        single = input.ndim == min(self.ranks)
-        channels = input.array.shape[0 if single else 1]
-        if channels != self.num_features and self.affine:
-            raise ValueError(
-                f"expected input's size at dim={0 if single else 1} to match num_features"
-                f" ({self.num_features}), but got: {channels}."
-            )
-        batch = input.unsqueeze(0) if single else input
-        result = F.instance_norm(
-            batch,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or not self.track_running_stats,
-            0.0 if self.momentum is None else self.momentum,
-            self.eps,
-        )
-        return result.squeeze(0) if single else result
-
-
-class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation of sequences (n, c, l) or (c, l)."""
-
-    ranks = (2, 3)
-
-
-class InstanceNorm2d(_InstanceNorm):
-    """Instance normalisation of images (n, c, h, w) or (c, h, w)."""
-
-    ranks = (3, 4)
-
-
-class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation of volumes (n, c, d, h, w) or (c, d, h, w)."""
-
-    ranks = (4, 5)
-
-
-class LayerNorm(Module):
-    """(x - mean) / sqrt(var + eps) weight + bias over the last dimensions.  Ba, Kiros & Hinton 2016.
-
-    >>> LayerNorm(8)
-    LayerNorm((8,), eps=1e-05, elementwise_affine=True, bias=True)
-    """
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.normalized_shape = _shape_of(normalized_shape)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            value = empty(self.normalized_shape, device=device, dtype=dtype) if wanted else None
-            self.register_parameter(name, None if value is None else Parameter(value))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale 1, shift 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., *normalized_shape); the result has the same shape."""
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine},"
-            f" bias={self.bias is not None}"
-        )
-
-
-def _shape_of(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(value)
-
-
-class RMSNorm(Module):
-    """x / sqrt(mean(x²) + eps) weight over the last dimensions.  Zhang & Sennrich 2019."""
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self.normalized_shape = _shape_of(normalized_shape)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
-        value = empty(self.normalized_shape, device=device, dtype=dtype) if elementwise_affine else None
-        self.register_parameter("weight", None if value is None else Parameter(value))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale 1."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., *normalized_shape); the result has the same shape."""
-        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-
-
-class GroupNorm(Module):
-    """Normalisation of every sample over groups of channels.  Wu & He 2018."""
-
-    def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
+        momentum: float | None = 0.1,
         affine: bool = True,
+        track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        if num_channels % num_groups:
-            raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
-        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            value = empty((num_channels,), device=device, dtype=dtype) if wanted else None
-            self.register_parameter(name, None if value is None else Parameter(value))
-        self.reset_parameters()
+        super().__init__(0, eps, momentum, False, False, device, dtype, bias=bias)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        if affine:
+            self.weight = UninitializedParameter(device=device, dtype=dtype)
+            if bias:
+                self.bias = UninitializedParameter(device=device, dtype=dtype)
+        if track_running_stats:
+            self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
+            self.running_var = UninitializedBuffer(device=device, dtype=dtype)
+            self.num_batches_tracked = empty((), device=device, dtype=dtypes.int64).zero_()
 
     def reset_parameters(self) -> None:
-        """Scale 1, shift 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        """Scale 1, shift 0, no statistics, once there is a shape."""
+        if not self.has_uninitialized_params() and self.num_features != 0:
+            super().reset_parameters()
 
-    def forward(self, input: Tensor) -> Tensor:
-        """(n, num_channels, ...); the result has the same shape."""
-        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return (
-            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine},"
-            f" bias={self.bias is not None}"
-        )
-
-
-class LocalResponseNorm(Module):
-    """x / (k + alpha / size sum over neighbouring channels of x²)^beta.  Krizhevsky et al. 2012, section
-    3.3.
-    """
-
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
-        super().__init__()
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(n, c, ...); the result has the same shape."""
-        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take the number of channels from the first input."""
+        self._check_input_dim(input)
+        single = not self._batch_first and input.ndim == min(self.ranks)
+        self.num_features = input.array.shape[0 if single else 1]
+        if not self.has_uninitialized_params():  # a checkpoint was loaded
+            return
+        for one in (self.weight, self.bias, self.running_mean, self.running_var):
+            if isinstance(one, UninitializedParameter | UninitializedBuffer):
+                one.materialize((self.num_features,))
+        self.reset_parameters()
 
 
-class CrossMapLRN2d(LocalResponseNorm):
-    """:class:`LocalResponseNorm` under its older name, for images."""
+class LazyBatchNorm1d(_LazyNormBase, BatchNorm1d):
+    """:class:`BatchNorm1d` without ``num_features``."""
 
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
-        super().__init__(size, alpha, beta, k)
+    becomes = BatchNorm1d
+
+
+class LazyBatchNorm2d(_LazyNormBase, BatchNorm2d):
+    """:class:`BatchNorm2d` without ``num_features``."""
+
+    becomes = BatchNorm2d
+
+
+class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
+    """:class:`BatchNorm3d` without ``num_features``."""
+
+    becomes = BatchNorm3d

@@ -1,104 +1,93 @@
-"""Batch and instance norms that take their number of channels from the first input."""
+"""Instance normalisation in one, two and three dimensions: every channel of every sample by itself."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from accelgrad.arrays import dtypes
 from accelgrad.core.tensor import Tensor
-from accelgrad.nn.modules.lazy import LazyModule
-from accelgrad.nn.modules.batchnorm import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
-    _ChannelNorm,
-    _InstanceNorm,
-)
-from accelgrad.nn.parameter import UninitializedBuffer, UninitializedParameter, empty
+from accelgrad.nn import functional as F
+from accelgrad.nn.modules.batchnorm import _LazyNormBase, _NormBase
 
 __all__ = [
-    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
     "LazyInstanceNorm3d",
 ]  # fmt: skip
 
 
-class _LazyNorm(LazyModule, _ChannelNorm):
-    """A norm that learns ``num_features`` from its first input."""
+class _InstanceNorm(_NormBase):
+    """Like batch norm, with the mean and variance of every sample by itself.  Ulyanov et al. 2016."""
+
+    _batch_first = False
 
     def __init__(
         self,
+        num_features: int,
         eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(0, eps, momentum, False, False, device, dtype, bias=bias)
-        self.affine, self.track_running_stats = affine, track_running_stats
-        if affine:
-            self.weight = UninitializedParameter(device=device, dtype=dtype)
-            if bias:
-                self.bias = UninitializedParameter(device=device, dtype=dtype)
-        if track_running_stats:
-            self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
-            self.running_var = UninitializedBuffer(device=device, dtype=dtype)
-            self.num_batches_tracked = empty((), device=device, dtype=dtypes.int64).zero_()
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
-    def reset_parameters(self) -> None:
-        """Scale 1, shift 0, no statistics, once there is a shape."""
-        if not self.has_uninitialized_params() and self.num_features != 0:
-            super().reset_parameters()
-
-    def initialize_parameters(self, input: Tensor) -> None:
-        """Take the number of channels from the first input."""
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, num_features, ...) or (num_features, ...); the result has the same shape."""
         self._check_input_dim(input)
-        single = isinstance(self, _InstanceNorm) and input.ndim == min(self.ranks)
-        self.num_features = input.array.shape[0 if single else 1]
-        if not self.has_uninitialized_params():  # a checkpoint was loaded
-            return
-        for one in (self.weight, self.bias, self.running_mean, self.running_var):
-            if isinstance(one, UninitializedParameter | UninitializedBuffer):
-                one.materialize((self.num_features,))
-        self.reset_parameters()
+        single = input.ndim == min(self.ranks)
+        channels = input.array.shape[0 if single else 1]
+        if channels != self.num_features and self.affine:
+            raise ValueError(
+                f"expected input's size at dim={0 if single else 1} to match num_features"
+                f" ({self.num_features}), but got: {channels}."
+            )
+        batch = input.unsqueeze(0) if single else input
+        result = F.instance_norm(
+            batch,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return result.squeeze(0) if single else result
 
 
-class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
-    """:class:`BatchNorm1d` without ``num_features``."""
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of sequences (n, c, l) or (c, l)."""
 
-    becomes = BatchNorm1d
-
-
-class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
-    """:class:`BatchNorm2d` without ``num_features``."""
-
-    becomes = BatchNorm2d
+    ranks = (2, 3)
 
 
-class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
-    """:class:`BatchNorm3d` without ``num_features``."""
+class InstanceNorm2d(_InstanceNorm):
+    """Instance normalisation of images (n, c, h, w) or (c, h, w)."""
 
-    becomes = BatchNorm3d
+    ranks = (3, 4)
 
 
-class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of volumes (n, c, d, h, w) or (c, d, h, w)."""
+
+    ranks = (4, 5)
+
+
+class LazyInstanceNorm1d(_LazyNormBase, InstanceNorm1d):
     """:class:`InstanceNorm1d` without ``num_features``."""
 
     becomes = InstanceNorm1d
 
 
-class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
+class LazyInstanceNorm2d(_LazyNormBase, InstanceNorm2d):
     """:class:`InstanceNorm2d` without ``num_features``."""
 
     becomes = InstanceNorm2d
 
 
-class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
+class LazyInstanceNorm3d(_LazyNormBase, InstanceNorm3d):
     """:class:`InstanceNorm3d` without ``num_features``."""
 
     becomes = InstanceNorm3d

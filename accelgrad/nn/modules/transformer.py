@@ -16,7 +16,7 @@ from accelgrad.nn.modules.container import ModuleList
 from accelgrad.nn.modules.dropout import Dropout
 from accelgrad.nn.modules.linear import Linear
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.batchnorm import LayerNorm
+from accelgrad.nn.modules.normalization import LayerNorm
 
 __all__ = [
     "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
