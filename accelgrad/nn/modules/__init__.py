@@ -2,7 +2,6 @@
 
 from accelgrad.nn.modules.activation import *  # noqa: F403
 from accelgrad.nn.modules.adaptive import *  # noqa: F403
-from accelgrad.nn.modules.attention import *  # noqa: F403
 from accelgrad.nn.modules.batchnorm import *  # noqa: F403
 from accelgrad.nn.modules.channelshuffle import *  # noqa: F403
 from accelgrad.nn.modules.container import *  # noqa: F403
