@@ -9,7 +9,7 @@ from accelgrad.arrays import dtypes
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.modules.lazy import LazyModuleMixin
 from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter, empty
 
@@ -19,10 +19,11 @@ __all__ = [
 
 
 class _NormBase(Module):
-    """What batch and instance norm share: a scale and a shift per channel, and running statistics."""
+    """A scale and a shift for each channel, and running statistics: the base of batch and instance norm."""
 
     _version = 2
-    ranks: tuple[int, ...] = ()
+    _ranks: tuple[int, ...] = ()
+    """How many dimensions the input may have."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class _NormBase(Module):
             init.zeros_(self.num_batches_tracked)
 
     def reset_parameters(self) -> None:
-        """Scale 1, shift 0, no statistics."""
+        """Set the scale to 1 and the shift to 0, and forget the statistics."""
         self.reset_running_stats()
         if self.weight is not None:
             init.ones_(self.weight)
@@ -67,23 +68,25 @@ class _NormBase(Module):
             init.zeros_(self.bias)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        if input.ndim not in self.ranks:
-            expected = " or ".join(f"{rank}D" for rank in self.ranks)
+        """ValueError where the input has a wrong number of dimensions."""
+        if input.ndim not in self._ranks:
+            expected = " or ".join(f"{rank}D" for rank in self._ranks)
             raise ValueError(f"expected {expected} input (got {input.ndim}D input)")
 
+    def _channel_dim(self, input: Tensor) -> int:
+        """Which dimension of the input holds the channels."""
+        return 1
+
     def _expects(self, input: Tensor) -> str:
-        place = 1 if input.ndim == max(self.ranks) or len(self.ranks) == 1 or type(self)._batch_first else 0
-        if input.ndim > place and input.array.shape[place] != self.num_features:
+        dim = self._channel_dim(input)
+        if input.ndim > dim and input.array.shape[dim] != self.num_features:
             return (
-                f"the layer expects {self.num_features} channels in dimension {place}, got"
-                f" {input.array.shape[place]}. Input shape {tuple(input.array.shape)}."
+                f"the layer expects {self.num_features} channels in dimension {dim}, got"
+                f" {input.array.shape[dim]}. Input shape {tuple(input.array.shape)}."
             )
         return ""
 
-    _batch_first = True
-
     def extra_repr(self) -> str:
-        """The settings."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
             f" bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
@@ -101,15 +104,10 @@ class _NormBase(Module):
 
 
 class _BatchNorm(_NormBase):
-    """(x - mean) / sqrt(var + eps) weight + bias, per channel over the batch.  Ioffe & Szegedy 2015,
-    Algorithm 1.
-
-    In training with the statistics of the batch, which flow into the running ones (by ``momentum``; None
-    averages over all batches); in evaluation with the running ones.
-    """
+    """Normalisation of each channel over the batch; see :class:`BatchNorm2d`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, num_features, ...); the result has the same shape."""
+        """The normalised input, of the same shape; in training the running statistics move towards it."""
         self._check_input_dim(input)
         average = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
@@ -132,32 +130,60 @@ class _BatchNorm(_NormBase):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of features (n, c) or sequences (n, c, l); see :class:`BatchNorm2d`."""
+    """Batch normalisation of features or of sequences; :class:`BatchNorm2d` says the formula and settings.
 
-    ranks = (2, 3)
+    (n, num_features) or (n, num_features, l), floating point; the result has the same shape.  ValueError for
+    another number of dimensions, and for a single value per channel in training.
+
+    >>> import accelgrad
+    >>> BatchNorm1d(1, affine=False)(accelgrad.tensor([[1.0], [3.0]]))
+    tensor([[-1.0000],
+            [ 1.0000]])
+    """
+
+    _ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images (n, c, h, w).
+    """``(x - mean) / sqrt(var + eps) weight + bias`` for each channel of images.
 
-    (x - mean) / sqrt(var + eps) weight + bias, each channel with its mean and variance over the batch.  Ioffe
-    & Szegedy 2015, Algorithm 1.  In training the statistics of the batch are used and flow into the running
-    ones, by ``momentum`` (None: the average over all batches); in evaluation the running ones are used.
+    Ioffe & Szegedy 2015, Algorithm 1.  In training, mean and (biased) variance are those of the channel over
+    the batch, and the running ones move towards them: running = (1 - momentum) running + momentum found, with
+    the unbiased variance (``momentum=None``: the average over all batches).  In evaluation the running ones
+    are used.  ``affine=False`` leaves out weight and bias, ``bias=False`` only bias;
+    ``track_running_stats=False`` keeps no statistics and always uses the batch's.
 
-    >>> BatchNorm2d(8)
+    (n, num_features, h, w), floating point; the result has the same shape.  ValueError for another number of
+    dimensions, and for a single value per channel in training; RuntimeError for another number of channels.
+
+    >>> import accelgrad
+    >>> layer = BatchNorm2d(8)
+    >>> layer
     BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    >>> layer(accelgrad.randn(2, 8, 4, 4)).shape
+    accelgrad.Size([2, 8, 4, 4])
     """
 
-    ranks = (4,)
+    _ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of volumes (n, c, d, h, w); see :class:`BatchNorm2d`."""
+    """Batch normalisation of volumes; :class:`BatchNorm2d` says the formula and settings.
 
-    ranks = (5,)
+    (n, num_features, d, h, w), floating point; the result has the same shape.  Errors as for images.
+
+    >>> import accelgrad
+    >>> BatchNorm3d(3)(accelgrad.randn(2, 3, 4, 4, 4)).shape
+    accelgrad.Size([2, 3, 4, 4, 4])
+    """
+
+    _ranks = (5,)
 
 
-class _LazyNormBase(LazyModule, _NormBase):
+# --- the number of channels from the first input
+
+
+class _LazyNormBase(LazyModuleMixin, _NormBase):
     """A norm that learns ``num_features`` from its first input."""
 
     def __init__(
@@ -183,15 +209,14 @@ class _LazyNormBase(LazyModule, _NormBase):
             self.num_batches_tracked = empty((), device=device, dtype=dtypes.int64).zero_()
 
     def reset_parameters(self) -> None:
-        """Scale 1, shift 0, no statistics, once there is a shape."""
+        """Set the scale to 1 and the shift to 0, and forget the statistics, once there is a shape."""
         if not self.has_uninitialized_params() and self.num_features != 0:
             super().reset_parameters()
 
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of channels from the first input."""
         self._check_input_dim(input)
-        single = not self._batch_first and input.ndim == min(self.ranks)
-        self.num_features = input.array.shape[0 if single else 1]
+        self.num_features = input.array.shape[self._channel_dim(input)]
         if not self.has_uninitialized_params():  # a checkpoint was loaded
             return
         for one in (self.weight, self.bias, self.running_mean, self.running_var):
@@ -201,18 +226,37 @@ class _LazyNormBase(LazyModule, _NormBase):
 
 
 class LazyBatchNorm1d(_LazyNormBase, BatchNorm1d):
-    """:class:`BatchNorm1d` without ``num_features``."""
+    """A :class:`BatchNorm1d` that takes ``num_features`` from its first input, and then is one.
 
-    becomes = BatchNorm1d
+    >>> import accelgrad
+    >>> layer = LazyBatchNorm1d()
+    >>> _ = layer(accelgrad.randn(4, 3))
+    >>> layer
+    BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
+
+    cls_to_become = BatchNorm1d
 
 
 class LazyBatchNorm2d(_LazyNormBase, BatchNorm2d):
-    """:class:`BatchNorm2d` without ``num_features``."""
+    """A :class:`BatchNorm2d` that takes ``num_features`` from its first input, and then is one.
 
-    becomes = BatchNorm2d
+    >>> import accelgrad
+    >>> layer = LazyBatchNorm2d()
+    >>> layer(accelgrad.randn(2, 3, 4, 4)).shape, layer.num_features
+    (accelgrad.Size([2, 3, 4, 4]), 3)
+    """
+
+    cls_to_become = BatchNorm2d
 
 
 class LazyBatchNorm3d(_LazyNormBase, BatchNorm3d):
-    """:class:`BatchNorm3d` without ``num_features``."""
+    """A :class:`BatchNorm3d` that takes ``num_features`` from its first input, and then is one.
 
-    becomes = BatchNorm3d
+    >>> import accelgrad
+    >>> layer = LazyBatchNorm3d()
+    >>> layer(accelgrad.randn(2, 3, 4, 4, 4)).shape, layer.num_features
+    (accelgrad.Size([2, 3, 4, 4, 4]), 3)
+    """
+
+    cls_to_become = BatchNorm3d

@@ -11,7 +11,7 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.modules.lazy import LazyModuleMixin
 from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
 
@@ -292,7 +292,7 @@ class ConvTranspose3d(_ConvTranspose):
         return self._run(F.conv_transpose3d, input, output_size)
 
 
-class _LazyConv(LazyModule, _ConvNd):
+class _LazyConv(LazyModuleMixin, _ConvNd):
     """A convolution that learns ``in_channels`` from its first input."""
 
     def __init__(self, out_channels: int, *args: Any, bias: bool = True, **kwargs: Any) -> None:
@@ -332,34 +332,34 @@ class _LazyConv(LazyModule, _ConvNd):
 class LazyConv1d(_LazyConv, Conv1d):
     """:class:`Conv1d` without ``in_channels``."""
 
-    becomes = Conv1d
+    cls_to_become = Conv1d
 
 
 class LazyConv2d(_LazyConv, Conv2d):
     """:class:`Conv2d` without ``in_channels``."""
 
-    becomes = Conv2d
+    cls_to_become = Conv2d
 
 
 class LazyConv3d(_LazyConv, Conv3d):
     """:class:`Conv3d` without ``in_channels``."""
 
-    becomes = Conv3d
+    cls_to_become = Conv3d
 
 
 class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
     """:class:`ConvTranspose1d` without ``in_channels``."""
 
-    becomes = ConvTranspose1d
+    cls_to_become = ConvTranspose1d
 
 
 class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
     """:class:`ConvTranspose2d` without ``in_channels``."""
 
-    becomes = ConvTranspose2d
+    cls_to_become = ConvTranspose2d
 
 
 class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
     """:class:`ConvTranspose3d` without ``in_channels``."""
 
-    becomes = ConvTranspose3d
+    cls_to_become = ConvTranspose3d

@@ -15,9 +15,7 @@ __all__ = [
 
 
 class _InstanceNorm(_NormBase):
-    """Like batch norm, with the mean and variance of every sample by itself.  Ulyanov et al. 2016."""
-
-    _batch_first = False
+    """Normalisation of each channel of each sample; see :class:`InstanceNorm2d`."""
 
     def __init__(
         self,
@@ -33,17 +31,22 @@ class _InstanceNorm(_NormBase):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
+    def _channel_dim(self, input: Tensor) -> int:
+        """Which dimension of the input holds the channels: the first one without a batch."""
+        return 0 if input.ndim < max(self._ranks) else 1
+
     def forward(self, input: Tensor) -> Tensor:
-        """(n, num_features, ...) or (num_features, ...); the result has the same shape."""
+        """The normalised input, of the same shape."""
         self._check_input_dim(input)
-        single = input.ndim == min(self.ranks)
-        channels = input.array.shape[0 if single else 1]
+        dim = self._channel_dim(input)
+        channels = input.array.shape[dim]
         if channels != self.num_features and self.affine:
             raise ValueError(
-                f"expected input's size at dim={0 if single else 1} to match num_features"
+                f"expected input's size at dim={dim} to match num_features"
                 f" ({self.num_features}), but got: {channels}."
             )
-        batch = input.unsqueeze(0) if single else input
+        single = dim == 0
+        batch = input.unsqueeze(0) if single else input  # (n, c, ...)
         result = F.instance_norm(
             batch,
             self.running_mean,
@@ -58,36 +61,90 @@ class _InstanceNorm(_NormBase):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation of sequences (n, c, l) or (c, l)."""
+    """Instance normalisation of sequences; :class:`InstanceNorm2d` says the formula and settings.
 
-    ranks = (2, 3)
+    (n, num_features, l) or (num_features, l), floating point; the result has the same shape.  Errors as for
+    images.
+
+    >>> import accelgrad
+    >>> InstanceNorm1d(2)(accelgrad.tensor([[1.0, 3.0], [5.0, 9.0]]))
+    tensor([[-1.0000,  1.0000],
+            [-1.0000,  1.0000]])
+    """
+
+    _ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Instance normalisation of images (n, c, h, w) or (c, h, w)."""
+    """``(x - mean) / sqrt(var + eps) weight + bias`` for each channel of each image.
 
-    ranks = (3, 4)
+    Ulyanov, Vedaldi & Lempitsky 2016.  Mean and variance are those of one channel of one sample;
+    ``affine=True`` learns weight and bias, ``track_running_stats=True`` keeps running statistics (averages
+    over the samples) and uses them in evaluation.
+
+    (n, num_features, h, w) or (num_features, h, w), floating point; the result has the same shape.
+    ValueError for another number of dimensions, for a single value per channel in training, and, with
+    ``affine``, for another number of channels.
+
+    >>> import accelgrad
+    >>> layer = InstanceNorm2d(3)
+    >>> layer
+    InstanceNorm2d(3, eps=1e-05, momentum=0.1, affine=False, bias=False, track_running_stats=False)
+    >>> layer(accelgrad.randn(2, 3, 4, 4)).shape
+    accelgrad.Size([2, 3, 4, 4])
+    """
+
+    _ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Instance normalisation of volumes (n, c, d, h, w) or (c, d, h, w)."""
+    """Instance normalisation of volumes; :class:`InstanceNorm2d` says the formula and settings.
 
-    ranks = (4, 5)
+    (n, num_features, d, h, w) or (num_features, d, h, w), floating point; the result has the same shape.
+    Errors as for images.
+
+    >>> import accelgrad
+    >>> InstanceNorm3d(3)(accelgrad.randn(2, 3, 4, 4, 4)).shape
+    accelgrad.Size([2, 3, 4, 4, 4])
+    """
+
+    _ranks = (4, 5)
+
+
+# --- the number of channels from the first input
 
 
 class LazyInstanceNorm1d(_LazyNormBase, InstanceNorm1d):
-    """:class:`InstanceNorm1d` without ``num_features``."""
+    """An :class:`InstanceNorm1d` that takes ``num_features`` from its first input, and then is one.
 
-    becomes = InstanceNorm1d
+    >>> import accelgrad
+    >>> layer = LazyInstanceNorm1d()
+    >>> layer(accelgrad.randn(2, 3, 5)).shape, layer.num_features
+    (accelgrad.Size([2, 3, 5]), 3)
+    """
+
+    cls_to_become = InstanceNorm1d
 
 
 class LazyInstanceNorm2d(_LazyNormBase, InstanceNorm2d):
-    """:class:`InstanceNorm2d` without ``num_features``."""
+    """An :class:`InstanceNorm2d` that takes ``num_features`` from its first input, and then is one.
 
-    becomes = InstanceNorm2d
+    >>> import accelgrad
+    >>> layer = LazyInstanceNorm2d()
+    >>> layer(accelgrad.randn(2, 3, 4, 4)).shape, layer.num_features
+    (accelgrad.Size([2, 3, 4, 4]), 3)
+    """
+
+    cls_to_become = InstanceNorm2d
 
 
 class LazyInstanceNorm3d(_LazyNormBase, InstanceNorm3d):
-    """:class:`InstanceNorm3d` without ``num_features``."""
+    """An :class:`InstanceNorm3d` that takes ``num_features`` from its first input, and then is one.
 
-    becomes = InstanceNorm3d
+    >>> import accelgrad
+    >>> layer = LazyInstanceNorm3d()
+    >>> layer(accelgrad.randn(2, 3, 4, 4, 4)).shape, layer.num_features
+    (accelgrad.Size([2, 3, 4, 4, 4]), 3)
+    """
+
+    cls_to_become = InstanceNorm3d

@@ -8,7 +8,7 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.modules.lazy import LazyModuleMixin
 from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
 
@@ -114,10 +114,10 @@ class Bilinear(Module):
         )
 
 
-class LazyLinear(LazyModule, Linear):
+class LazyLinear(LazyModuleMixin, Linear):
     """A Linear layer that learns ``in_features`` from its first input."""
 
-    becomes = Linear
+    cls_to_become = Linear
 
     def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(0, 0, False)
