@@ -10,16 +10,22 @@ __all__ = ["ChannelShuffle"]
 
 
 class ChannelShuffle(Module):
-    """The channels of ``groups`` groups taken in turns.  Zhang et al. 2018."""
+    """The channels of ``groups`` groups in turns: the first of each group, then the second ...
+
+    Zhang et al. 2018.  (n, c, ...), of any type; the result has the same shape.  RuntimeError unless
+    ``groups`` divides the channels.
+
+    >>> import accelgrad
+    >>> ChannelShuffle(2)(accelgrad.tensor([[[0], [1], [2], [3]]])).flatten()
+    tensor([0, 2, 1, 3])
+    """
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, c, ...); the result has the same shape."""
         return F.channel_shuffle(input, self.groups)
 
     def extra_repr(self) -> str:
-        """The number of groups."""
         return f"groups={self.groups}"

@@ -13,8 +13,11 @@ __all__ = ["Flatten", "Unflatten"]
 class Flatten(Module):
     """The dimensions from ``start_dim`` to ``end_dim`` as one; by default all but the batch.
 
-    >>> from accelgrad import Tensor
-    >>> Flatten()(Tensor(2, 3, 4)).shape
+    (n, a, b, ...) gives (n, a b ...), of any type; a view where the memory allows it.  IndexError where there
+    is no such dimension, RuntimeError where start_dim comes after end_dim.
+
+    >>> import accelgrad
+    >>> Flatten()(accelgrad.zeros(2, 3, 4)).shape
     accelgrad.Size([2, 12])
     """
 
@@ -23,16 +26,22 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, ...) to (n, product)."""
         return input.flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
-        """The dimensions."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Unflatten(Module):
-    """The dimension ``dim`` as several of the sizes ``unflattened_size``."""
+    """The dimension ``dim`` as several, with the extents ``unflattened_size``.
+
+    (..., a b ..., ...) gives (..., a, b, ..., ...), of any type; one extent may be -1.  TypeError unless the
+    extents are whole numbers, RuntimeError where their product is another.
+
+    >>> import accelgrad
+    >>> Unflatten(1, (3, 4))(accelgrad.zeros(2, 12)).shape
+    accelgrad.Size([2, 3, 4])
+    """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
@@ -42,9 +51,7 @@ class Unflatten(Module):
         self.dim, self.unflattened_size = dim, unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., product, ...) to (..., *unflattened_size, ...)."""
         return input.unflatten(self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
-        """The dimension and the sizes."""
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

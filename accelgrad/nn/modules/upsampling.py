@@ -12,7 +12,17 @@ __all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]
 
 
 class Upsample(Module):
-    """A larger (or smaller) image by interpolation: to ``size``, or by ``scale_factor``."""
+    """A sequence, image or volume of another size by interpolation: to ``size``, or by ``scale_factor``.
+
+    ``mode`` is "nearest", "linear" (sequences), "bilinear", "bicubic" (images) or "trilinear" (volumes).
+    With ``align_corners`` the centres of the corner pixels meet, otherwise their outer edges.
+    (n, c, l), (n, c, h, w) or (n, c, d, h, w) gives the same with other extents.  ValueError or
+    NotImplementedError in forward for settings that do not fit.
+
+    >>> import accelgrad
+    >>> Upsample(size=4, mode="linear")(accelgrad.tensor([[[0.0, 1.0]]]))
+    tensor([[[0.0000, 0.2500, 0.7500, 1.0000]]])
+    """
 
     def __init__(
         self,
@@ -24,16 +34,14 @@ class Upsample(Module):
     ) -> None:
         super().__init__()
         self.size = size
-        self.scale_factor = (
-            tuple(float(one) for one in scale_factor)
-            if isinstance(scale_factor, tuple)
-            else (float(scale_factor) if scale_factor else None)
-        )
+        if isinstance(scale_factor, tuple):
+            self.scale_factor: Any = tuple(float(one) for one in scale_factor)
+        else:
+            self.scale_factor = float(scale_factor) if scale_factor else None
         self.mode, self.align_corners = mode, align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, c, ...) with one to three further dimensions."""
         return F.interpolate(
             input,
             self.size,
@@ -44,20 +52,30 @@ class Upsample(Module):
         )
 
     def extra_repr(self) -> str:
-        """Size or scale, and the mode."""
         how = "size" if self.scale_factor is None else "scale_factor"
         return f"{how}={getattr(self, how)!r}, mode={self.mode!r}"
 
 
 class UpsamplingNearest2d(Upsample):
-    """:class:`Upsample` that repeats the nearest pixel."""
+    """:class:`Upsample` of images (n, c, h, w) that repeats the nearest pixel.
+
+    >>> import accelgrad
+    >>> UpsamplingNearest2d(scale_factor=2)(accelgrad.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """:class:`Upsample` with bilinear interpolation between the corners' centres."""
+    """:class:`Upsample` of images (n, c, h, w), bilinear, the centres of the corner pixels kept.
+
+    >>> import accelgrad
+    >>> UpsamplingBilinear2d(size=(1, 3))(accelgrad.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1.0000, 1.5000, 2.0000]]]])
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
