@@ -55,8 +55,8 @@ class _WeightedLoss(_Loss):
 class L1Loss(_Loss):
     """``|input - target|``: the mean absolute error.
 
-    Both floating point, of one shape (others broadcast, with a warning); a number, or that shape without reduction.
-    RuntimeError where the shapes do not broadcast.
+    Both floating point, of one shape (others broadcast, with a warning); a number, or that shape without
+    reduction.  RuntimeError where the shapes do not broadcast.
 
     >>> import accelgrad
     >>> L1Loss()(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([1.0, 4.0]))
@@ -70,8 +70,8 @@ class L1Loss(_Loss):
 class MSELoss(_Loss):
     """``(input - target)²``: the mean squared error.
 
-    Both floating point, of one shape (others broadcast, with a warning); a number, or that shape without reduction.
-    RuntimeError where the shapes do not broadcast.
+    Both floating point, of one shape (others broadcast, with a warning); a number, or that shape without
+    reduction.  RuntimeError where the shapes do not broadcast.
 
     >>> import accelgrad
     >>> MSELoss()(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([1.0, 4.0]))
@@ -126,10 +126,10 @@ class HuberLoss(_Loss):
 class CrossEntropyLoss(_WeightedLoss):
     """``-log softmax(input)[target]``: how surprised the scores are by the right classes.
 
-    input (n, c, ...) of floating point scores, target (n, ...) of classes, or probabilities of the input's shape; also (c,)
-    and ().  ``weight`` (c,) weighs the classes, and the mean divides by the weights of the targets; targets
-    equal to ``ignore_index`` count nothing; ``label_smoothing`` s takes (1 - s) target + s / c.  IndexError
-    for a class that does not exist, ValueError and RuntimeError for wrong sizes and types.
+    input (n, c, ...) of floating point scores, target (n, ...) of classes, or probabilities of the input's
+    shape; also (c,) and ().  ``weight`` (c,) weighs the classes, and the mean divides by the weights of the
+    targets; targets equal to ``ignore_index`` count nothing; ``label_smoothing`` s takes (1 - s) target + s /
+    c.  IndexError for a class that does not exist, ValueError and RuntimeError for wrong sizes and types.
 
     >>> import accelgrad
     >>> CrossEntropyLoss()(accelgrad.tensor([[0.0, 0.0]]), accelgrad.tensor([1]))
@@ -189,8 +189,8 @@ class NLLLoss(_WeightedLoss):
 class BCELoss(_WeightedLoss):
     """``-(target log(input) + (1 - target) log(1 - input))`` of probabilities; logarithms stop at -100.
 
-    Both floating point, of one shape; ``weight`` broadcasts to it.  ValueError where the shapes differ, RuntimeError for an
-    input outside of 0 ... 1.
+    Both floating point, of one shape; ``weight`` broadcasts to it.  ValueError where the shapes differ,
+    RuntimeError for an input outside of 0 ... 1.
 
     >>> import accelgrad
     >>> BCELoss(reduction="none")(accelgrad.tensor([0.5, 0.75]), accelgrad.tensor([1.0, 0.0]))
@@ -204,8 +204,8 @@ class BCELoss(_WeightedLoss):
 class BCEWithLogitsLoss(_WeightedLoss):
     """:class:`BCELoss` of ``sigmoid(input)``, in one formula that neither overflows nor rounds to log(0).
 
-    Both floating point, of one shape; ``weight`` and ``pos_weight``, which multiplies the positive part, broadcast to it.
-    ValueError where the shapes differ.
+    Both floating point, of one shape; ``weight`` and ``pos_weight``, which multiplies the positive part,
+    broadcast to it.  ValueError where the shapes differ.
 
     >>> import accelgrad
     >>> BCEWithLogitsLoss(reduction="none")(accelgrad.tensor([0.0, 100.0]), accelgrad.tensor([1.0, 0.0]))
@@ -232,8 +232,8 @@ class BCEWithLogitsLoss(_WeightedLoss):
 class MultiLabelMarginLoss(_Loss):
     """``sum over targets t and other classes i of max(0, 1 - x[t] + x[i]) / c``.
 
-    input (n, c), floating point, and target (n, c), which lists the classes of a sample up to its first -1; or (c,) and (c,).
-    RuntimeError for other sizes.
+    input (n, c), floating point, and target (n, c), which lists the classes of a sample up to its first -1;
+    or (c,) and (c,).  RuntimeError for other sizes.
 
     >>> import accelgrad
     >>> MultiLabelMarginLoss()(accelgrad.tensor([[0.1, 0.2, 0.4, 0.8]]), accelgrad.tensor([[3, 0, -1, 1]]))
@@ -247,8 +247,8 @@ class MultiLabelMarginLoss(_Loss):
 class MultiLabelSoftMarginLoss(_WeightedLoss):
     """The mean over the classes of the binary cross-entropy of scores: each class is there or not.
 
-    Both (n, c), floating point, the targets 0 or 1; ``weight`` (c,); (n,) without reduction.  RuntimeError where the shapes
-    do not broadcast.
+    Both (n, c), floating point, the targets 0 or 1; ``weight`` (c,); (n,) without reduction.  RuntimeError
+    where the shapes do not broadcast.
 
     >>> import accelgrad
     >>> MultiLabelSoftMarginLoss()(accelgrad.zeros(1, 3), accelgrad.tensor([[1.0, 0.0, 1.0]]))
@@ -262,8 +262,8 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 class MultiMarginLoss(_WeightedLoss):
     """``sum over the wrong classes j of max(0, margin - x[target] + x[j])^p / c``.  Crammer & Singer 2001.
 
-    input (n, c), floating point, target (n,) of classes, ``weight`` (c,); or (c,) and ().  ValueError unless p is 1 or 2 and
-    for a weight of other than one dimension.
+    input (n, c), floating point, target (n,) of classes, ``weight`` (c,); or (c,) and ().  ValueError unless
+    p is 1 or 2 and for a weight of other than one dimension.
 
     >>> import accelgrad
     >>> MultiMarginLoss()(accelgrad.tensor([[1.0, 0.5, 1.5, 1.0]]), accelgrad.tensor([2]))
@@ -324,8 +324,9 @@ class CTCLoss(_Loss):
 class KLDivLoss(_Loss):
     """``target (log(target) - input)``, where ``input`` holds log-probabilities.  Kullback & Leibler 1951.
 
-    Both floating point, of one shape; with ``log_target`` the target holds logarithms too.  "batchmean" divides the sum by
-    the batch and is the divergence; "mean" divides by the number of elements, with a warning.
+    Both floating point, of one shape; with ``log_target`` the target holds logarithms too.  "batchmean"
+    divides the sum by the batch and is the divergence; "mean" divides by the number of elements, with a
+    warning.
 
     >>> import accelgrad
     >>> target = accelgrad.tensor([[0.5, 0.5]])
@@ -380,8 +381,9 @@ class PoissonNLLLoss(_Loss):
 class GaussianNLLLoss(_Loss):
     """``(log(var) + (input - target)² / var) / 2``: normal numbers with variance var.  Nix & Weigend 1994.
 
-    input and target floating point, of one shape; ``var`` too, or with a last dimension of 1 or none, or a number; it is kept
-    above ``eps``.  ``full`` adds log(2 pi) / 2.  ValueError for a variance of a wrong size or below 0.
+    input and target floating point, of one shape; ``var`` too, or with a last dimension of 1 or none, or a
+    number; it is kept above ``eps``.  ``full`` adds log(2 pi) / 2.  ValueError for a variance of a wrong size
+    or below 0.
 
     >>> import accelgrad
     >>> zeros, ones = accelgrad.zeros(2), accelgrad.ones(2)
@@ -478,8 +480,8 @@ class CosineEmbeddingLoss(_Loss):
 class TripletMarginLoss(_Loss):
     """``max(0, margin + |anchor - positive| - |anchor - negative|)`` with p-norms.  Balntas et al. 2016.
 
-    ``swap`` takes |positive - negative| if it is smaller.  All (n, d) or (d,), floating point.  ValueError unless margin is
-    positive.
+    ``swap`` takes |positive - negative| if it is smaller.  All (n, d) or (d,), floating point.  ValueError
+    unless margin is positive.
 
     >>> import accelgrad
     >>> anchor, positive, negative = accelgrad.tensor([[[0.0]], [[1.0]], [[3.0]]])
