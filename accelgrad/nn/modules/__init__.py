@@ -1,4 +1,4 @@
-"""The layers, in families."""
+"""The layers, in families; the files are named as PyTorch's."""
 
 from accelgrad.nn.modules.activation import *  # noqa: F403
 from accelgrad.nn.modules.adaptive import *  # noqa: F403
@@ -13,6 +13,7 @@ from accelgrad.nn.modules.fold import *  # noqa: F403
 from accelgrad.nn.modules.instancenorm import *  # noqa: F403
 from accelgrad.nn.modules.linear import *  # noqa: F403
 from accelgrad.nn.modules.loss import *  # noqa: F403
+from accelgrad.nn.modules.module import Module as Module
 from accelgrad.nn.modules.normalization import *  # noqa: F403
 from accelgrad.nn.modules.padding import *  # noqa: F403
 from accelgrad.nn.modules.pixelshuffle import *  # noqa: F403
