@@ -75,9 +75,8 @@ class Module(Hooked):
                 f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
             )
         # Straight into __dict__: __setattr__ needs these to be there.
-        self.__dict__.update(
-            training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent_buffers_set=set(), **no_hooks()
-        )  # fmt: skip
+        parts = {"_parameters": {}, "_buffers": {}, "_modules": {}, "_non_persistent_buffers_set": set()}
+        self.__dict__.update(training=True, **parts, **no_hooks())
 
     # --- the call
 
