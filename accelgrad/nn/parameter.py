@@ -33,7 +33,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(
                 f"{cls.__name__} expects a Tensor, got {type(data).__name__}; wrap it first:"
-                f" accelgrad.tensor(...)"
+                " accelgrad.tensor(...)"
             )
         self = _sharing(cls, data)
         return self.requires_grad_() if requires_grad else self

@@ -74,7 +74,7 @@ class _NormBase(Module):
             raise ValueError(f"expected {expected} input (got {input.ndim}D input)")
 
     def _channel_dim(self, input: Tensor) -> int:
-        """Which dimension of the input holds the channels."""
+        """The dimension of the input that holds the channels."""
         return 1
 
     def _expects(self, input: Tensor) -> str:
@@ -217,7 +217,8 @@ class _LazyNormBase(LazyModuleMixin, _NormBase):
         """Take the number of channels from the first input."""
         self._check_input_dim(input)
         self.num_features = input.array.shape[self._channel_dim(input)]
-        if not self.has_uninitialized_params():  # a checkpoint was loaded
+        # A checkpoint that was loaded has given the shapes already.
+        if not self.has_uninitialized_params():
             return
         for one in (self.weight, self.bias, self.running_mean, self.running_var):
             if isinstance(one, UninitializedParameter | UninitializedBuffer):

@@ -364,7 +364,8 @@ class _LazyConv(LazyModuleMixin, _ConvNd):
                 f" {type(self).__name__}, but got input of size: {tuple(input.shape)}"
             )
         self.in_channels = input.array.shape[-self._dims - 1]
-        if not self.has_uninitialized_params():  # a checkpoint was loaded
+        # A checkpoint that was loaded has given the shapes already.
+        if not self.has_uninitialized_params():
             return
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:

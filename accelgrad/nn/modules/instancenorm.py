@@ -32,7 +32,7 @@ class _InstanceNorm(_NormBase):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def _channel_dim(self, input: Tensor) -> int:
-        """Which dimension of the input holds the channels: the first one without a batch."""
+        """The dimension of the input that holds the channels: the first one without a batch."""
         return 0 if input.ndim < max(self._ranks) else 1
 
     def forward(self, input: Tensor) -> Tensor:

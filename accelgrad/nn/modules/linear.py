@@ -157,7 +157,8 @@ class LazyLinear(LazyModuleMixin, Linear):
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the shape from the first input."""
         self.in_features = input.array.shape[-1]
-        if not self.has_uninitialized_params():  # a checkpoint was loaded
+        # A checkpoint that was loaded has given the shapes already.
+        if not self.has_uninitialized_params():
             return
         self.weight.materialize((self.out_features, self.in_features))
         if self.bias is not None:

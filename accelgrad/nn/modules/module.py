@@ -75,7 +75,7 @@ class Module(Hooked):
                 f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
             )
         # Straight into __dict__: __setattr__ needs these to be there.
-        parts = {"_parameters": {}, "_buffers": {}, "_modules": {}, "_non_persistent_buffers_set": set()}
+        parts: Any = {"_parameters": {}, "_buffers": {}, "_modules": {}, "_non_persistent_buffers_set": set()}
         self.__dict__.update(training=True, **parts, **no_hooks())
 
     # --- the call
@@ -111,7 +111,7 @@ class Module(Hooked):
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"cannot assign '{typename(param)}' object to parameter '{name}' (accelgrad.nn.Parameter"
-                f" or None required)"
+                " or None required)"
             )
         if param is not None and not param.is_leaf:
             raise ValueError(
@@ -137,7 +137,7 @@ class Module(Hooked):
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None"
-                f" required)"
+                " required)"
             )
         self._buffers[name] = tensor
         if persistent:
@@ -308,6 +308,7 @@ class Module(Hooked):
         )
 
     def _has_extra_state(self) -> bool:
+        """Whether the class overrides ``get_extra_state``."""
         return type(self).get_extra_state is not Module.get_extra_state
 
     # --- walks
@@ -583,6 +584,7 @@ class Module(Hooked):
         return module_html(self)
 
     def _get_name(self) -> str:
+        """The name of the class, as the printed tree shows it."""
         return type(self).__name__
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""A weight that a hook computes anew before each forward: the base of the older norms of weights."""
+"""The base of the older weight_norm and spectral_norm: a hook computes a weight before each forward."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Recomputed:
     handle: Any
 
     def compute(self, module: Any) -> Tensor:
-        """The weight from what is learned."""
+        """The weight, from what is learned."""
         raise NotImplementedError
 
     def __call__(self, module: Any, inputs: Any) -> None:
         setattr(module, self.name, self.compute(module))
 
     def attach(self, module: Any, kind: str) -> None:
-        """Refuse a second one of the kind and what cannot be normalised, then hang the hook on the module."""
+        """Register the hook; RuntimeError for a second one on a weight, ValueError without a shape."""
         if find_hook(module, type(self), self.name) is not None:
             raise RuntimeError(f"Cannot register two {kind} hooks on the same parameter {self.name}")
         if isinstance(getattr(module, self.name), UninitializedParameter):
@@ -36,6 +36,7 @@ class Recomputed:
 
 
 def find_hook(module: Any, kind: type, name: str) -> Any:
+    """The hook of a class on the weight ``name`` of a module; None where there is none."""
     for hook in module._forward_pre_hooks.values():
         function: Any = hook.function
         if isinstance(function, kind) and getattr(function, "name", None) == name:

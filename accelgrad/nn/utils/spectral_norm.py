@@ -23,11 +23,11 @@ class SpectralNorm(Recomputed):
         self.name, self.n_power_iterations, self.dim, self.eps = name, n_power_iterations, dim, eps
 
     def compute(self, module: Any) -> Tensor:
-        """The weight from the original one; in training mode after some steps of the power method."""
+        """The weight, from the original one; in training mode after some steps of the power method."""
         return self.divided(module, module.training)
 
     def divided(self, module: Any, improve: bool) -> Tensor:
-        """The original weight by its largest singular value."""
+        """The original weight divided by its largest singular value, which ``improve`` estimates better."""
         weight, u, v = (getattr(module, f"{self.name}_{part}") for part in ("orig", "u", "v"))
         matrix = as_matrix(weight, self.dim)
         if improve:
@@ -48,8 +48,9 @@ def spectral_norm(
 ) -> Module:
     """Divide a parameter by its largest singular value before each forward.  Miyato et al. 2018.
 
-    The parameter becomes ``weight_orig``; ``weight_u`` and ``weight_v`` are buffers.
-    :func:`accelgrad.nn.utils.parametrizations.spectral_norm` is the newer form.
+    The parameter becomes ``weight_orig``; ``weight_u`` and ``weight_v`` are buffers.  Arguments as for
+    :func:`accelgrad.nn.utils.parametrizations.spectral_norm`, the newer form.  RuntimeError for a second one
+    on a weight, ValueError for a parameter that is None or has no shape.
 
     >>> from accelgrad import nn
     >>> layer = spectral_norm(nn.Linear(3, 5))
@@ -76,7 +77,13 @@ def spectral_norm(
 
 
 def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
-    """Make the weight an ordinary parameter again; ValueError where :func:`spectral_norm` was not applied."""
+    """Make the weight an ordinary parameter again; ValueError where :func:`spectral_norm` was not applied.
+
+    >>> from accelgrad import nn
+    >>> layer = remove_spectral_norm(spectral_norm(nn.Linear(3, 5)))
+    >>> list(layer.state_dict())
+    ['bias', 'weight']
+    """
     hook = find_hook(module, SpectralNorm, name)
     if hook is None:
         raise ValueError(f"spectral_norm of '{name}' not found in {module}")

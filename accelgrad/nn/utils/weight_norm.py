@@ -22,16 +22,17 @@ class WeightNorm(Recomputed):
         self.name, self.dim = name, -1 if dim is None else dim
 
     def compute(self, module: Any) -> Tensor:
-        """The weight from length and direction."""
+        """The weight, from length and direction."""
         g, v = getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v")
         return v * (g / norm_except_dim(v, self.dim))
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
-    """Replace a parameter by ``weight_g`` and ``weight_v``.  Salimans & Kingma 2016.
+    """Replace a weight by ``weight_g weight_v / |weight_v|``, length and direction.  Salimans & Kingma 2016.
 
-    Deprecated, as in PyTorch: :func:`accelgrad.nn.utils.parametrizations.weight_norm` does the same and loads
-    the state dicts of this one.
+    One norm for each index of ``dim``, or, for None, one for all.  Deprecated with a FutureWarning, as in
+    PyTorch: :func:`accelgrad.nn.utils.parametrizations.weight_norm` does the same, and loads the state dicts
+    of this one.  RuntimeError for a second one on a weight, ValueError for a weight without a shape.
 
     >>> import warnings
     >>> from accelgrad import nn
@@ -59,7 +60,16 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 
 def remove_weight_norm(module: Module, name: str = "weight") -> Module:
-    """Make the weight an ordinary parameter again; ValueError where :func:`weight_norm` was not applied."""
+    """Make the weight an ordinary parameter again; ValueError where :func:`weight_norm` was not applied.
+
+    >>> import warnings
+    >>> from accelgrad import nn
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     layer = remove_weight_norm(weight_norm(nn.Linear(3, 5)))
+    >>> sorted(name for name, _ in layer.named_parameters())
+    ['bias', 'weight']
+    """
     hook = find_hook(module, WeightNorm, name)
     if hook is None:
         raise ValueError(f"weight_norm of '{name}' not found in {module}")
