@@ -11,7 +11,7 @@ from accelgrad.nn import functional as F
 from accelgrad.nn import init
 from accelgrad.nn.modules.lazy import LazyModuleMixin
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.utils import Extents, repeated
+from accelgrad.nn.modules.settings import Extents, repeated
 from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.utils import Extents
+from accelgrad.nn.modules.settings import Extents
 
 __all__ = ["Fold", "Unfold"]
 

@@ -9,7 +9,7 @@ from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.utils import repeated
+from accelgrad.nn.modules.settings import repeated
 from accelgrad.nn.parameter import Parameter, empty
 
 __all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.utils import repeated
+from accelgrad.nn.modules.settings import repeated
 
 __all__ = [
     "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",

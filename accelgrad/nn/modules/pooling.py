@@ -11,7 +11,7 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.utils import Extents, repeated
+from accelgrad.nn.modules.settings import Extents, repeated
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d",

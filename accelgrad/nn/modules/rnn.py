@@ -15,7 +15,7 @@ from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.utils import changed
+from accelgrad.nn.modules.settings import changed
 from accelgrad.nn.parameter import Parameter, empty
 from accelgrad.nn.utils.rnn import PackedSequence
 from accelgrad.ops.layers import recurrent
