@@ -1,7 +1,6 @@
-"""What modules say: notes on exceptions (in which layer it happened, what it had expected), names of types.
+"""The words of modules: notes on exceptions (in which layer, what it had expected), names of types.
 
-All of this runs only when an exception passes through ``Module.__call__``; the exception keeps its class and
-its words.
+The notes are made only when an exception passes through ``Module.__call__``; it keeps its class and words.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from typing import Any
 
 from accelgrad.core.tensor import Tensor
 
-__all__ = ["indented", "locate", "typename"]
+__all__ = ["indented", "locate", "misfit", "typename"]
 
 
 def locate(error: Exception, module: Any, args: tuple[Any, ...]) -> None:
-    """Note on ``error`` that it happened in ``module``; the modules around it lengthen the path as it passes
-    them.
-    """
+    """Note on ``error`` that it happened in ``module``; every module around it makes the path longer."""
     known = error.__dict__.get("_accelgrad_module")
     if known is None:
         error.__dict__["_accelgrad_module"] = known = (module, _expectation(module, args))
@@ -40,7 +37,7 @@ def locate(error: Exception, module: Any, args: tuple[Any, ...]) -> None:
 
 
 def _short(module: Any) -> str:
-    """A layer's own line; for a module with children its name alone."""
+    """The printed line of a layer; for a module with children its class's name alone."""
     name = type(module).__name__
     try:
         return f"{name}(...)" if module._modules else f"{name}({module.extra_repr()})"
@@ -49,18 +46,20 @@ def _short(module: Any) -> str:
 
 
 def _expectation(module: Any, args: tuple[Any, ...]) -> str:
-    """What the layer expected and got, in words; empty where nothing stands out."""
+    """A sentence on what the layer expected and got; empty where nothing stands out."""
     try:
         tensors = [one for one in args if isinstance(one, Tensor)]
         if not tensors:
             return ""
         said = module._expects(tensors[0])
         return said or _type_and_device(module, tensors[0])
-    except Exception:  # explaining an error must never hide it
+    except Exception:
+        # To explain an error must never hide it.
         return ""
 
 
 def _type_and_device(module: Any, input: Tensor) -> str:
+    """A sentence on a parameter of another device or type than the input; empty where there is none."""
     for name, parameter in module._parameters.items():
         if parameter is None:
             continue
@@ -92,3 +91,8 @@ def typename(value: Any) -> str:
         return f"accelgrad.{value.dtype.title}"
     kind = type(value) if not isinstance(value, type) else value
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def misfit(value: Any, what: str, wanted: str) -> TypeError:
+    """The exception for a value that must not be assigned to a parameter, buffer or child module."""
+    return TypeError(f"cannot assign '{typename(value)}' as {what} ({wanted} or None expected)")

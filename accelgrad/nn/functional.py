@@ -1,4 +1,6 @@
-"""PyTorch's ``nn.functional``: every operation on layers, activations and losses, without state.
+"""The functions of layers, activations and losses, without state: PyTorch's ``nn.functional``.
+
+Each is written, with its docstring, in :mod:`accelgrad.ops`; here they are only gathered.
 
 >>> import accelgrad
 >>> from accelgrad.nn import functional as F

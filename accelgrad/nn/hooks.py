@@ -1,4 +1,4 @@
-"""Hooks on modules: where they are kept, and the call that runs them.
+"""Hooks on modules: how they are registered, and the call that runs them.
 
 ``Module.__call__`` goes straight to ``forward`` while nobody has registered a hook; :func:`call_with_hooks`
 is the long way: global pre-hooks, own pre-hooks, forward, hooks, and around it the two boundaries at which
@@ -15,13 +15,14 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = [
-    "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",
+    "Hooked", "call_with_hooks", "everywhere", "no_hooks", "register_module_forward_hook",
+    "register_module_forward_pre_hook", "register_module_full_backward_hook",
     "register_module_full_backward_pre_hook",
 ]  # fmt: skip
 
 
 class Hook:
-    """A hook with the ways in which it wants to be called."""
+    """A hook and how it is to be called: with keyword arguments too, after an exception too."""
 
     __slots__ = ("always_call", "function", "with_kwargs")
 
@@ -34,6 +35,124 @@ class Hook:
 
 
 Hooks = dict[int, Hook]
+
+
+# --- on one module
+
+
+def no_hooks() -> dict[str, dict[int, Any]]:
+    """The empty tables of hooks that a new module starts with."""
+    names = (
+        "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks",
+        "_state_dict_pre_hooks", "_state_dict_hooks", "_load_state_dict_pre_hooks",
+        "_load_state_dict_post_hooks",
+    )  # fmt: skip
+    return {name: {} for name in names}
+
+
+class Hooked:
+    """The methods of a Module that register hooks; each returns a handle, whose ``remove()`` takes it off.
+
+    A hook must be a function, else TypeError.
+    """
+
+    _forward_pre_hooks: Hooks
+    _forward_hooks: Hooks
+    _backward_pre_hooks: Hooks
+    _backward_hooks: Hooks
+    _state_dict_pre_hooks: dict[int, Any]
+    _state_dict_hooks: dict[int, Any]
+    _load_state_dict_pre_hooks: dict[int, Any]
+    _load_state_dict_post_hooks: dict[int, Any]
+    _hooked = False
+    """Set by the first hook around a call: until then a call goes straight to forward."""
+
+    def _register(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
+        """Put a hook around the call into its table, at the end or at the front."""
+        self.__dict__["_hooked"] = True
+        return RemovableHandle(table, hook, first=prepend)
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before ``forward``; what it returns replaces ``args``.
+
+        With ``with_kwargs`` the hook is ``hook(module, args, kwargs)`` and returns both.
+        """
+        return self._register(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after ``forward``; what it returns replaces the output.
+
+        With ``with_kwargs`` the hook is ``hook(module, args, kwargs, output)``; with ``always_call`` it is
+        called after an exception too.
+
+        >>> import accelgrad
+        >>> from accelgrad import nn
+        >>> layer, shapes = nn.Linear(2, 3), []
+        >>> handle = layer.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
+        >>> _ = layer(accelgrad.zeros(5, 2))
+        >>> handle.remove(); shapes
+        [accelgrad.Size([5, 3])]
+        """
+        return self._register(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` before the gradient passes back; what it returns replaces it."""
+        return self._register(self._backward_pre_hooks, Hook(hook), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` when the gradient has passed back.
+
+        What it returns replaces ``grad_input``, the gradients of the module's positional inputs.
+
+        >>> import accelgrad
+        >>> from accelgrad import nn
+        >>> layer, seen = nn.ReLU(), []
+        >>> def note(module, grad_input, grad_output):
+        ...     seen.extend(grad_input)
+        >>> handle = layer.register_full_backward_hook(note)
+        >>> layer(accelgrad.tensor([-1.0, 2.0], requires_grad=True)).sum().backward()
+        >>> seen
+        [tensor([0., 1.])]
+        """
+        return self._register(self._backward_hooks, Hook(hook), prepend)
+
+    register_backward_hook = register_full_backward_hook
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """Call ``hook(module, prefix, keep_vars)`` before ``state_dict`` collects this module."""
+        return RemovableHandle(self._state_dict_pre_hooks, hook)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, state_dict, prefix, local_metadata)`` after ``state_dict`` has collected it."""
+        return RemovableHandle(self._state_dict_hooks, hook)
+
+    _register_state_dict_hook = register_state_dict_post_hook
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """Call the hook before this module's own entries are loaded.
+
+        Its arguments are ``(module, state_dict, prefix, local_metadata, strict, missing_keys,
+        unexpected_keys, error_msgs)``; it may change the dictionary and the lists.
+        """
+        return RemovableHandle(self._load_state_dict_pre_hooks, hook)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """Call ``hook(module, incompatible_keys)`` after loading; it may change the two lists."""
+        return RemovableHandle(self._load_state_dict_post_hooks, hook)
+
+
+# --- on every module
 
 
 class _Everywhere:
@@ -60,8 +179,9 @@ def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandl
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
-    """Call ``hook(module, args, output)`` after the forward of every module; what it returns replaces the
-    output.
+    """Call ``hook(module, args, output)`` after every module's forward; what it returns replaces the output.
+
+    The other arguments as for ``Module.register_forward_hook``.
 
     >>> import accelgrad
     >>> seen = []
@@ -74,12 +194,18 @@ def register_module_forward_hook(
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Call ``hook(module, grad_output)`` before the gradient passes back through any module."""
+    """Call ``hook(module, grad_output)`` before the gradient passes back through any module.
+
+    What it returns replaces ``grad_output``.
+    """
     return RemovableHandle(everywhere.backward_pre, Hook(hook))  # type: ignore[arg-type]
 
 
 def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Call ``hook(module, grad_input, grad_output)`` when the gradient has passed back through any module."""
+    """Call ``hook(module, grad_input, grad_output)`` when the gradient has passed back through any module.
+
+    What it returns replaces ``grad_input``.
+    """
     return RemovableHandle(everywhere.backward, Hook(hook))  # type: ignore[arg-type]
 
 
@@ -91,12 +217,14 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     called: set[int] = set()
     result: Any = None
     try:
+        # Before forward, which sees its inputs behind a boundary if there are backward hooks.
         for hook in (*everywhere.forward_pre.values(), *module._forward_pre_hooks.values()):
             args, kwargs = _before(hook, module, args, kwargs)
         passage = _Passage.of(module)
         if passage is not None:
             args = passage.enter(args)
         result = module.forward(*args, **kwargs)
+        # After forward.
         for number, hook in (*everywhere.forward.items(), *module._forward_hooks.items()):
             called.add(number)
             changed = _after(hook, module, args, kwargs, result)
@@ -114,6 +242,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _before(
     hook: Hook, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of forward after one pre-hook, which may replace them."""
     if hook.with_kwargs:
         changed = hook.function(module, args, kwargs)
         if changed is None:
@@ -130,6 +259,7 @@ def _before(
 
 
 def _after(hook: Hook, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
+    """The answer of one forward hook; None leaves the result as it is."""
     return (
         hook.function(module, args, kwargs, result)
         if hook.with_kwargs
@@ -153,8 +283,9 @@ class Boundary(Primitive):
 
 
 class _Passage:
-    """One call of a module with backward hooks: remembers the outputs' gradients until those of the inputs
-    are there.
+    """One call of a module with backward hooks.
+
+    It keeps the gradients of the outputs until those of the inputs are there.
     """
 
     def __init__(self, module: Any, before: list[Hook], after: list[Hook]) -> None:
@@ -168,12 +299,13 @@ class _Passage:
 
     @classmethod
     def of(cls, module: Any) -> _Passage | None:
+        """The passage for a call of ``module``; None where it has no backward hooks."""
         before = [*everywhere.backward_pre.values(), *module._backward_pre_hooks.values()]
         after = [*everywhere.backward.values(), *module._backward_hooks.values()]
         return cls(module, before, after) if before or after else None
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments, their tensors behind a boundary."""
+        """The arguments with their tensors behind a boundary, which calls back when it has its gradients."""
         if not self.after:
             return args
         self.inputs = len(args)
@@ -185,7 +317,7 @@ class _Passage:
         return tuple(passed)
 
     def leave(self, result: Any) -> Any:
-        """The result, its tensors behind a boundary."""
+        """The result with its tensors behind a boundary, which calls back before it passes gradients on."""
         single = not isinstance(result, tuple | list)
         values = (result,) if single else tuple(result)
         self.outputs = len(values)
@@ -195,11 +327,11 @@ class _Passage:
         node.register_prehook(self._outputs_here)
         if single:
             return passed[0]
-        return (
-            type(result)(*passed) if hasattr(result, "_fields") else type(result)(passed)
-        )  # a named tuple, or not
+        # A named tuple takes its fields one by one.
+        return type(result)(*passed) if hasattr(result, "_fields") else type(result)(passed)
 
     def _outputs_here(self, gradients: tuple[Any, ...]) -> Any:
+        """Run the hooks that see the outputs' gradients; returns the changed gradients, or None."""
         changed = None
         grads = _as_tensors(gradients, self.output_places, self.outputs)
         for hook in self.before:
@@ -221,6 +353,7 @@ class _Passage:
         return tuple(_like(gradients[slot], changed[place]) for slot, place in enumerate(self.output_places))
 
     def _inputs_done(self, results: tuple[Any, ...], gradients: tuple[Any, ...]) -> Any:
+        """Run the hooks that see the inputs' gradients too; returns the changed gradients, or None."""
         if self.grad_outputs is None:  # the inputs reached the loss by another way only
             return None
         grads = _as_tensors(results, self.input_places, self.inputs)
@@ -236,8 +369,10 @@ class _Passage:
 
 
 def _through_boundary(values: tuple[Any, ...]) -> tuple[list[int], list[Any], Any]:
-    """Where the floating point tensors stand, the values with those behind a boundary, and its node (None: no
-    gradient).
+    """Put the floating point tensors of ``values`` behind a boundary.
+
+    Returns their places, the values with these tensors replaced, and the boundary's node, which is None where
+    no gradient is recorded.
     """
     places = [
         place for place, one in enumerate(values) if isinstance(one, Tensor) and one.is_floating_point()
@@ -255,6 +390,7 @@ def _through_boundary(values: tuple[Any, ...]) -> tuple[list[int], list[Any], An
 
 
 def _as_tensors(gradients: tuple[Any, ...], places: list[int], count: int) -> tuple[Any, ...]:
+    """The gradients as Tensors at their places among ``count`` values, None elsewhere."""
     spread: list[Any] = [None] * count
     for place, gradient in zip(places, gradients, strict=True):
         spread[place] = gradient if gradient is None or isinstance(gradient, Tensor) else wrap(gradient)
@@ -262,11 +398,12 @@ def _as_tensors(gradients: tuple[Any, ...], places: list[int], count: int) -> tu
 
 
 def _like(original: Any, changed: Any) -> Any:
-    """A hook's gradient as the walk carries it: a Tensor in the differentiable reading, else its array."""
+    """A hook's gradient as the walk back carries it: as ``original``, a Tensor or an array."""
     return changed if changed is None or isinstance(original, Tensor) else changed.array
 
 
 def _checked(answer: Any, grads: tuple[Any, ...], what: str) -> tuple[Any, ...]:
+    """A hook's answer as a tuple; RuntimeError or TypeError where it does not fit the gradients."""
     answer = answer if isinstance(answer, tuple | list) else (answer,)
     if len(answer) != len(grads):
         raise RuntimeError(

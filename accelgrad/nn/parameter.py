@@ -15,9 +15,9 @@ __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter
 class Parameter(Tensor):
     """A tensor that is learned: as attribute of a Module it appears in ``parameters()``.
 
-    It shares the memory of ``data`` and requires a gradient unless ``requires_grad=False``.  A plain tensor
-    assigned to a Module stays an ordinary attribute: no optimizer would see it.  TypeError where ``data`` is
-    no tensor.
+    It shares the memory of ``data`` (any shape, by default empty), and requires a gradient, for which it must
+    be floating point, unless ``requires_grad=False``.  A plain tensor that is assigned to a Module stays an
+    ordinary attribute, which no optimizer sees.  TypeError where ``data`` is no Tensor.
 
     >>> from accelgrad import Tensor
     >>> weight = Parameter(Tensor([1.0, 2.0]))
@@ -33,7 +33,7 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(
                 f"{cls.__name__} expects a Tensor, got {type(data).__name__}; wrap it first:"
-                f" accelgrad.tensor(...)"
+                " accelgrad.tensor(...)"
             )
         self = _sharing(cls, data)
         return self.requires_grad_() if requires_grad else self
@@ -43,8 +43,10 @@ class Parameter(Tensor):
 
 
 class Buffer(Tensor):
-    """A tensor that belongs to a Module without being learned, such as a running mean; see
-    ``register_buffer``.
+    """A tensor that belongs to a Module without being learned, such as a running mean.
+
+    As attribute of a Module it appears in ``buffers()``; ``persistent=False`` keeps it out of ``state_dict``.
+    It shares the memory of ``data``, of any shape and type.
 
     >>> import accelgrad
     >>> module = accelgrad.nn.Module()
@@ -64,7 +66,7 @@ class Buffer(Tensor):
 
 
 class _Uninitialized:
-    """What parameters and buffers without a shape share."""
+    """The base of parameters and buffers that have no shape yet."""
 
     __slots__ = ()
     becomes: type
@@ -77,7 +79,7 @@ class _Uninitialized:
 
     @property
     def shape(self) -> Any:
-        """RuntimeError: there is none yet."""
+        """RuntimeError, since there is no shape yet."""
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in"
             " `load_state_dict` when trying to load an uninitialized parameter into an initialized module."
@@ -97,8 +99,14 @@ class _Uninitialized:
 
 
 class UninitializedParameter(_Uninitialized, Parameter):
-    """A parameter whose shape is not known before the first input has been seen; ``materialize`` gives it
-    one.
+    """A parameter whose shape is not known yet; ``materialize`` makes it an ordinary one.
+
+    Lazy layers have them until their first input.  RuntimeError where the shape is asked for.
+
+    >>> weight = UninitializedParameter()
+    >>> weight.materialize((2, 3))
+    >>> type(weight).__name__, weight.shape
+    ('Parameter', accelgrad.Size([2, 3]))
     """
 
     __slots__ = ()
@@ -110,7 +118,15 @@ class UninitializedParameter(_Uninitialized, Parameter):
 
 
 class UninitializedBuffer(_Uninitialized, Tensor):
-    """A buffer whose shape is not known before the first input has been seen."""
+    """A buffer whose shape is not known yet; ``materialize`` makes it an ordinary tensor.
+
+    RuntimeError where the shape is asked for.
+
+    >>> mean = UninitializedBuffer()
+    >>> mean.materialize(3)
+    >>> type(mean).__name__, mean.shape
+    ('Tensor', accelgrad.Size([3]))
+    """
 
     __slots__ = ()
     becomes = Tensor
@@ -129,7 +145,7 @@ def _sharing(cls: type, data: Tensor) -> Any:
 
 
 def empty(shape: Any, *, device: Any = None, dtype: DType | None = None) -> Tensor:
-    """A tensor of ``shape`` whose values are not set, for the layers' parameters."""
+    """A tensor of ``shape`` whose values are not set, from which layers make their parameters."""
     xp = backend.namespace(device)
     kind = dtypes.as_numpy(dtype) if dtype is not None else dtypes.get_default_dtype().numpy
     with xp.scope():

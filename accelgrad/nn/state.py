@@ -18,7 +18,7 @@ EXTRA_STATE = "_extra_state"
 
 
 class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
-    """What ``load_state_dict`` returns: the names that one side has and the other has not."""
+    """The result of ``load_state_dict``: the names that only one side has."""
 
     __slots__ = ()
 
@@ -31,12 +31,11 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
 
 
 def collect(module: Any, destination: Any, prefix: str, keep_vars: bool) -> Any:
-    """Put every parameter and persistent buffer below ``module`` into ``destination`` under ``prefix +
-    name``.
-    """
+    """Put every parameter and persistent buffer below ``module`` into ``destination``, with dotted names."""
     if destination is None:
         destination = OrderedDict()
-        destination._metadata = OrderedDict()  # PyTorch's: the version of each module's layout
+        # As in PyTorch: the version of each module's layout.
+        destination._metadata = OrderedDict()
     if hasattr(destination, "_metadata"):
         destination._metadata[prefix[:-1]] = {"version": module._version}
     for before in module._state_dict_pre_hooks.values():
@@ -56,6 +55,7 @@ def restore(module: Any, state_dict: Mapping[str, Any], strict: bool, assign: bo
     """Copy the values of ``state_dict`` into the parameters and buffers below ``module``."""
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+    # Module by module: each takes its entries, and notes what is missing, left over or does not fit.
     metadata = getattr(state_dict, "_metadata", None) or {}
     values = OrderedDict(state_dict)
     missing: list[str] = []
@@ -80,6 +80,7 @@ def restore(module: Any, state_dict: Mapping[str, Any], strict: bool, assign: bo
                 )
 
     load(module, values, "")
+    # Everything that does not fit in one exception.
     if strict:
         if unexpected:
             errors.insert(0, f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
@@ -97,7 +98,7 @@ def load_own(
     module: Any, values: Mapping[str, Any], prefix: str, metadata: Mapping[str, Any], strict: bool,
     missing: list[str], unexpected: list[str], errors: list[str],
 ) -> None:  # fmt: skip
-    """What ``Module._load_from_state_dict`` does: the module's own entries, not its children's."""
+    """Load the entries of the module itself, not its children's: ``Module._load_from_state_dict``."""
     for hook in module._load_state_dict_pre_hooks.values():
         hook(module, values, prefix, metadata, strict, missing, unexpected, errors)
     assign = metadata.get("assign_to_params_buffers", False)
@@ -106,6 +107,7 @@ def load_own(
         for name, buffer in module._buffers.items()
         if name not in module._non_persistent_buffers_set
     )
+    # Each parameter and buffer takes its entry.
     for name, held in itertools.chain(module._parameters.items(), persistent):
         if held is None:
             continue
@@ -118,8 +120,7 @@ def load_own(
         except TypeError:
             errors.append(
                 f'While copying the parameter named "{key}", expected an array or Tensor from checkpoint'
-                f" but received"
-                f" {type(values[key])}"
+                f" but received {type(values[key])}"
             )
             continue
         if isinstance(held, UninitializedParameter | UninitializedBuffer):
@@ -137,6 +138,7 @@ def load_own(
             setattr(module, name, value)
         else:
             copy_into(held, value)
+    # The extra state, which a subclass reads itself.
     extra = prefix + EXTRA_STATE
     if module._has_extra_state():
         if extra in values:
@@ -145,23 +147,18 @@ def load_own(
             missing.append(extra)
     elif strict and extra in values:
         unexpected.append(extra)
+    # Entries that no part of the module is named like.
     if strict:
+        own = {*module._parameters, *dict(module.named_buffers(recurse=False))}
         for key in values:
             if key.startswith(prefix) and key != extra:
                 first, *rest = key[len(prefix) :].split(".", 1)
-                if rest:
-                    if first not in module._modules:
-                        unexpected.append(key)
-                elif first not in module._parameters and first not in dict(
-                    module.named_buffers(recurse=False)
-                ):
+                if first not in (module._modules if rest else own):
                     unexpected.append(key)
 
 
 def as_tensor(value: Any) -> Tensor:
-    """A checkpoint's entry as Tensor: a Tensor, a NumPy array, or what gives one (a PyTorch tensor);
-    TypeError else.
-    """
+    """A checkpoint's entry as Tensor, from a Tensor, an array or a PyTorch tensor; TypeError otherwise."""
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "detach"):
@@ -179,13 +176,14 @@ def copy_into(target: Tensor, value: Tensor) -> None:
 
 
 def _quoted(names: list[str]) -> str:
+    """The names in quotation marks, with commas."""
     return ", ".join(f'"{name}"' for name in names)
 
 
 def _rename_hints(
     module: Any, values: Mapping[str, Any], missing: list[str], unexpected: list[str]
 ) -> list[str]:
-    """Which unexpected entry might be meant by which missing one: the only one of its shape and last name."""
+    """A hint which unexpected entries fit missing names: the only ones of their shape and last name."""
     shapes = {key: tuple(values[key].shape) for key in unexpected if hasattr(values[key], "shape")}
     held = {
         name: tuple(tensor.shape) for name, tensor in (*module.named_parameters(), *module.named_buffers())

@@ -13,6 +13,7 @@ import pytest
 import accelgrad
 from accelgrad import nn
 from accelgrad.nn.utils import parametrizations, parametrize
+from accelgrad.nn.utils.spectral_norm import SpectralNorm
 
 torch = pytest.importorskip("torch")
 
@@ -256,7 +257,7 @@ def test_unknown_names_and_bad_settings_are_refused() -> None:
         parametrizations.spectral_norm(layer, dim=2)
     nn.utils.spectral_norm(layer)
     with pytest.raises(RuntimeError, match="Cannot register two spectral_norm hooks on the same parameter"):
-        hooked = nn.utils.hooked_norm.SpectralNorm("weight")
+        hooked = SpectralNorm("weight")
         hooked.attach(layer, "spectral_norm")
 
 

@@ -25,8 +25,12 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     The first ``cutoffs[0]`` classes stand in the head, beside one entry for each cluster of rarer classes;
     cluster i is a softmax of its own over classes cutoffs[i] ... cutoffs[i + 1] - 1, through a projection to
     ``in_features / div_value^(i + 1)`` features.  log p(class) = log p(cluster) + log p(class | cluster).
-    Grave et al. 2017, "Efficient softmax approximation for GPUs".  ValueError for cutoffs that do not rise
-    from 1 to at most n_classes - 1.
+    Grave et al. 2017, "Efficient softmax approximation for GPUs".
+
+    The call takes floating point input (n, in_features) and target classes (n,), or (in_features,) and (),
+    and returns the named pair of output (n,), or (), and loss, the mean of -output.  ValueError for cutoffs
+    that do not rise from 1 to at most n_classes - 1; RuntimeError for classes that do not exist and sizes
+    that do not fit.
 
     >>> import accelgrad
     >>> layer = AdaptiveLogSoftmaxWithLoss(16, 100, cutoffs=[10, 50])
@@ -74,13 +78,13 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             )
 
     def reset_parameters(self) -> None:
-        """Draw new first values."""
+        """Draw new first values for the head and all clusters."""
         for module in self.modules():
             if isinstance(module, Linear):
                 module.reset_parameters()
 
     def forward(self, input_: Tensor, target_: Tensor) -> Any:
-        """Input (n, in_features) and classes (n,), or (in_features,) and (): output (n,) or (), and loss."""
+        # What does not fit is refused.
         if target_.ndim > 1:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
         if target_.ndim == 1 and input_.array.shape[0] != target_.array.shape[0]:
@@ -98,22 +102,24 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 f"Target values should be in [0, {self.n_classes - 1}], but values in range"
                 f" [{target.min().item()}, {target.max().item()}] were found. "
             )
-        entry = target.clone()  # which entry of the head speaks for each target
-        within: Any = 0.0  # log p(class | cluster)
+        # Each cluster adds log p(class | cluster) of its targets, and its entry of the head stands for them.
+        entry = target.clone()
+        within: Any = 0.0
         for place, (low, high) in enumerate(itertools.pairwise(self.cutoffs)):
             rows = ((target >= low) & (target < high)).nonzero().squeeze(1)
             if not rows.array.size:
                 continue
             entry = entry.index_fill(0, rows, self.shortlist_size + place)
-            scores = F.log_softmax(self.tail[place](input.index_select(0, rows)), dim=1)
+            scores = F.log_softmax(self.tail[place](input.index_select(0, rows)), dim=1)  # (rows, classes)
             chosen = scores.gather(1, (target.index_select(0, rows) - low).unsqueeze(1)).squeeze(1)
             within = within + input.new_zeros(target.array.shape[0]).index_add(0, rows, chosen)
+        # log p(class) = log p(entry of the head) + log p(class | cluster)
         output = F.log_softmax(self.head(input), dim=1).gather(1, entry.unsqueeze(1)).squeeze(1) + within
         loss = (-output).mean()
         return _OUTPUT(output.squeeze(0) if single else output, loss)
 
     def log_prob(self, input: Tensor) -> Tensor:
-        """The log-probabilities of all classes: (n, in_features) to (n, n_classes)."""
+        """The log-probabilities of all classes: (n, in_features) gives (n, n_classes)."""
         head = F.log_softmax(self.head(input), dim=1)
         parts = [head[:, : self.shortlist_size]]
         for place, cluster in enumerate(self.tail):
@@ -122,7 +128,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         return cat(parts, 1)
 
     def predict(self, input: Tensor) -> Tensor:
-        """The most probable class of each row, asking only the clusters that the head points to."""
+        """The most probable class of each row (n,); clusters are asked only where the head points to one."""
         best = self.head(input).argmax(1)
         rare = (best >= self.shortlist_size).nonzero().squeeze(1)
         if rare.array.size:

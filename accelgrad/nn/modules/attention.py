@@ -1,4 +1,4 @@
-"""MultiheadAttention."""
+"""MultiheadAttention: every position looks at others and takes a weighted mean of what it finds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,25 @@ __all__ = ["MultiheadAttention"]
 
 
 class MultiheadAttention(Module):
-    """softmax(q kᵀ / sqrt(width of a head)) v in several heads.  Vaswani et al. 2017, section 3.2.
+    """``softmax(q kᵀ / sqrt(d)) v`` in several heads of width d.  Vaswani et al. 2017, section 3.2.
 
-    ``in_proj_weight`` (3 embed_dim, embed_dim) holds the projections of query, key and value (three matrices
-    where ``kdim`` or ``vdim`` differ).  In boolean masks True means: not to be looked at; float masks are
-    added.
+    q, k and v are projections of query, key and value, cut into ``num_heads`` heads of width d = embed_dim /
+    num_heads; the heads' results are joined and projected once more by ``out_proj``.  ``in_proj_weight``
+    (3 embed_dim, embed_dim) holds the three projections; where ``kdim`` or ``vdim`` differ from embed_dim
+    they are three matrices.  ``dropout`` zeroes attention weights in training; ``add_bias_kv`` and
+    ``add_zero_attn`` give every query one more position to look at, a learned one or zeros.
+
+    Shapes: query (l, n, embed_dim), key (s, n, kdim), value (s, n, vdim), or the batch n first with
+    ``batch_first``, or without n; the result has the query's shape.  All are floating point and of the
+    weights' type.  ValueError unless embed_dim and num_heads are positive, AssertionError unless num_heads
+    divides embed_dim and for inputs of wrong sizes, as in PyTorch.
+
+    >>> import accelgrad
+    >>> attention = MultiheadAttention(8, 2, batch_first=True)
+    >>> x = accelgrad.randn(3, 5, 8)  # (n, l, embed_dim)
+    >>> output, weights = attention(x, x, x)
+    >>> output.shape, weights.shape
+    (accelgrad.Size([3, 5, 8]), accelgrad.Size([3, 5, 5]))
     """
 
     def __init__(
@@ -67,6 +81,7 @@ class MultiheadAttention(Module):
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
+        """Draw new first values for the projections, and set their shifts to zero."""
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
             if weight is not None:
                 init.xavier_uniform_(weight)
@@ -88,13 +103,56 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """(l, n, embed_dim), (s, n, kdim), (s, n, vdim) to (l, n, embed_dim) and the weights (n, l, s), or
-        None.
+        """The attended values, and the attention weights (n, l, s), or None without ``need_weights``.
 
-        With ``batch_first`` (n, l, ...); without a batch (l, ...).  Masks: ``key_padding_mask`` (n, s),
-        ``attn_mask`` (l, s) or (n * num_heads, l, s).
+        ``key_padding_mask`` (n, s) and ``attn_mask`` (l, s) or (n num_heads, l, s): True marks what must not
+        be looked at; floating point masks are added to the scores.  The weights are averaged over the heads,
+        or (n, num_heads, l, s) with ``average_attn_weights=False``.  RuntimeError for ``is_causal`` without a
+        mask; it is a hint only.
         """
-        if is_causal and attn_mask is None:
+        self._check(query, key, value, attn_mask, is_causal)
+        batched = query.ndim == 3
+        # The projections, the masks as numbers to add, and the additional position to look at.
+        q, k, v = self._projected(*self._batch_in_front(query, key, value, batched))  # (n, l or s, embed_dim)
+        n, length, _ = q.array.shape
+        mask = None if attn_mask is None else _mask(attn_mask, q)
+        padding = None if key_padding_mask is None else _mask(key_padding_mask, q)
+        if padding is not None and not batched:
+            padding = padding.unsqueeze(0)  # (1, s)
+        if self.bias_k is not None:
+            k = cat([k, self.bias_k.expand(n, 1, self.embed_dim)], 1)  # (n, s + 1, embed_dim)
+            v = cat([v, self.bias_v.expand(n, 1, self.embed_dim)], 1)  # (n, s + 1, embed_dim)
+            mask, padding = _one_more(mask), _one_more(padding)
+        if self.add_zero_attn:
+            k, v = _one_more(k, -2), _one_more(v, -2)
+            mask, padding = _one_more(mask), _one_more(padding)
+        # Scores of every query with every key, in each head.
+        q, k, v = (self._split(part) for part in (q, k, v))  # (n, heads, l or s, width)
+        scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-1, -2)  # (n, heads, l, s)
+        if mask is not None:
+            if mask.ndim == 3:
+                mask = mask.reshape(n, self.num_heads, *mask.array.shape[1:])  # (n, heads, l, s)
+            scores = scores + mask
+        if padding is not None:
+            scores = scores + padding.reshape(n, 1, 1, -1)
+        # Their shares of the values, the heads joined again.
+        weights = F.softmax(scores, -1)
+        if self.dropout:
+            weights = F.dropout(weights, self.dropout, self.training)
+        mixed = weights @ v  # (n, heads, l, width)
+        output = self.out_proj(mixed.transpose(1, 2).reshape(n, length, self.embed_dim))  # (n, l, embed_dim)
+        if not batched:
+            output = output.squeeze(0)  # (l, embed_dim)
+        elif not self.batch_first:
+            output = output.transpose(0, 1)  # (l, n, embed_dim)
+        if not need_weights:
+            return output, None
+        shown: Any = weights.mean(1) if average_attn_weights else weights  # (n, l, s) or (n, heads, l, s)
+        return output, shown if batched else shown.squeeze(0)
+
+    def _check(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
+        """Refuse inputs that do not belong together."""
+        if is_causal and mask is None:
             raise RuntimeError(
                 "Need attn_mask if specifying the is_causal hint:"
                 " nn.Transformer.generate_square_subsequent_mask"
@@ -108,45 +166,9 @@ class MultiheadAttention(Module):
             raise AssertionError(
                 f"was expecting embedding dimension of {self.embed_dim}, but got {query.array.shape[-1]}"
             )
-        batched: Any = query.ndim == 3
-        one, two, three = self._batch_in_front(query, key, value, batched)  # (n, l or s, ...)
-        q, k, v = self._projected(one, two, three)
-        n, length, _ = q.array.shape
-        mask = _mask(attn_mask, q) if attn_mask is not None else None
-        padding = _mask(key_padding_mask, q) if key_padding_mask is not None else None
-        if padding is not None and not batched:
-            padding = padding.unsqueeze(0)
-        if self.bias_k is not None:
-            k = cat([k, self.bias_k.expand(n, 1, self.embed_dim)], 1)
-            v = cat([v, self.bias_v.expand(n, 1, self.embed_dim)], 1)
-            mask, padding = _one_more(mask), _one_more(padding)
-        if self.add_zero_attn:
-            k, v = _one_more(k, -2), _one_more(v, -2)
-            mask, padding = _one_more(mask), _one_more(padding)
-        heads = self.num_heads
-        q, k, v = (self._split(part) for part in (q, k, v))  # (n, heads, length, width)
-        scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-1, -2)  # (n, heads, l, s)
-        if mask is not None:
-            if mask.ndim == 3:
-                mask = mask.reshape(n, heads, *mask.array.shape[1:])
-            scores = scores + mask
-        if padding is not None:
-            scores = scores + padding.reshape(n, 1, 1, -1)
-        weights = F.softmax(scores, -1)
-        dropped = F.dropout(weights, self.dropout, self.training) if self.dropout else weights
-        mixed = (dropped @ v).transpose(1, 2).reshape(n, length, self.embed_dim)
-        output = self.out_proj(mixed)
-        if not batched:
-            output = output.squeeze(0)
-        elif not self.batch_first:
-            output = output.transpose(0, 1)
-        if not need_weights:
-            return output, None
-        shown = dropped.mean(1) if average_attn_weights else dropped
-        return output, shown if batched else shown.squeeze(0)
 
     def _batch_in_front(self, query: Tensor, key: Tensor, value: Tensor, batched: bool) -> list[Any]:
-        """The three with the batch in front; one tensor given twice stays one."""
+        """The three inputs as (n, l or s, ...); one tensor that is given twice stays one."""
         done: dict[int, Any] = {}
         for one in (query, key, value):
             if id(one) not in done:
@@ -156,7 +178,7 @@ class MultiheadAttention(Module):
         return [done[id(one)] for one in (query, key, value)]
 
     def _projected(self, query: Any, key: Any, value: Any) -> list[Any]:
-        """query, key and value times their weights; in one product where they are the same tensor."""
+        """The three inputs times their weights, in one product where they are the same tensor."""
         size, bias = self.embed_dim, self.in_proj_bias
         if self._qkv_same_embed_dim and query is key and key is value:
             return list(F.linear(query, self.in_proj_weight, bias).chunk(3, -1))
@@ -172,12 +194,13 @@ class MultiheadAttention(Module):
         ]
 
     def _split(self, x: Any) -> Any:
+        """The heads apart: (n, length, embed_dim) to (n, heads, length, width)."""
         n, length, _ = x.array.shape
         return x.reshape(n, length, self.num_heads, self.head_dim).transpose(1, 2)
 
 
 def _mask(mask: Tensor, like: Tensor) -> Tensor:
-    """A mask as something to add: 0 and -inf for a boolean one."""
+    """The mask as numbers to add to scores: for a boolean one 0 and, where it is True, -inf."""
     if mask.is_floating_point():
         return mask
     if mask.array.dtype.kind != "b":
@@ -187,7 +210,7 @@ def _mask(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def _one_more(x: Any, dim: int = -1) -> Any:
-    """With one more entry, zero, at the end of ``dim``."""
+    """The tensor with one more entry, zero, at the end of ``dim``; None stays None."""
     if x is None:
         return None
     shape = list(x.array.shape)

@@ -41,7 +41,7 @@ def _folded(module: Module, children: Iterable[tuple[str, Any]]) -> str:
 
 
 class _Numbered(Module):
-    """What Sequential and ModuleList share: children under the names "0", "1", ..."""
+    """Children under the names "0", "1", ...: the base of Sequential and ModuleList."""
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -50,6 +50,7 @@ class _Numbered(Module):
         return iter(self._modules.values())
 
     def _name_at(self, index: Any) -> str:
+        """The name of the child at a position; IndexError outside."""
         return list(self._modules)[_place(len(self), index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -64,6 +65,7 @@ class _Numbered(Module):
         self._renumber(list(self._modules.values()))
 
     def _renumber(self, modules: Iterable[Module | None]) -> None:
+        """Make ``modules`` the children, under the names "0", "1", ..."""
         modules = list(modules)
         self._modules.clear()
         self._modules.update((str(place), module) for place, module in enumerate(modules))
@@ -74,7 +76,7 @@ class _Numbered(Module):
         return self
 
     def insert(self, index: int, module: Module) -> Any:
-        """Put a module before position ``index``."""
+        """Put a module before position ``index``; IndexError outside, AssertionError if it is no module."""
         if not isinstance(module, Module):
             raise AssertionError(f"module should be of type: {Module}")
         modules = list(self._modules.values())
@@ -85,7 +87,7 @@ class _Numbered(Module):
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
-        """Add several modules at the end."""
+        """Add several modules at the end; TypeError for what cannot be iterated over."""
         if not isinstance(modules, Iterable):
             raise TypeError(
                 f"{type(self).__name__}.extend should be called with an iterable, but got"
@@ -106,14 +108,20 @@ class _Numbered(Module):
 
 
 class Sequential(_Numbered):
-    """One module after the other: the output of each is the input of the next.
+    """Modules one after the other: the output of each is the input of the next.
 
-    Takes modules, or one OrderedDict of named modules.
+    Made from modules, or from one OrderedDict of named modules; it can be indexed, sliced, added, and changed
+    like a list.  Shapes, types and errors are those of the modules.
 
-    >>> Sequential(Sequential(), Sequential())
+    >>> import accelgrad
+    >>> from accelgrad import nn
+    >>> model = Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> model(accelgrad.randn(5, 3)).shape
+    accelgrad.Size([5, 2])
+    >>> model[:2]
     Sequential(
-      (0): Sequential()
-      (1): Sequential()
+      (0): Linear(in_features=3, out_features=8, bias=True)
+      (1): ReLU()
     )
     """
 
@@ -127,7 +135,6 @@ class Sequential(_Numbered):
             self.add_module(name, module)
 
     def forward(self, input: Any) -> Any:
-        """``input`` through every module in turn."""
         for module in self._modules.values():
             input = module(input)  # type: ignore[misc]
         return input
@@ -138,18 +145,10 @@ class Sequential(_Numbered):
         return self._modules[self._name_at(index)]
 
     def __add__(self, other: Any) -> Sequential:
-        if not isinstance(other, Sequential):
-            raise ValueError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
-            )
-        return Sequential(*self, *other)
+        return Sequential(*self, *_sequential(other))
 
     def __iadd__(self, other: Any) -> Sequential:
-        if not isinstance(other, Sequential):
-            raise ValueError(
-                f"add operator supports only objects of Sequential class, but {type(other)} is given."
-            )
-        return self.extend(list(other))
+        return self.extend(_sequential(other))
 
     def __mul__(self, other: Any) -> Sequential:
         if not isinstance(other, int):
@@ -161,13 +160,28 @@ class Sequential(_Numbered):
     __rmul__ = __mul__
 
 
+def _sequential(other: Any) -> Sequential:
+    """The other summand; ValueError unless it is a Sequential too."""
+    if not isinstance(other, Sequential):
+        raise ValueError(
+            f"add operator supports only objects of Sequential class, but {type(other)} is given."
+        )
+    return other
+
+
 class ModuleList(_Numbered):
     """A list of modules whose parameters are found: a plain Python list would hide them.
 
-    >>> ModuleList([Sequential() for _ in range(3)])
+    It is not called itself: a forward iterates over it.  TypeError for what is no module.
+
+    >>> from accelgrad import nn
+    >>> layers = ModuleList([nn.Linear(2, 2) for _ in range(3)])
+    >>> layers
     ModuleList(
-      (0-2): 3 x Sequential()
+      (0-2): 3 x Linear(in_features=2, out_features=2, bias=True)
     )
+    >>> len(list(layers.parameters()))
+    6
     """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
@@ -176,11 +190,10 @@ class ModuleList(_Numbered):
             self.extend(modules)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """A list cannot be called: iterate over it, or use Sequential."""
+        """NotImplementedError: a list is iterated over, not called."""
         raise NotImplementedError(
             'Module [ModuleList] is missing the required "forward" function: iterate over it in your own'
-            " forward, or use"
-            " nn.Sequential"
+            " forward, or use nn.Sequential"
         )
 
     def __getitem__(self, index: Any) -> Any:
@@ -199,10 +212,15 @@ class ModuleList(_Numbered):
 
 
 class ModuleDict(Module):
-    """A dictionary of modules whose parameters are found.
+    """A dictionary of modules whose parameters are found: a plain dict would hide them.
 
-    >>> ModuleDict({"a": Sequential()})["a"]
-    Sequential()
+    Made from a mapping or from pairs of names and modules.  TypeError for what is no module, KeyError for a
+    name that is not there.
+
+    >>> from accelgrad import nn
+    >>> choices = ModuleDict({"relu": nn.ReLU(), "linear": nn.Linear(2, 2)})
+    >>> choices["relu"], len(list(choices.parameters()))
+    (ReLU(), 2)
     """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
@@ -233,7 +251,7 @@ class ModuleDict(Module):
         self._modules.clear()
 
     def pop(self, key: str) -> Any:
-        """Take one module out and return it."""
+        """Take one module out and return it; KeyError where there is none."""
         return self._modules.pop(key)
 
     def keys(self) -> Iterable[str]:
@@ -249,7 +267,7 @@ class ModuleDict(Module):
         return self._modules.values()
 
     def update(self, modules: Any) -> None:
-        """Add the modules of a mapping or of pairs."""
+        """Add the modules of a mapping or of pairs; TypeError for anything else."""
         if not isinstance(modules, Iterable):
             raise TypeError(
                 "ModuleDict.update should be called with an iterable of key/value pairs, but got "
@@ -260,10 +278,18 @@ class ModuleDict(Module):
 
 
 class ParameterList(Module):
-    """A list of parameters that are found; tensors become parameters, other values are kept as they are.
+    """A list whose parameters are found; tensors become parameters, other values are kept as they are.
 
-    >>> from accelgrad import Tensor
-    >>> len(list(ParameterList([Tensor(2), Tensor(3)]).parameters()))
+    IndexError outside of the list, TypeError for what cannot be iterated over.
+
+    >>> import accelgrad
+    >>> weights = ParameterList([accelgrad.zeros(2), accelgrad.zeros(3)])
+    >>> weights
+    ParameterList(
+        (0): Parameter containing: [accelgrad.float32 of size 2]
+        (1): Parameter containing: [accelgrad.float32 of size 3]
+    )
+    >>> len(list(weights.parameters()))
     2
     """
 
@@ -310,12 +336,16 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dictionary of parameters that are found; tensors become parameters, other values are kept as they
-    are.
+    """A dictionary whose parameters are found; tensors become parameters, other values stay as they are.
 
-    >>> from accelgrad import Tensor
-    >>> [name for name, _ in ParameterDict({"w": Tensor(2)}).named_parameters()]
-    ['w']
+    Made from a mapping or from pairs.  KeyError for a name that is not there, TypeError for a name that is no
+    string.
+
+    >>> import accelgrad
+    >>> weights = ParameterDict({"w": accelgrad.zeros(2)})
+    >>> weights["b"] = accelgrad.zeros(1)
+    >>> [name for name, _ in weights.named_parameters()]
+    ['w', 'b']
     """
 
     def __init__(self, parameters: Any = None) -> None:
@@ -358,7 +388,7 @@ class ParameterDict(Module):
         return ParameterDict(OrderedDict(self.items()))
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value of ``key``; ``default`` is put in where there is none."""
+        """The value of ``key``, after ``default`` has been put in where there was none."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -369,7 +399,7 @@ class ParameterDict(Module):
             del self[key]
 
     def pop(self, key: str) -> Any:
-        """Take one value out and return it."""
+        """Take one value out and return it; KeyError where there is none."""
         value = self[key]
         del self[key]
         return value
@@ -380,7 +410,7 @@ class ParameterDict(Module):
         return key, self.pop(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value of ``key``, or ``default``."""
+        """The value of ``key``, or ``default`` where there is none."""
         return self[key] if key in self else default  # noqa: SIM401
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
@@ -400,7 +430,7 @@ class ParameterDict(Module):
         return (self[key] for key in self._keys)
 
     def update(self, parameters: Any) -> None:
-        """Add the values of a mapping or of pairs."""
+        """Add the values of a mapping or of pairs; TypeError for anything else."""
         if not isinstance(parameters, Iterable):
             raise TypeError(
                 "ParametersDict.update should be called with an iterable of key/value pairs, but got "
@@ -423,15 +453,18 @@ class ParameterDict(Module):
 
 
 def _learned(value: Any) -> Any:
+    """A tensor as a Parameter, any other value as it is."""
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
 def _listed(module: Module, entries: Iterable[tuple[Any, Any]]) -> str:
+    """The printed form of a ParameterList or ParameterDict, one entry a line."""
     lines = [f"\n    ({name}): {_described(value)}" for name, value in entries]
     return f"{module._get_name()}({''.join(lines)}{chr(10) if lines else ''})"
 
 
 def _described(value: Any) -> str:
+    """A value in words: a tensor's type, extents and card, any other value's class."""
     if isinstance(value, Tensor):
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
         extents = "x".join(map(str, value.array.shape))

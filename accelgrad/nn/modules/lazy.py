@@ -1,4 +1,4 @@
-"""LazyModule: layers that take their input's size from the first input."""
+"""LazyModuleMixin: layers that take their input's size from the first input."""
 
 from __future__ import annotations
 
@@ -7,17 +7,33 @@ from typing import Any
 from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-__all__ = ["LazyModule"]
+__all__ = ["LazyModuleMixin"]
 
 
-class LazyModule(Module):
-    """Mixed into a layer: its parameters get their shape in ``initialize_parameters``, before the first
-    forward (or from a checkpoint).
+class LazyModuleMixin(Module):
+    """Mixed into a layer whose parameters get their shape from the first input, or from a checkpoint.
 
-    Afterwards the module is an ordinary one, of the class ``becomes``.
+    The lazy layer registers :class:`UninitializedParameter`, and gives them a shape in
+    ``initialize_parameters``, which is called with the first forward's arguments.  Afterwards the module is
+    an ordinary one, of the class ``cls_to_become``.
+
+    >>> import accelgrad
+    >>> from accelgrad import nn
+    >>> class LazyScale(LazyModuleMixin, nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.scale = nn.UninitializedParameter()
+    ...     def initialize_parameters(self, x):
+    ...         self.scale.materialize(x.shape[-1:])
+    ...         nn.init.ones_(self.scale)
+    ...     def forward(self, x):
+    ...         return x * self.scale
+    >>> layer = LazyScale()
+    >>> layer(accelgrad.zeros(2, 3)).shape, layer.scale.shape
+    (accelgrad.Size([2, 3]), accelgrad.Size([3]))
     """
 
-    becomes: type[Module] | None = None
+    cls_to_become: type[Module] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -31,13 +47,14 @@ class LazyModule(Module):
         )
 
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Give the parameters their shape; written by each lazy layer."""
+        """Give the parameters their shape; every lazy layer overrides this."""
         raise NotImplementedError(f"initialize_parameters is not implemented for {type(self).__name__}")
 
 
 def _initialize(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """The hook before the first forward: shapes for the parameters, the ordinary class for the module."""
     module.initialize_parameters(*args, **kwargs)
     module._first_call.remove()
     del module._first_call
-    if module.becomes is not None:
-        module.__class__ = module.becomes
+    if module.cls_to_become is not None:
+        module.__class__ = module.cls_to_become

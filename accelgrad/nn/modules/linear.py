@@ -1,4 +1,4 @@
-"""Linear layers: Linear, Bilinear, LazyLinear, Identity."""
+"""Linear layers: Identity, Linear, Bilinear and LazyLinear."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
-from accelgrad.nn.modules.lazy import LazyModule
+from accelgrad.nn.modules.lazy import LazyModuleMixin
 from accelgrad.nn.modules.module import Module
 from accelgrad.nn.parameter import Parameter, UninitializedParameter, empty
 
@@ -16,23 +16,33 @@ __all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 class Identity(Module):
-    """Gives back its input; any arguments are accepted."""
+    """Gives back its input, whatever it is; any arguments are accepted.
+
+    >>> import accelgrad
+    >>> Identity(54, unused=True)(accelgrad.tensor([1.0]))
+    tensor([1.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
     def forward(self, input: Any) -> Any:
-        """The input."""
         return input
 
 
 class Linear(Module):
-    """y = x Wᵀ + b, with W (out_features, in_features).
+    """``y = x weightᵀ + bias``: every output is a weighted sum of the inputs.
 
-    First values: uniform in +-1 / sqrt(in_features).
+    weight (out_features, in_features) and bias (out_features,), left out by ``bias=False``; first values:
+    uniform in +-1 / sqrt(in_features).  (..., in_features), of the weight's type, gives (..., out_features).
+    RuntimeError for another number of features or another type.
 
-    >>> Linear(3, 2)
+    >>> import accelgrad
+    >>> layer = Linear(3, 2)
+    >>> layer
     Linear(in_features=3, out_features=2, bias=True)
+    >>> layer(accelgrad.randn(5, 3)).shape
+    accelgrad.Size([5, 2])
     """
 
     def __init__(
@@ -48,13 +58,13 @@ class Linear(Module):
 
     def reset_parameters(self) -> None:
         """Draw new first values."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # that is +-1 / sqrt(in_features)
+        # With this slope kaiming_uniform_ draws from +-1 / sqrt(in_features).
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features)."""
         return F.linear(input, self.weight, self.bias)
 
     def _expects(self, input: Tensor) -> str:
@@ -66,14 +76,22 @@ class Linear(Module):
         return ""
 
     def extra_repr(self) -> str:
-        """The number of features."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
         )
 
 
 class Bilinear(Module):
-    """y[k] = x1ᵀ W[k] x2 + b[k], with W (out, in1, in2)."""
+    """``y[k] = x1ᵀ weight[k] x2 + bias[k]``: every output is a weighted sum of the inputs' products.
+
+    weight (out_features, in1_features, in2_features), bias (out_features,); first values: uniform in
+    +-1 / sqrt(in1_features).  (..., in1_features) and (..., in2_features), of the weight's type, give
+    (..., out_features).  ValueError unless in1_features is positive, RuntimeError for other inputs.
+
+    >>> import accelgrad
+    >>> Bilinear(2, 3, 4)(accelgrad.randn(5, 2), accelgrad.randn(5, 3)).shape
+    accelgrad.Size([5, 4])
+    """
 
     def __init__(
         self,
@@ -103,21 +121,26 @@ class Bilinear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
-        """(..., in1_features) and (..., in2_features) to (..., out_features)."""
         return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        """The number of features."""
         return (
             f"in1_features={self.in1_features}, in2_features={self.in2_features},"
             f" out_features={self.out_features}, bias={self.bias is not None}"
         )
 
 
-class LazyLinear(LazyModule, Linear):
-    """A Linear layer that learns ``in_features`` from its first input."""
+class LazyLinear(LazyModuleMixin, Linear):
+    """A :class:`Linear` that takes ``in_features`` from its first input, and then is one.
 
-    becomes = Linear
+    >>> import accelgrad
+    >>> layer = LazyLinear(2)
+    >>> _ = layer(accelgrad.randn(5, 3))
+    >>> layer
+    Linear(in_features=3, out_features=2, bias=True)
+    """
+
+    cls_to_become = Linear
 
     def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(0, 0, False)
@@ -127,14 +150,15 @@ class LazyLinear(LazyModule, Linear):
             self.bias = UninitializedParameter(device=device, dtype=dtype)
 
     def reset_parameters(self) -> None:
-        """Draw new first values, once there is a shape."""
+        """Draw new first values as soon as there is a shape."""
         if not self.has_uninitialized_params() and self.in_features != 0:
             super().reset_parameters()
 
     def initialize_parameters(self, input: Tensor) -> None:
         """Take the shape from the first input."""
         self.in_features = input.array.shape[-1]
-        if not self.has_uninitialized_params():  # a checkpoint was loaded
+        # A checkpoint that was loaded has given the shapes already.
+        if not self.has_uninitialized_params():
             return
         self.weight.materialize((self.out_features, self.in_features))
         if self.bias is not None:

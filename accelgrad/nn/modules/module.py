@@ -2,7 +2,9 @@
 
 Assigning to an attribute sorts the value: a Parameter into ``_parameters``, a Buffer into ``_buffers``, a
 Module into ``_modules``, everything else stays an ordinary attribute.  All the rest, ``parameters()``,
-``to()``, ``state_dict()``, the printed tree, is a walk over these three dictionaries.
+``to()``, ``state_dict()``, the printed tree, is a walk over these three dictionaries.  Hooks and their
+registration are in :mod:`accelgrad.nn.hooks`, saving and loading in :mod:`accelgrad.nn.state`, the words of
+exceptions in :mod:`accelgrad.nn.explain`.
 """
 
 from __future__ import annotations
@@ -12,19 +14,34 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from accelgrad.arrays import backend, dtypes
-from accelgrad.core.graph import RemovableHandle, no_grad
+from accelgrad.core.graph import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import state
-from accelgrad.nn.explain import indented, locate, typename
-from accelgrad.nn.hooks import Hook, call_with_hooks, everywhere
+from accelgrad.nn.explain import indented, locate, misfit, typename
+from accelgrad.nn.hooks import (
+    Hooked,
+    call_with_hooks,
+    everywhere,
+    no_hooks,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
 from accelgrad.nn.parameter import Buffer, Parameter, empty
 
-__all__ = ["Module"]
+__all__ = [
+    "Module", "register_module_forward_hook", "register_module_forward_pre_hook",
+    "register_module_full_backward_hook", "register_module_full_backward_pre_hook",
+]  # fmt: skip
 
 
-class Module:
-    """The base of every layer and model: subclass it, call ``super().__init__()``, assign parts, write
-    ``forward``.
+class Module(Hooked):
+    """The base of every layer and model.
+
+    A subclass calls ``super().__init__()`` first, assigns its parameters and child modules to attributes, and
+    computes in ``forward``; a call of the module runs ``forward`` with its hooks around it.  AttributeError
+    for parts that are assigned before ``super().__init__()``, NotImplementedError where there is no forward.
 
     >>> import accelgrad
     >>> from accelgrad import nn
@@ -34,7 +51,10 @@ class Module:
     ...         self.slope = nn.Parameter(accelgrad.Tensor([2.0]))
     ...     def forward(self, x):
     ...         return x * self.slope
-    >>> [name for name, _ in Line().named_parameters()]
+    >>> line = Line()
+    >>> line(3.0)
+    tensor([6.], grad_fn=<MulBackward0>)
+    >>> [name for name, _ in line.named_parameters()]
     ['slope']
     """
 
@@ -43,7 +63,6 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _non_persistent_buffers_set: set[str]
-    _hooked = False  # set by the first hook: until then a call goes straight to forward
     _version = 1
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,12 +75,8 @@ class Module:
                 f"{type(self).__name__}.__init__() takes 1 positional argument but {len(args) + 1} were given"
             )
         # Straight into __dict__: __setattr__ needs these to be there.
-        self.__dict__.update(
-            training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent_buffers_set=set(),
-            _forward_pre_hooks={}, _forward_hooks={}, _backward_pre_hooks={}, _backward_hooks={},
-            _state_dict_pre_hooks={}, _state_dict_hooks={}, _load_state_dict_pre_hooks={},
-            _load_state_dict_post_hooks={},
-        )  # fmt: skip
+        parts: Any = {"_parameters": {}, "_buffers": {}, "_modules": {}, "_non_persistent_buffers_set": set()}
+        self.__dict__.update(training=True, **parts, **no_hooks())
 
     # --- the call
 
@@ -75,24 +90,28 @@ class Module:
             raise
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The computation; every subclass writes its own."""
+        """Compute the output; every subclass writes its own.  Call the module, not this method."""
         raise NotImplementedError(
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
 
     def _expects(self, input: Tensor) -> str:
-        """In words, what is wrong with ``input`` for this layer; asked only after an exception."""
+        """Say what is wrong with ``input`` for this layer; asked only after an exception."""
         return ""
 
     # --- registration
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter, which then is the attribute ``name``; None keeps the name without a value."""
+        """Add a parameter, which then is the attribute ``name``; None keeps the name without a value.
+
+        KeyError for a name that is taken or has a dot, TypeError for what is no Parameter, ValueError for a
+        tensor that was computed.
+        """
         self._check_name("parameter", name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"cannot assign '{typename(param)}' object to parameter '{name}' (accelgrad.nn.Parameter"
-                f" or None required)"
+                " or None required)"
             )
         if param is not None and not param.is_leaf:
             raise ValueError(
@@ -103,14 +122,22 @@ class Module:
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Add a tensor that moves and is saved with the module (unless ``persistent=False``) but is not
-        learned.
+        """Add a tensor that moves and is saved with the module but is not learned, such as a running mean.
+
+        ``persistent=False`` keeps it out of ``state_dict``.  KeyError for a name that is taken or has a dot,
+        TypeError for what is no Tensor.
+
+        >>> import accelgrad
+        >>> module = Module()
+        >>> module.register_buffer("steps", accelgrad.zeros(1))
+        >>> module.steps, list(module.state_dict())
+        (tensor([0.]), ['steps'])
         """
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None"
-                f" required)"
+                " required)"
             )
         self._buffers[name] = tensor
         if persistent:
@@ -119,7 +146,10 @@ class Module:
             self._non_persistent_buffers_set.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Add a child module, which then is the attribute ``name``."""
+        """Add a child module, which then is the attribute ``name``: for names that are computed.
+
+        KeyError for a name that is taken or has a dot, TypeError for what is no Module.
+        """
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name("module", name, self._modules)
@@ -128,6 +158,7 @@ class Module:
     register_module = add_module
 
     def _check_name(self, kind: str, name: str, table: Mapping[str, Any]) -> None:
+        """Refuse a name that cannot be an attribute of its own, and everything before ``__init__``."""
         if "_parameters" not in self.__dict__:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
         if not isinstance(name, str):
@@ -140,6 +171,7 @@ class Module:
             raise KeyError(f"attribute '{name}' already exists")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # The value's class decides where it goes; a name that is a part already stays one of its kind.
         own = self.__dict__
         parameters = own.get("_parameters")
         if isinstance(value, Parameter):
@@ -158,24 +190,15 @@ class Module:
             object.__setattr__(self, name, value)
         elif name in parameters:
             if value is not None:
-                raise TypeError(
-                    f"cannot assign '{typename(value)}' as parameter '{name}' (accelgrad.nn.Parameter or"
-                    f" None expected)"
-                )
+                raise misfit(value, f"parameter '{name}'", "accelgrad.nn.Parameter")
             parameters[name] = None
         elif name in own["_modules"]:
             if value is not None:
-                raise TypeError(
-                    f"cannot assign '{typename(value)}' as child module '{name}' (accelgrad.nn.Module or"
-                    f" None expected)"
-                )
+                raise misfit(value, f"child module '{name}'", "accelgrad.nn.Module")
             own["_modules"][name] = None
         elif name in own["_buffers"] or isinstance(value, Buffer):
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(
-                    f"cannot assign '{typename(value)}' as buffer '{name}' (accelgrad.Tensor or None"
-                    f" expected)"
-                )
+                raise misfit(value, f"buffer '{name}'", "accelgrad.Tensor")
             if isinstance(value, Buffer):
                 self._forget(name, self._buffers)
                 self.register_buffer(name, value, value.__dict__["persistent"])
@@ -192,7 +215,8 @@ class Module:
         if keep is not self._buffers:
             self._non_persistent_buffers_set.discard(name)
 
-    def __getattr__(self, name: str) -> Any:  # asked only where the ordinary look-up found nothing
+    def __getattr__(self, name: str) -> Any:
+        # Python asks here only where the ordinary look-up found nothing.
         own = self.__dict__
         if "_parameters" in own:
             for table in (own["_parameters"], own["_modules"], own["_buffers"]):
@@ -221,7 +245,7 @@ class Module:
     # --- the parts by name
 
     def get_submodule(self, target: str) -> Module:
-        """The module at a dotted path, itself for ""; AttributeError where there is none."""
+        """The module at a dotted path such as "0.2", this one for ""; AttributeError where there is none."""
         module: Module = self
         for name in target.split(".") if target else []:
             if not hasattr(module, name):
@@ -232,7 +256,10 @@ class Module:
         return module
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
-        """Put ``module`` at a dotted path; with ``strict`` only where one is already."""
+        """Put ``module`` at a dotted path; with ``strict`` only where one is already.
+
+        ValueError for an empty path and what is no Module, AttributeError where the path leads nowhere.
+        """
         if not target:
             raise ValueError("Cannot set the submodule without a target name!")
         if not isinstance(module, Module):
@@ -251,14 +278,14 @@ class Module:
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a dotted path; AttributeError where there is none."""
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
         found = self._at(target, Tensor, "a buffer")
-        if name not in module._buffers:
+        path, _, name = target.rpartition(".")
+        if name not in self.get_submodule(path)._buffers:
             raise AttributeError(f"`{name}` is not a buffer")
         return found
 
     def _at(self, target: str, kind: type, what: str) -> Any:
+        """The part of class ``kind`` at a dotted path; AttributeError where there is none."""
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):
@@ -269,20 +296,19 @@ class Module:
         return found
 
     def get_extra_state(self) -> Any:
-        """What a subclass wants to be saved besides its tensors; override it together with
-        ``set_extra_state``.
-        """
+        """Return what is to be saved besides the tensors; overridden together with ``set_extra_state``."""
         raise RuntimeError(
             f"{type(self).__name__} has no extra state: override get_extra_state and set_extra_state"
         )
 
     def set_extra_state(self, state: Any) -> None:
-        """Take back what ``get_extra_state`` returned."""
+        """Take from a checkpoint what ``get_extra_state`` returned."""
         raise RuntimeError(
             f"{type(self).__name__} got extra state from a checkpoint but does not override set_extra_state"
         )
 
     def _has_extra_state(self) -> bool:
+        """Whether the class overrides ``get_extra_state``."""
         return type(self).get_extra_state is not Module.get_extra_state
 
     # --- walks
@@ -290,8 +316,13 @@ class Module:
     def named_modules(
         self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """Every module of the tree with its dotted path, this one first under ``prefix``; shared ones
-        once.
+        """Every module of the tree with its dotted path, this one first; shared ones once.
+
+        ``prefix`` is put before the paths; ``remove_duplicate=False`` gives shared modules every time.
+
+        >>> from accelgrad import nn
+        >>> [name for name, _ in nn.Sequential(nn.Sequential(nn.ReLU()), nn.Tanh()).named_modules()]
+        ['', '0', '0.0', '1']
         """
         if memo is None:
             memo = set()
@@ -318,13 +349,14 @@ class Module:
                 yield name, child
 
     def children(self) -> Iterator[Module]:
-        """The immediate child modules."""
+        """The immediate child modules; shared ones once."""
         for _, child in self.named_children():
             yield child
 
     def _named_members(
         self, of: Callable[[Module], Any], prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
+        """The entries of one table of every module, with dotted names; shared ones once."""
         seen = set()
         modules = (
             self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
@@ -342,28 +374,41 @@ class Module:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter of the tree (with ``recurse=False``: of this module) with its dotted name."""
+        """Every parameter of the tree (with ``recurse=False`` of this module) with its dotted name.
+
+        Shared ones come once, unless ``remove_duplicate=False``; ``prefix`` is put before the names.
+
+        >>> from accelgrad import nn
+        >>> [name for name, _ in nn.Sequential(nn.Linear(2, 3), nn.PReLU()).named_parameters()]
+        ['0.weight', '0.bias', '1.weight']
+        """
         return self._named_members(lambda module: module._parameters, prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Every parameter of the tree: what an optimizer is given."""
+        """Every parameter of the tree, as an optimizer takes them; shared ones once."""
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """Every buffer of the tree with its dotted name."""
+        """Every buffer of the tree with its dotted name; shared ones once."""
         return self._named_members(lambda module: module._buffers, prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Every buffer of the tree."""
+        """Every buffer of the tree; shared ones once."""
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
     def apply(self, fn: Callable[[Module], None]) -> Self:
-        """Call ``fn`` on every module of the tree, children first, and return the module: for initialisation,
-        say.
+        """Call ``fn`` on every module of the tree, children first, and return this module.
+
+        >>> from accelgrad import nn
+        >>> def zero(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         nn.init.zeros_(module.weight)
+        >>> nn.Sequential(nn.Linear(2, 2)).apply(zero)[0].weight.sum().item()
+        0.0
         """
         for child in self.children():
             child.apply(fn)
@@ -373,7 +418,15 @@ class Module:
     # --- modes and gradients
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for the whole tree: dropout drops, batch norm uses the batch's statistics."""
+        """Set the training mode of the whole tree: dropout drops, batch norm uses the batch's statistics.
+
+        ``mode=False`` sets evaluation mode.  ValueError for what is no bool.
+
+        >>> from accelgrad import nn
+        >>> model = nn.Sequential(nn.Dropout()).eval()
+        >>> model.training, model[0].training, model.train()[0].training
+        (False, False, True)
+        """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
         self.training = mode
@@ -382,19 +435,17 @@ class Module:
         return self
 
     def eval(self) -> Self:
-        """Evaluation mode for the whole tree; gradients are recorded as before (that is what ``no_grad`` is
-        for).
-        """
+        """Set evaluation mode for the whole tree; unlike ``no_grad`` it changes nothing about gradients."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Whether gradients are computed for the parameters: False freezes them."""
+        """Set whether gradients are computed for the parameters of the tree: False freezes them."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or fill them with zeros."""
+        """Forget the gradients of all parameters, or with ``set_to_none=False`` fill them with zeros."""
         for parameter in self.parameters():
             if parameter._grad is not None:
                 if set_to_none:
@@ -406,9 +457,7 @@ class Module:
     # --- devices and types
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Replace the memory of every parameter, gradient and buffer by that of ``fn(tensor)``; the objects
-        stay.
-        """
+        """Let every parameter, gradient and buffer show the memory of ``fn(tensor)``; the parameters stay."""
         if recurse:
             for child in self.children():
                 child._apply(fn)
@@ -455,7 +504,7 @@ class Module:
         return self._apply(convert)
 
     def cuda(self, device: Any = None) -> Self:
-        """Move everything to a card (the current one if not named)."""
+        """Move everything to a card, the current one if none is named."""
         return self.to("cuda" if device is None else device)
 
     def cpu(self) -> Self:
@@ -489,12 +538,19 @@ class Module:
     # --- state
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        """Every parameter and persistent buffer under its dotted name; the tensors share memory with the
-        module's.
+        """Every parameter and persistent buffer of the tree under its dotted name, in an OrderedDict.
+
+        The tensors share memory with the module's, but are not recorded, unless ``keep_vars``; they are added
+        to ``destination``, if given, with ``prefix`` before their names.
+
+        >>> from accelgrad import nn
+        >>> list(nn.Sequential(nn.Linear(2, 3)).state_dict())
+        ['0.weight', '0.bias']
         """
         return state.collect(self, destination, prefix, keep_vars)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Put the entries of this module, without its children's, into ``destination``."""
         for name, tensor in (*self._parameters.items(), *self._buffers.items()):
             if tensor is not None and name not in self._non_persistent_buffers_set:
                 destination[prefix + name] = tensor if keep_vars else tensor.detach()
@@ -515,66 +571,10 @@ class Module:
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], strict: bool,
         missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
+        """Load the entries of this module, without its children's, and note what does not fit."""
         state.load_own(
             self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-
-    # --- hooks
-
-    def _register(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
-        self.__dict__["_hooked"] = True
-        return RemovableHandle(table, hook, first=prepend)
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, args)`` before ``forward``; what it returns replaces ``args``."""
-        return self._register(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
-
-    def register_forward_hook(
-        self,
-        hook: Callable[..., Any],
-        *,
-        prepend: bool = False,
-        with_kwargs: bool = False,
-        always_call: bool = False,
-    ) -> RemovableHandle:
-        """Call ``hook(module, args, output)`` after ``forward``; what it returns replaces the output."""
-        return self._register(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
-
-    def register_full_backward_pre_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> RemovableHandle:
-        """Call ``hook(module, grad_output)`` before the gradient passes back; what it returns replaces it."""
-        return self._register(self._backward_pre_hooks, Hook(hook), prepend)
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(module, grad_input, grad_output)`` when the inputs' gradients are there; its answer
-        replaces them.
-        """
-        return self._register(self._backward_hooks, Hook(hook), prepend)
-
-    register_backward_hook = register_full_backward_hook
-
-    def register_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """Call ``hook(module, prefix, keep_vars)`` before ``state_dict`` collects this module."""
-        return RemovableHandle(self._state_dict_pre_hooks, hook)
-
-    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, local_metadata)`` after ``state_dict`` has collected it."""
-        return RemovableHandle(self._state_dict_hooks, hook)
-
-    _register_state_dict_hook = register_state_dict_post_hook
-
-    def register_load_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)``
-        before loading.
-        """
-        return RemovableHandle(self._load_state_dict_pre_hooks, hook)
-
-    def register_load_state_dict_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """Call ``hook(module, incompatible_keys)`` after loading; it may change the two lists."""
-        return RemovableHandle(self._load_state_dict_post_hooks, hook)
 
     # --- the printed tree
 
@@ -584,10 +584,11 @@ class Module:
         return module_html(self)
 
     def _get_name(self) -> str:
+        """The name of the class, as the printed tree shows it."""
         return type(self).__name__
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of the printed line; override it to show a layer's settings."""
+        """The text in the parentheses of the printed line; override it to show a layer's settings."""
         return ""
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
 """Recurrent layers and cells: RNN, LSTM, GRU; gates in PyTorch's order (i f g o; r z n).
 
-The way through time is one operation a layer and direction (:mod:`accelgrad.ops.layers.recurrent`); it
-takes packed sequences, whose batch shrinks from step to step as the shorter ones end, so padded ones are
-packed first.
+Each layer and direction is one operation over all time steps (:mod:`accelgrad.ops.layers.recurrent`).  It
+takes the steps one after the other in one tensor (all rows of step 0, then those of step 1 ...), as in a
+PackedSequence, whose batch shrinks from step to step as the shorter sequences end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
 from accelgrad.nn.modules.module import Module
+from accelgrad.nn.modules.settings import changed
 from accelgrad.nn.parameter import Parameter, empty
 from accelgrad.nn.utils.rnn import PackedSequence
 from accelgrad.ops.layers import recurrent
@@ -23,7 +24,7 @@ from accelgrad.ops.shapes.join import cat, stack
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 
 State = tuple[Tensor, ...]
-
+"""The state h, or h and c of an LSTM."""
 
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
@@ -32,7 +33,19 @@ _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
 
 
 class RNNBase(Module):
-    """What RNN, LSTM and GRU share: the weights of every layer and direction, and the way through them."""
+    """The base of RNN, LSTM and GRU: the weights of every layer and direction, and the way through them.
+
+    ``mode`` is "RNN_TANH", "RNN_RELU", "LSTM" or "GRU"; the subclasses choose it.  Layer k has the weights
+    ``weight_ih_l{k}`` (gates hidden_size, width of its input), ``weight_hh_l{k}`` (gates hidden_size,
+    hidden_size), with ``bias`` also ``bias_ih_l{k}`` and ``bias_hh_l{k}`` (gates hidden_size,), and those of
+    the backward direction end in ``_reverse``.  First values: uniform in +-1 / sqrt(hidden_size).
+    ``dropout`` zeroes elements between the layers in training; ``proj_size`` multiplies h by a smaller
+    matrix.  ValueError and TypeError for settings that make no sense.
+
+    >>> import accelgrad
+    >>> [name for name, _ in RNNBase("GRU", 4, 8).named_parameters()]
+    ['weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0']
+    """
 
     def __init__(
         self,
@@ -49,6 +62,7 @@ class RNNBase(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        # What makes no sense is refused.
         if mode not in _GATES:
             raise ValueError(f"Unrecognized RNN mode: {mode}")
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
@@ -69,6 +83,7 @@ class RNNBase(Module):
                 f" num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
                 stacklevel=3,
             )
+        # The settings, and the weights that they ask for.
         self.mode, self.input_size, self.hidden_size = mode, input_size, hidden_size
         self.num_layers, self.bias, self.batch_first = num_layers, bias, batch_first
         self.dropout, self.bidirectional, self.proj_size = float(dropout), bidirectional, proj_size
@@ -96,44 +111,37 @@ class RNNBase(Module):
             init.uniform_(weight, -bound, bound)
 
     def flatten_parameters(self) -> None:
-        """Does nothing: the weights need no other order in memory here."""
+        """Do nothing: PyTorch moves the weights together here, which our kernels do not need."""
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
-        """The parameters of every layer and direction."""
+        """The parameters, a list for each layer and direction."""
         return [[getattr(self, name) for name in names] for names in self._weight_names]
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        """(t, n, input_size) and (layers * directions, n, hidden_size) to (t, n, directions * hidden_size)
-        and the last state.
+        """The outputs of the last layer at all times, and the last state of every layer and direction.
 
-        With ``batch_first`` (n, t, ...); without a batch (t, input_size); or a PackedSequence.
+        input (t, n, input_size), or (n, t, input_size) with ``batch_first``, or (t, input_size), or a
+        PackedSequence; the outputs have the same form with directions * hidden_size features.  hx
+        (layers directions, n, hidden_size), without n for an input without it, zeros if not given; an LSTM
+        takes and returns the pair (h, c).
         """
+        # The steps one after the other in one tensor, and how many sequences run at each.
+        order = unsorted = None
+        batched = True
         packed = isinstance(input, PackedSequence)
-        lstm = self.mode == "LSTM"
-        order = None
         if packed:
             data, sizes, order, unsorted = input
             steps = [int(size) for size in sizes.array]
-            batched, batch = True, steps[0]
             self._check_width(data)
         else:
-            if input.ndim not in (2, 3):
-                raise ValueError(
-                    f"{self._get_name()}: Expected input to be 2D or 3D, got {input.ndim}D instead"
-                )
             batched = input.ndim == 3
-            data = input if batched else input.unsqueeze(1)
-            if self.batch_first and batched:
-                data = data.transpose(0, 1)
-            self._check_width(data)
-            length, batch, width = data.array.shape
-            if length == 0:
-                raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-            steps, data = [batch] * length, data.reshape(length * batch, width)
-        states: Any = self._first_state(data, batch, hx, batched)
+            data, steps = self._steps(input)
+        # The first state, in the order of the packed sequences.
+        states: Any = self._first_state(data, steps[0], hx, batched)
         if order is not None and hx is not None:
             states = tuple(one.index_select(1, order) for one in states)
+        # Layer after layer, in one or two directions.
         finals: list[State] = []
         directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
@@ -143,28 +151,44 @@ class RNNBase(Module):
                 weights = [getattr(self, name) for name in self._weight_names[place]]
                 if not self.bias:
                     weights[2:2] = [None, None]
-                start = [one[place] for one in states]
+                start = [one[place] for one in states]  # (n, hidden_size) each
                 y, *final = recurrent.layer(self.mode, data, start, weights, steps, reverse=way == 1)
                 ways.append(y)
                 finals.append(tuple(final))
-            data = ways[0] if directions == 1 else cat(ways, -1)
+            data = ways[0] if directions == 1 else cat(ways, -1)  # (all rows, directions * hidden_size)
             if self.dropout and layer < self.num_layers - 1:
                 data = F.dropout(data, self.dropout, self.training)
-        last: Any = tuple(stack([final[part] for final in finals]) for part in range(2 if lstm else 1))
+        # The results in the form of the inputs.
+        last: Any = tuple(stack(parts) for parts in zip(*finals, strict=True))  # (layers directions, n, ...)
         if packed:
-            if order is not None:
+            if unsorted is not None:
                 last = tuple(one.index_select(1, unsorted) for one in last)
             output: Any = PackedSequence(data, sizes, order, unsorted)
         else:
-            data = data.reshape(len(steps), batch, -1)
+            output = data.reshape(len(steps), steps[0], -1)  # (t, n, directions * hidden_size)
             if not batched:
-                output = data.squeeze(1)
+                output = output.squeeze(1)
                 last = tuple(one.squeeze(1) for one in last)
-            else:
-                output = data.transpose(0, 1) if self.batch_first else data
-        return output, last if lstm else last[0]
+            elif self.batch_first:
+                output = output.transpose(0, 1)  # (n, t, directions * hidden_size)
+        return output, last if self.mode == "LSTM" else last[0]
+
+    def _steps(self, input: Any) -> tuple[Any, list[int]]:
+        """The input with its steps one after the other (t n, width), and how many sequences run at each."""
+        if input.ndim not in (2, 3):
+            raise ValueError(f"{self._get_name()}: Expected input to be 2D or 3D, got {input.ndim}D instead")
+        if input.ndim == 2:
+            input = input.unsqueeze(1)  # (t, 1, width)
+        elif self.batch_first:
+            input = input.transpose(0, 1)  # (t, n, width)
+        self._check_width(input)
+        length, batch, width = input.array.shape
+        if length == 0:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+        return input.reshape(length * batch, width), [batch] * length
 
     def _check_width(self, data: Tensor) -> None:
+        """RuntimeError where the input has another number of features."""
         if data.array.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got"
@@ -172,7 +196,7 @@ class RNNBase(Module):
             )
 
     def _first_state(self, data: Tensor, batch: int, hx: Any, batched: bool) -> State:
-        """The given state, checked, or zeros."""
+        """The given state, checked, or zeros: h, and c for an LSTM, each (layers directions, n, width)."""
         layers = self.num_layers * (2 if self.bidirectional else 1)
         lstm = self.mode == "LSTM"
         widths = (self.proj_size or self.hidden_size, self.hidden_size)[: 2 if lstm else 1]
@@ -188,22 +212,28 @@ class RNNBase(Module):
         return states if batched else tuple(one.unsqueeze(1) for one in states)
 
     def extra_repr(self) -> str:
-        """The sizes and what differs from the defaults."""
-        text = f"{self.input_size}, {self.hidden_size}"
-        for name, default in (
-            ("proj_size", 0), ("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0),
-            ("bidirectional", False),
-        ):  # fmt: skip
-            if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)}"
-        return text
+        settings = changed(
+            self, proj_size=0, num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False
+        )
+        return f"{self.input_size}, {self.hidden_size}{settings}"
 
 
 class RNN(RNNBase):
-    """h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh), or relu, over time.  Elman 1990.
+    """``h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh)`` over time, or relu by ``nonlinearity``.  Elman 1990.
 
-    >>> RNN(4, 8, num_layers=2, batch_first=True)
+    ``num_layers`` layers lie on each other, each with two directions if ``bidirectional``; :class:`RNNBase`
+    says the weights and the other settings.  The call takes input (t, n, input_size) and the first state
+    (layers directions, n, hidden_size), and returns the outputs (t, n, directions hidden_size) and the last
+    state; with ``batch_first`` the batch n comes first in input and outputs.  Also without n, and for packed
+    sequences.  Floating point, of the weights' type.  ValueError and RuntimeError for wrong sizes.
+
+    >>> import accelgrad
+    >>> layer = RNN(4, 8, num_layers=2, batch_first=True)
+    >>> layer
     RNN(4, 8, num_layers=2, batch_first=True)
+    >>> output, state = layer(accelgrad.randn(3, 5, 4))  # (n, t, input_size)
+    >>> output.shape, state.shape
+    (accelgrad.Size([3, 5, 8]), accelgrad.Size([2, 3, 8]))
     """
 
     def __init__(
@@ -232,8 +262,14 @@ class RNN(RNNBase):
 class LSTM(RNNBase):
     """Long short-term memory over time; the state is the pair (h, c).  Hochreiter & Schmidhuber 1997.
 
-    i, f, g, o = the four parts of x W_ihᵀ + b_ih + h W_hhᵀ + b_hh; c' = sigmoid(f) c + sigmoid(i) tanh(g);
-    h' = sigmoid(o) tanh(c').  ``proj_size`` multiplies h' by a smaller matrix.
+    ``c' = sigmoid(f) c + sigmoid(i) tanh(g)`` and ``h' = sigmoid(o) tanh(c')``, where i, f, g and o are the
+    four parts of x W_ihᵀ + b_ih + h W_hhᵀ + b_hh.  ``proj_size`` multiplies h' by a smaller matrix.  Shapes,
+    other settings and errors as for :class:`RNN`.
+
+    >>> import accelgrad
+    >>> output, (h, c) = LSTM(4, 8)(accelgrad.randn(5, 3, 4))  # (t, n, input_size)
+    >>> output.shape, h.shape, c.shape
+    (accelgrad.Size([5, 3, 8]), accelgrad.Size([1, 3, 8]), accelgrad.Size([1, 3, 8]))
     """
 
     def __init__(
@@ -258,8 +294,14 @@ class LSTM(RNNBase):
 class GRU(RNNBase):
     """Gated recurrent units over time.  Cho et al. 2014.
 
-    r = sigmoid(x_r + h_r);  z = sigmoid(x_z + h_z);  n = tanh(x_n + r h_n);  h' = (1 - z) n + z h, with x_*
-    and h_* the parts of x W_ihᵀ + b_ih and h W_hhᵀ + b_hh.
+    ``h' = (1 - z) n + z h`` with ``r = sigmoid(x_r + h_r)``, ``z = sigmoid(x_z + h_z)`` and
+    ``n = tanh(x_n + r h_n)``, where x_* are the three parts of x W_ihᵀ + b_ih, and h_* those of
+    h W_hhᵀ + b_hh.  Shapes, settings and errors as for :class:`RNN`.
+
+    >>> import accelgrad
+    >>> output, state = GRU(4, 8, bidirectional=True)(accelgrad.randn(5, 3, 4))  # (t, n, input_size)
+    >>> output.shape, state.shape
+    (accelgrad.Size([5, 3, 16]), accelgrad.Size([2, 3, 8]))
     """
 
     def __init__(
@@ -284,14 +326,16 @@ class GRU(RNNBase):
 
 
 class _Cell(Module):
-    """One step as a module: weights without a layer's number."""
+    """One time step as a module; its weights have no layer's number in their names."""
 
-    mode = ""
+    _mode = ""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: Any, dtype: Any) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        gates = _GATES[self.mode] * hidden_size
+        gates = _GATES[self._mode] * hidden_size
         for name, shape, wanted in (
             ("weight_ih", (gates, input_size), True),
             ("weight_hh", (gates, hidden_size), True),
@@ -309,10 +353,11 @@ class _Cell(Module):
             init.uniform_(weight, -bound, bound)
 
     def _run(self, input: Tensor, states: State | None, mode: str) -> State:
+        """The next state, of the form of ``states``; zeros where there is none."""
         if input.ndim not in (1, 2):
             raise ValueError(f"{self._get_name()}: Expected input to be 1D or 2D, got {input.ndim}D instead")
         single = input.ndim == 1
-        x = input.unsqueeze(0) if single else input
+        x = input.unsqueeze(0) if single else input  # (n, input_size)
         if states is None:
             shape = (x.array.shape[0], self.hidden_size)
             count = 2 if mode == "LSTM" else 1
@@ -328,18 +373,22 @@ class _Cell(Module):
         return tuple(one.squeeze(0) for one in result) if single else result
 
     def extra_repr(self) -> str:
-        """The sizes and what differs from the defaults."""
-        text = f"{self.input_size}, {self.hidden_size}"
-        if not self.bias:
-            text += f", bias={self.bias}"
-        nonlinearity = getattr(self, "nonlinearity", "tanh")
-        return text if nonlinearity == "tanh" else f"{text}, nonlinearity={nonlinearity}"
+        return f"{self.input_size}, {self.hidden_size}{changed(self, bias=True)}"
 
 
 class RNNCell(_Cell):
-    """One step of :class:`RNN`."""
+    """``h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh)``, or relu by ``nonlinearity``: one step of an RNN.
 
-    mode = "RNN_TANH"
+    x (n, input_size) and h (n, hidden_size), zeros if not given, give h' (n, hidden_size); also without n.
+    Floating point, of the weights' type.  ValueError for other numbers of dimensions, RuntimeError for other
+    sizes and an unknown nonlinearity.
+
+    >>> import accelgrad
+    >>> RNNCell(4, 8)(accelgrad.randn(3, 4)).shape
+    accelgrad.Size([3, 8])
+    """
+
+    _mode = "RNN_TANH"
 
     def __init__(
         self,
@@ -354,37 +403,44 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """(n, input_size) and (n, hidden_size) to (n, hidden_size)."""
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return self._run(input, None if hx is None else (hx,), f"RNN_{self.nonlinearity.upper()}")[0]
 
+    def extra_repr(self) -> str:
+        return super().extra_repr() + changed(self, nonlinearity="tanh")
+
 
 class LSTMCell(_Cell):
-    """One step of :class:`LSTM`."""
+    """One step of an :class:`LSTM`: x and the pair (h, c) give the next pair.
 
-    mode = "LSTM"
+    x (n, input_size), h and c (n, hidden_size), zeros if not given; also without n.  Errors as for
+    :class:`RNNCell`.
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
+    >>> import accelgrad
+    >>> h, c = LSTMCell(4, 8)(accelgrad.randn(3, 4))
+    >>> h.shape, c.shape
+    (accelgrad.Size([3, 8]), accelgrad.Size([3, 8]))
+    """
+
+    _mode = "LSTM"
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
-        """(n, input_size) and the pair (h, c) to the next pair, each (n, hidden_size)."""
         return self._run(input, None if hx is None else tuple(hx), "LSTM")
 
 
 class GRUCell(_Cell):
-    """One step of :class:`GRU`."""
+    """One step of a :class:`GRU`: x and h give the next h.
 
-    mode = "GRU"
+    x (n, input_size) and h (n, hidden_size), zeros if not given, give h' (n, hidden_size); also without n.
+    Errors as for :class:`RNNCell`.
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
+    >>> import accelgrad
+    >>> GRUCell(4, 8)(accelgrad.randn(3, 4)).shape
+    accelgrad.Size([3, 8])
+    """
+
+    _mode = "GRU"
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        """(n, input_size) and (n, hidden_size) to (n, hidden_size)."""
         return self._run(input, None if hx is None else (hx,), "GRU")[0]

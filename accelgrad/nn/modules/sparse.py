@@ -8,13 +8,14 @@ from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn import init
 from accelgrad.nn.modules.module import Module
+from accelgrad.nn.modules.settings import changed
 from accelgrad.nn.parameter import Parameter, empty
 
 __all__ = ["Embedding", "EmbeddingBag"]
 
 
 class _Table(Module):
-    """What both share: the table (num_embeddings, embedding_dim), and the row that stands for padding."""
+    """A table (num_embeddings, embedding_dim) of vectors, and the row that stands for padding."""
 
     def __init__(
         self,
@@ -55,13 +56,22 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """y = W[input]: numbers of any shape become vectors of ``embedding_dim``.
+    """``y = weight[input]``: every number becomes the vector in that row of the table.
 
-    The row ``padding_idx`` is zero at first and gets no gradient; ``max_norm`` shortens vectors that are
-    longer.
+    weight (num_embeddings, embedding_dim), drawn from a standard normal distribution.  The row
+    ``padding_idx`` is zero at first and gets no gradient; rows that are longer than ``max_norm`` (by the norm
+    ``norm_type``) are shortened in place when they are looked up; ``scale_grad_by_freq`` divides each row's
+    gradient by how often it was looked up; ``sparse`` is accepted and gives a dense gradient.
 
-    >>> Embedding(10, 3)
+    Integers (...) give (..., embedding_dim).  IndexError for a number outside of the table, ValueError for
+    such a padding_idx.
+
+    >>> import accelgrad
+    >>> layer = Embedding(10, 3)
+    >>> layer
     Embedding(10, 3)
+    >>> layer(accelgrad.tensor([[1, 2], [4, 9]])).shape
+    accelgrad.Size([2, 2, 3])
     """
 
     def __init__(
@@ -83,7 +93,6 @@ class Embedding(_Table):
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
 
     def forward(self, input: Tensor) -> Tensor:
-        """(...) of integers to (..., embedding_dim)."""
         return F.embedding(
             input,
             self.weight,
@@ -105,7 +114,7 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """An Embedding with the given table, by default not to be learned."""
+        """An Embedding with the given table (rows, columns), which is not learned unless ``freeze=False``."""
         if embeddings.ndim != 2:
             raise ValueError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.array.shape
@@ -129,23 +138,25 @@ class Embedding(_Table):
         return ""
 
     def extra_repr(self) -> str:
-        """The table's size and what differs from the defaults."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}"
-        for name, default in (
-            ("padding_idx", None),
-            ("max_norm", None),
-            ("norm_type", 2.0),
-            ("scale_grad_by_freq", False),
-        ):
-            if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)}"
-        return text + (", sparse=True" if self.sparse else "")
+        settings = changed(
+            self, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
+        )
+        return f"{self.num_embeddings}, {self.embedding_dim}{settings}"
 
 
 class EmbeddingBag(_Table):
-    """The sum, mean or maximum of the vectors of each bag of numbers.
+    """The mean, sum or maximum of the vectors of each bag of numbers, by ``mode``: "mean", "sum", "max".
 
-    Bags are the rows of a matrix, or the stretches of a vector that begin at ``offsets``.
+    A bag is a row of a matrix (bags, k), or the part of a vector (total,) that begins at its entry of
+    ``offsets`` (bags,); with ``include_last_offset`` the last entry says where the last bag ends.  The
+    result is (bags, embedding_dim); an empty bag gives zeros.  ``per_sample_weights``, of the input's shape,
+    multiply the vectors of sums.  Table, other settings and errors as for :class:`Embedding`; the row
+    ``padding_idx`` counts for nothing.
+
+    >>> import accelgrad
+    >>> layer = EmbeddingBag(10, 3, mode="sum")
+    >>> layer(accelgrad.tensor([1, 2, 4, 5]), offsets=accelgrad.tensor([0, 3])).shape
+    accelgrad.Size([2, 3])
     """
 
     def __init__(
@@ -171,7 +182,6 @@ class EmbeddingBag(_Table):
     def forward(
         self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
     ) -> Tensor:
-        """(bags, n), or (n,) with offsets (bags,); (bags, embedding_dim)."""
         return F.embedding_bag(
             input,
             self.weight,
@@ -187,10 +197,6 @@ class EmbeddingBag(_Table):
         )
 
     def extra_repr(self) -> str:
-        """The table's size and what differs from the defaults."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}"
-        for name, default in (("max_norm", None), ("norm_type", 2.0), ("scale_grad_by_freq", False)):
-            if getattr(self, name) != default:
-                text += f", {name}={getattr(self, name)}"
-        text += f", mode={self.mode!r}"
-        return text if self.padding_idx is None else f"{text}, padding_idx={self.padding_idx}"
+        settings = changed(self, max_norm=None, norm_type=2.0, scale_grad_by_freq=False)
+        padding = changed(self, padding_idx=None)
+        return f"{self.num_embeddings}, {self.embedding_dim}{settings}, mode={self.mode!r}{padding}"

@@ -16,7 +16,7 @@ from accelgrad.nn.modules.container import ModuleList
 from accelgrad.nn.modules.dropout import Dropout
 from accelgrad.nn.modules.linear import Linear
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.norm import LayerNorm
+from accelgrad.nn.modules.normalization import LayerNorm
 
 __all__ = [
     "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
@@ -24,9 +24,11 @@ __all__ = [
 ]  # fmt: skip
 
 Activation = str | Callable[[Tensor], Tensor]
+"""An activation function, or the name of one: "relu" or "gelu"."""
 
 
 def _activation(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """The function itself; RuntimeError for a name that is not known."""
     if not isinstance(activation, str):
         return activation
     if activation not in ("relu", "gelu"):
@@ -35,7 +37,10 @@ def _activation(activation: Activation) -> Callable[[Tensor], Tensor]:
 
 
 class _Layer(Module):
-    """What encoder and decoder layers share: attention to themselves, and two linear layers."""
+    """The base of encoder and decoder layers: attention to themselves, and two linear layers."""
+
+    _parts = 2
+    """Into how many parts, each with a residual connection and a norm, the layer is divided."""
 
     def __init__(
         self,
@@ -61,33 +66,44 @@ class _Layer(Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **place)
         self.norm_first = norm_first
-        for number in range(1, self.parts + 1):
+        for number in range(1, self._parts + 1):
             setattr(self, f"norm{number}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **place))
-        for number in range(1, self.parts + 1):
+        for number in range(1, self._parts + 1):
             setattr(self, f"dropout{number}", Dropout(dropout))
         self.activation = _activation(activation)
-
-    parts = 2
 
     def _more_attention(
         self, d_model: int, nhead: int, dropout: float, bias: bool, batch_first: bool, place: Any
     ) -> None:
-        """Attention to something else, in the decoder."""
+        """Make the attention to something else, in the decoder."""
 
     def _attend(self, x: Tensor, mask: Any, padding: Any, causal: bool) -> Tensor:
+        """Attention of x to itself, with its dropout."""
         attended, _ = self.self_attn(
             x, x, x, attn_mask=mask, key_padding_mask=padding, need_weights=False, is_causal=causal
         )
         return self.dropout1(attended)
 
     def _feed(self, x: Tensor) -> Tensor:
+        """Two linear layers at every position by itself."""
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
 
 class TransformerEncoderLayer(_Layer):
-    """Self-attention and two linear layers, each with a residual connection and a layer norm.
+    """Attention to itself, then two linear layers, each with a residual connection and a layer norm.
 
-    ``norm_first`` normalises before each part (Xiong et al. 2020) instead of after it.
+    Vaswani et al. 2017, section 3.1.  ``x = norm1(x + attention(x))``, then
+    ``norm2(x + linear2(activation(linear1(x))))``; ``norm_first`` normalises what goes into each part
+    instead (Xiong et al. 2020).  ``dim_feedforward`` is the width between the two linear layers.
+
+    src (s, n, d_model), or (n, s, d_model) with ``batch_first``, or (s, d_model), floating point; the result
+    has the same shape.  Masks and errors as for :class:`accelgrad.nn.MultiheadAttention`; RuntimeError for an
+    activation with an unknown name.
+
+    >>> import accelgrad
+    >>> layer = TransformerEncoderLayer(8, nhead=2, dim_feedforward=16, batch_first=True)
+    >>> layer(accelgrad.randn(3, 5, 8)).shape
+    accelgrad.Size([3, 5, 8])
     """
 
     def forward(
@@ -97,7 +113,6 @@ class TransformerEncoderLayer(_Layer):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """(s, n, d_model), or (n, s, d_model) with ``batch_first``; the result has the same shape."""
         x = src
         if self.norm_first:
             x = x + self._attend(self.norm1(x), src_mask, src_key_padding_mask, is_causal)
@@ -107,9 +122,19 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """An encoder layer with attention to the encoder's output (``memory``) in the middle."""
+    """Attention to itself, attention to ``memory`` (the encoder's output), then two linear layers.
 
-    parts = 3
+    Vaswani et al. 2017, section 3.1.  Each of the three parts has a residual connection and a layer norm;
+    settings as for :class:`TransformerEncoderLayer`.  tgt (t, n, d_model) and memory (s, n, d_model), or with
+    the batch n first, or without n; the result has the shape of tgt.  Errors as for the encoder's layer.
+
+    >>> import accelgrad
+    >>> layer = TransformerDecoderLayer(8, nhead=2, dim_feedforward=16, batch_first=True)
+    >>> layer(accelgrad.randn(3, 4, 8), accelgrad.randn(3, 5, 8)).shape
+    accelgrad.Size([3, 4, 8])
+    """
+
+    _parts = 3
 
     def _more_attention(
         self, d_model: int, nhead: int, dropout: float, bias: bool, batch_first: bool, place: Any
@@ -119,6 +144,7 @@ class TransformerDecoderLayer(_Layer):
         )
 
     def _look(self, x: Tensor, memory: Tensor, mask: Any, padding: Any, causal: bool) -> Tensor:
+        """Attention of x to the memory, with its dropout."""
         attended, _ = self.multihead_attn(
             x, memory, memory, attn_mask=mask, key_padding_mask=padding, need_weights=False, is_causal=causal
         )
@@ -135,7 +161,6 @@ class TransformerDecoderLayer(_Layer):
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        """(t, n, d_model) and (s, n, d_model) to (t, n, d_model)."""
         x = tgt
         there = (memory, memory_mask, memory_key_padding_mask, memory_is_causal)
         if self.norm_first:
@@ -148,7 +173,7 @@ class TransformerDecoderLayer(_Layer):
 
 
 class _Stack(Module):
-    """Several copies of a layer, and a last norm."""
+    """Several copies of a layer, one after the other, and a last norm."""
 
     def __init__(self, layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
@@ -158,7 +183,16 @@ class _Stack(Module):
 
 
 class TransformerEncoder(_Stack):
-    """A stack of encoder layers, copies of the given one."""
+    """``num_layers`` encoder layers one after the other, copies of the given one, and a last norm.
+
+    src (s, n, d_model), or as the layer takes it; the result has the same shape.  PyTorch's settings
+    ``enable_nested_tensor`` and ``mask_check`` are accepted and change nothing.
+
+    >>> import accelgrad
+    >>> encoder = TransformerEncoder(TransformerEncoderLayer(8, 2, 16, batch_first=True), num_layers=2)
+    >>> encoder(accelgrad.randn(3, 5, 8)).shape
+    accelgrad.Size([3, 5, 8])
+    """
 
     def __init__(
         self,
@@ -177,14 +211,22 @@ class TransformerEncoder(_Stack):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
     ) -> Tensor:
-        """(s, n, d_model); the result has the same shape."""
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, bool(is_causal))
         return src if self.norm is None else self.norm(src)
 
 
 class TransformerDecoder(_Stack):
-    """A stack of decoder layers, copies of the given one."""
+    """``num_layers`` decoder layers one after the other, copies of the given one, and a last norm.
+
+    tgt (t, n, d_model) and memory (s, n, d_model), or as the layer takes them; the result has the shape of
+    tgt.
+
+    >>> import accelgrad
+    >>> decoder = TransformerDecoder(TransformerDecoderLayer(8, 2, 16, batch_first=True), num_layers=2)
+    >>> decoder(accelgrad.randn(3, 4, 8), accelgrad.randn(3, 5, 8)).shape
+    accelgrad.Size([3, 4, 8])
+    """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__(decoder_layer, num_layers, norm)
@@ -200,7 +242,6 @@ class TransformerDecoder(_Stack):
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        """(t, n, d_model) and (s, n, d_model) to (t, n, d_model)."""
         for layer in self.layers:
             tgt = layer(
                 tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask,
@@ -210,7 +251,20 @@ class TransformerDecoder(_Stack):
 
 
 class Transformer(Module):
-    """An encoder that reads the source and a decoder that looks at it while it reads the target."""
+    """An encoder that reads the source, and a decoder that looks at the result while it reads the target.
+
+    Vaswani et al. 2017.  src (s, n, d_model) and tgt (t, n, d_model), or the batch n first with
+    ``batch_first``, or without n; the result has the shape of tgt.  Embeddings, positions and the last linear
+    layer are the caller's.  ``custom_encoder`` and ``custom_decoder`` take the place of those made from the
+    other settings.  Matrices are drawn by ``xavier_uniform_``.  RuntimeError where the batches differ, or
+    other than d_model features come.
+
+    >>> import accelgrad
+    >>> model = Transformer(8, nhead=2, num_encoder_layers=1, num_decoder_layers=1, dim_feedforward=16)
+    >>> causal = model.generate_square_subsequent_mask(4)
+    >>> model(accelgrad.randn(5, 3, 8), accelgrad.randn(4, 3, 8), tgt_mask=causal).shape
+    accelgrad.Size([4, 3, 8])
+    """
 
     def __init__(
         self,
@@ -233,8 +287,7 @@ class Transformer(Module):
         super().__init__()
         settings: tuple[Any, ...] = (
             d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
-            bias,
-            device, dtype,
+            bias, device, dtype,
         )  # fmt: skip
 
         def norm() -> LayerNorm:
@@ -250,6 +303,7 @@ class Transformer(Module):
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
 
     def _reset_parameters(self) -> None:
+        """Draw new first values for all matrices."""
         for parameter in self.parameters():
             if parameter.ndim > 1:
                 init.xavier_uniform_(parameter)
@@ -268,7 +322,6 @@ class Transformer(Module):
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        """(s, n, d_model) and (t, n, d_model) to (t, n, d_model); with ``batch_first`` (n, s, d_model) ..."""
         batch = 0 if self.batch_first else 1
         if src.ndim == 3 and tgt.ndim == 3 and src.array.shape[batch] != tgt.array.shape[batch]:
             raise RuntimeError("the batch number of src and tgt must be equal")
@@ -284,7 +337,7 @@ class Transformer(Module):
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
-        """(sz, sz) to add to scores: 0 up to the diagonal, -inf above it.
+        """The mask (sz, sz) by which no position looks at a later one: 0 up to the diagonal, -inf above.
 
         >>> Transformer.generate_square_subsequent_mask(2)
         tensor([[0., -inf],

@@ -1,35 +1,20 @@
-"""Helpers around modules: gradient clipping, parameters as a vector, parametrizations, sequences of
-different lengths."""
+"""Helpers around modules: clipped gradients, parameters as a vector, parametrizations, padded sequences."""
 
 from accelgrad.nn.utils import parametrizations as parametrizations
 from accelgrad.nn.utils import parametrize as parametrize
 from accelgrad.nn.utils import rnn as rnn
-from accelgrad.nn.utils.clip import (
-    clip_grad_norm as clip_grad_norm,
-)
-from accelgrad.nn.utils.clip import (
-    clip_grad_norm_ as clip_grad_norm_,
-)
-from accelgrad.nn.utils.clip import (
-    clip_grad_value_ as clip_grad_value_,
-)
-from accelgrad.nn.utils.clip import (
-    clip_grads_with_norm_ as clip_grads_with_norm_,
-)
-from accelgrad.nn.utils.clip import (
-    get_total_norm as get_total_norm,
-)
-from accelgrad.nn.utils.convert import (
-    parameters_to_vector as parameters_to_vector,
-)
-from accelgrad.nn.utils.convert import (
-    vector_to_parameters as vector_to_parameters,
-)
+from accelgrad.nn.utils.clip_grad import clip_grad_norm as clip_grad_norm
+from accelgrad.nn.utils.clip_grad import clip_grad_norm_ as clip_grad_norm_
+from accelgrad.nn.utils.clip_grad import clip_grad_value_ as clip_grad_value_
+from accelgrad.nn.utils.clip_grad import clip_grads_with_norm_ as clip_grads_with_norm_
+from accelgrad.nn.utils.clip_grad import get_total_norm as get_total_norm
+from accelgrad.nn.utils.convert_parameters import parameters_to_vector as parameters_to_vector
+from accelgrad.nn.utils.convert_parameters import vector_to_parameters as vector_to_parameters
 from accelgrad.nn.utils.fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
 from accelgrad.nn.utils.fusion import fuse_conv_bn_weights as fuse_conv_bn_weights
 from accelgrad.nn.utils.fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
 from accelgrad.nn.utils.fusion import fuse_linear_bn_weights as fuse_linear_bn_weights
-from accelgrad.nn.utils.hooked_norm import remove_spectral_norm as remove_spectral_norm
-from accelgrad.nn.utils.hooked_norm import remove_weight_norm as remove_weight_norm
-from accelgrad.nn.utils.hooked_norm import spectral_norm as spectral_norm
-from accelgrad.nn.utils.hooked_norm import weight_norm as weight_norm
+from accelgrad.nn.utils.spectral_norm import remove_spectral_norm as remove_spectral_norm
+from accelgrad.nn.utils.spectral_norm import spectral_norm as spectral_norm
+from accelgrad.nn.utils.weight_norm import remove_weight_norm as remove_weight_norm
+from accelgrad.nn.utils.weight_norm import weight_norm as weight_norm

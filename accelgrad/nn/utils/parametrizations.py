@@ -11,13 +11,17 @@ from accelgrad.nn import functional as F
 from accelgrad.nn.modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from accelgrad.nn.modules.module import Module
 from accelgrad.nn.utils.parametrize import register_parametrization
-from accelgrad.ops.registry import OPS
+from accelgrad.ops.creation.create import eye
+from accelgrad.ops.linalg.reflections import geqrf
+from accelgrad.ops.pointwise.compare import allclose
+from accelgrad.ops.shapes.fill import where
+from accelgrad.ops.shapes.join import cat
 
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
-    """The 2-norm over all dimensions but ``dim`` (over all of them for None and -1), which stay as 1."""
+    """The 2-norm over all dimensions but ``dim``, which stay with extent 1; over all for None and -1."""
     if dim is None or dim == -1:
         return v.norm()
     kept = dim % v.ndim
@@ -27,12 +31,12 @@ def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
 
 
 def as_matrix(weight: Tensor, dim: int) -> Tensor:
-    """(dim, all others): the matrix whose largest singular value spectral_norm divides by."""
-    return weight.movedim(dim, 0).flatten(1)
+    """The weight as a matrix (extent of dim, all others), whose singular value spectral_norm divides by."""
+    return weight.movedim(dim, 0).flatten(1)  # (extent of dim, all others)
 
 
 def output_dim(module: Module) -> int:
-    """The dimension of the outputs in a layer's weight."""
+    """The dimension of a layer's weight that belongs to the outputs."""
     return 1 if isinstance(module, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) else 0
 
 
@@ -45,7 +49,7 @@ def tensor_of(module: Module, name: str) -> Tensor:
 
 
 class _WeightNorm(Module):
-    """w = g v / |v|"""
+    """``w = g v / |v|`` from the length g and the direction v."""
 
     def __init__(self, dim: int | None = 0) -> None:
         super().__init__()
@@ -59,10 +63,11 @@ class _WeightNorm(Module):
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
-    """``w = g v / |v|``: length and direction of a weight are learned apart.  Salimans & Kingma 2016.
+    """Learn length and direction of a weight apart: ``w = g v / |v|``.  Salimans & Kingma 2016.
 
     One norm for each index of ``dim``, or, for None, one for all.  g is
-    ``module.parametrizations.weight.original0``, v is ``original1``.
+    ``module.parametrizations.weight.original0``, v is ``original1``.  State dicts of the older weight_norm
+    can be loaded.  ValueError where there is no parameter ``name``.
 
     >>> from accelgrad import nn
     >>> layer = weight_norm(nn.Linear(3, 5))
@@ -72,7 +77,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
 
     def rename(_: Any, state_dict: dict[str, Any], prefix: str, *__: Any) -> None:
-        """What the older weight_norm, with ``weight_g`` and ``weight_v``, has saved."""
+        """Give the entries of the older weight_norm, ``weight_g`` and ``weight_v``, their new names."""
         old = (f"{prefix}{name}_g", f"{prefix}{name}_v")
         if all(key in state_dict for key in old):
             for place, key in enumerate(old):
@@ -83,9 +88,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 
 class _SpectralNorm(Module):
-    """W / sigma, where sigma = u' W v is the largest singular value, found by the power method.
+    """``W / sigma``, where sigma = uᵀ W v is the largest singular value, found by the power method.
 
-    u and v are buffers: in training mode every reading of the weight improves them a little.
+    The vectors u and v are buffers; in training mode every reading of the weight improves them a little.
     """
 
     _u: Tensor
@@ -111,6 +116,7 @@ class _SpectralNorm(Module):
             self._improve(matrix, 15)
 
     def _improve(self, matrix: Tensor, times: int) -> None:
+        """Take some steps of the power method."""
         with no_grad():
             for _ in range(times):
                 self._u.copy_(F.normalize(matrix @ self._v, dim=0, eps=self.eps))
@@ -144,9 +150,10 @@ def spectral_norm(
 ) -> Module:
     """Divide a weight by its largest singular value: the layer then lengthens no vector.  Miyato et al. 2018.
 
-    Weights of more than two dimensions are read as the matrix (dim, all others); ``dim`` is the dimension of
-    the outputs, 0, or 1 for transposed convolutions.  In training mode each reading of the weight takes
-    ``n_power_iterations`` steps of the power method, in evaluation none.
+    Weights of more than two dimensions are read as the matrix (extent of dim, all others); ``dim`` is by
+    default the dimension of the outputs, 0, or 1 for transposed convolutions.  In training mode each reading
+    of the weight takes ``n_power_iterations`` steps of the power method, in evaluation none; ``eps`` keeps
+    it from dividing by 0.  ValueError where there is no parameter ``name`` or there are no iterations.
 
     >>> import accelgrad
     >>> from accelgrad import nn
@@ -158,17 +165,17 @@ def spectral_norm(
     """
     weight = tensor_of(module, name)
     chosen = output_dim(module) if dim is None else dim
-    return register_parametrization(
-        module, name, _SpectralNorm(weight, n_power_iterations, chosen, eps)
-    )  # fmt: skip
+    return register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, chosen, eps))
 
 
 MAPS = ("matrix_exp", "cayley", "householder")
 
 
 class _Orthogonal(Module):
-    """Q from any matrix X: by the exponential or Cayley's map of X - X', or as a product of reflections.
+    """An orthogonal Q from any matrix X, by one of three maps.
 
+    "matrix_exp" is exp(A) and "cayley" (1 - A / 2)⁻¹ (1 + A / 2), where A = L - Lᵀ with the lower triangle L
+    of X; "householder" is a product of reflections, whose vectors are the columns of X below the diagonal.
     With a ``base`` B the result is B Q: learning then starts at X = 0 (up to signs), wherever B is.  Lezcano
     Casado 2019, "Trivializations for gradient-based optimization on manifolds".
     """
@@ -183,6 +190,7 @@ class _Orthogonal(Module):
             self.register_buffer("base", None)
 
     def forward(self, X: Tensor) -> Tensor:
+        # Computed for tall matrices (..., n, k) with n >= k.
         wide = X.array.shape[-2] < X.array.shape[-1]
         X = X.mT if wide else X
         n, k = X.array.shape[-2:]
@@ -195,12 +203,12 @@ class _Orthogonal(Module):
             lower = X.tril()
             if n != k:
                 nothing = X.detach().new_zeros((*X.array.shape[:-1], n - k))
-                lower = OPS["cat"].call([lower, nothing], -1)
+                lower = cat([lower, nothing], -1)
             A = lower - lower.mT
             if self.orthogonal_map == "matrix_exp":
                 Q = linalg.matrix_exp(A)
             else:
-                one = OPS["eye"].call(n, dtype=X.dtype, device=X.device)
+                one = eye(n, dtype=X.dtype, device=X.device)
                 Q = linalg.solve(one - A / 2, one + A / 2)
             Q = Q[..., :k]
         if self.use_trivialization and self.base is not None:
@@ -209,6 +217,7 @@ class _Orthogonal(Module):
 
     @no_grad()
     def right_inverse(self, Q: Tensor) -> Tensor:
+        # Computed for tall matrices (..., n, k) with n >= k, as forward.
         if tuple(Q.shape) != self.extents:
             raise ValueError(
                 f"Expected a matrix or batch of matrices of shape {self.extents}. Got a tensor of shape"
@@ -217,29 +226,32 @@ class _Orthogonal(Module):
         wide = Q.array.shape[-2] < Q.array.shape[-1]
         tall = Q.mT if wide else Q
         n, k = tall.array.shape[-2:]
+        # Without a base only reflections can be found again: by a QR decomposition.
         if not self.use_trivialization:
             if self.orthogonal_map != "householder":
                 raise NotImplementedError(
                     "It is not possible to assign to the matrix exponential or the Cayley parametrizations"
                     " when use_trivialization=False."
                 )
-            A, tau = OPS["geqrf"].call(tall)
+            A, tau = geqrf(tall)
             signs = A.diagonal(0, -2, -1).sign()
             # Where LAPACK skipped a reflection, forward makes one of tau = 2: it changes the sign.
-            signs = OPS["where"].call(tau == 0, -signs, signs)
+            signs = where(tau == 0, -signs, signs)
             A = A.clone()
             A.diagonal(0, -2, -1).copy_(signs)
             return A.mT if wide else A
+        # The base is Q, completed to a square matrix and made orthogonal where it is not.
         if n != k:
-            tall = OPS["cat"].call([tall, tall.new_empty((*tall.array.shape[:-1], n - k)).normal_()], -1)
-        one = OPS["eye"].call(n, dtype=Q.dtype, device=Q.device)
+            tall = cat([tall, tall.new_empty((*tall.array.shape[:-1], n - k)).normal_()], -1)
+        one = eye(n, dtype=Q.dtype, device=Q.device)
         rounding = 10 * n * float(Q.xp.module.finfo(Q.array.dtype).eps)
-        if n != k or not OPS["allclose"].call(tall.mT @ tall, one.expand(tall.shape), atol=rounding):
+        if n != k or not allclose(tall.mT @ tall, one.expand(tall.shape), atol=rounding):
             factors = linalg.qr(tall)
             signs = factors.R.diagonal(0, -2, -1).sign().unsqueeze(-2)
             tall = factors.Q * signs
         self.base = tall.clone()
-        start = Q.new_zeros(Q.shape)  # with -1 on the diagonal: reflections that make the identity
+        # Zeros with -1 on the diagonal: for all three maps Q is then the identity.
+        start = Q.new_zeros(Q.shape)
         start.diagonal(0, -2, -1).fill_(-1.0)
         return start
 
@@ -251,8 +263,7 @@ def orthogonal(
     *,
     use_trivialization: bool = True,
 ) -> Module:
-    """Keep a weight (..., m, n) orthogonal: its columns (its rows where m < n) stay orthonormal while it
-    learns.
+    """Keep the columns of a weight (..., m, n) orthonormal while it learns, or its rows where m < n.
 
     ``orthogonal_map``: "matrix_exp" (by default for square matrices), "cayley" or "householder" (by default
     for others).  The first value is the weight, made orthogonal.  ``use_trivialization`` keeps a matrix to

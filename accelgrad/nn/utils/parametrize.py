@@ -24,7 +24,7 @@ _cache: dict[tuple[int, str], Tensor] = {}
 
 @contextlib.contextmanager
 def cached() -> Iterator[None]:
-    """Within it, every parametrized tensor is computed once and then remembered.
+    """A ``with`` block in which every parametrized tensor is computed once and then remembered.
 
     >>> from accelgrad import nn
     >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
@@ -45,10 +45,20 @@ def cached() -> Iterator[None]:
 
 
 class ParametrizationList(ModuleList):
-    """The parametrizations of one tensor, first to last, and what they start from.
+    """The parametrizations of one tensor, first to last, and the tensor that they start from.
 
     That is ``original``, or, where the ``right_inverse`` of the first one gives several tensors,
-    ``original0``, ``original1`` ...  Made by :func:`register_parametrization`.
+    ``original0``, ``original1`` ...  It is made by :func:`register_parametrization`.  ValueError for no
+    parametrizations, and where they change shape or type, unless ``unsafe``.
+
+    >>> from accelgrad import nn
+    >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> layer.parametrizations.weight
+    ParametrizationList(
+      (0): Tanh()
+    )
+    >>> layer.parametrizations.weight.original.shape
+    accelgrad.Size([2, 2])
     """
 
     original: Tensor
@@ -58,6 +68,7 @@ class ParametrizationList(ModuleList):
             raise ValueError("ParametrizationList requires one or more modules.")
         super().__init__(modules)
         self.unsafe = unsafe
+        # The first value of the original: what the right inverses make of the tensor.
         with no_grad():
             new: Any = original
             for module in reversed(list(self)):
@@ -72,13 +83,14 @@ class ParametrizationList(ModuleList):
         self.is_tensor = isinstance(new, Tensor)
         self.ntensors = 1 if isinstance(new, Tensor) else len(new)
         shape, dtype = original.shape, original.dtype
+        # The original keeps its identity where there is only one: an optimizer may know it already.
         if isinstance(new, Tensor):
             if new.dtype != dtype:
                 raise ValueError(
                     "When `right_inverse` outputs one tensor, it may not change the dtype.\n"
                     f"original.dtype: {dtype}\nright_inverse(original).dtype: {new.dtype}"
                 )
-            _set(original, new)  # the same object as before: an optimizer may know it already
+            _set(original, new)
             _register(self, "original", original)
         else:
             for place, one in enumerate(new):
@@ -94,6 +106,7 @@ class ParametrizationList(ModuleList):
             _check_kept(self(), shape, dtype, "unparametrized {}: {}\nparametrized {}: {}", "`unsafe` flag")
 
     def _originals(self) -> list[Tensor]:
+        """The tensors that are learned."""
         if self.is_tensor:
             return [self.original]
         return [getattr(self, f"original{place}") for place in range(self.ntensors)]
@@ -107,9 +120,10 @@ class ParametrizationList(ModuleList):
         return x
 
     def right_inverse(self, value: Any) -> None:
-        """Change the originals such that the parametrized tensor becomes ``value``: what an assignment does.
+        """Change the originals such that the parametrized tensor becomes ``value``, as an assignment does.
 
-        RuntimeError where a parametrization has no ``right_inverse``.
+        RuntimeError where a parametrization has no ``right_inverse``, ValueError where it returns other
+        tensors than the originals are.
         """
         with no_grad():
             for module in reversed(list(self)):
@@ -137,11 +151,13 @@ class ParametrizationList(ModuleList):
 
 
 def _set(own: Tensor, new: Tensor) -> None:
+    """Let ``own`` show the memory of ``new``."""
     if new is not own:
         own.data = new.detach()
 
 
 def _register(module: Module, name: str, tensor: Tensor) -> None:
+    """Add a tensor to the module: a Parameter as one, any other as a buffer."""
     if isinstance(tensor, Parameter):
         module.register_parameter(name, tensor)
     else:
@@ -209,6 +225,7 @@ def register_parametrization(
 
 
 def _check_further(module: Module, name: str, parametrization: Any) -> None:
+    """ValueError where one more parametrization changes the shape or type, forwards or backwards."""
     present = getattr(module, name)
     told = f"module.{name}.{{}}: {{}}\nparametrization(module.{name}).{{}}: {{}}"
     x = parametrization(present)
@@ -231,6 +248,8 @@ def _check_further(module: Module, name: str, parametrization: Any) -> None:
 
 
 def _property(name: str) -> property:
+    """The attribute ``name`` of a parametrized module: computed when read, inverted when assigned."""
+
     def read(self: Any) -> Tensor:
         if not _caches:
             return self.parametrizations[name]()
@@ -246,6 +265,7 @@ def _property(name: str) -> property:
 
 
 def _refuse_pickling(self: Any) -> Any:
+    """RuntimeError: the class of a parametrized module is made at run time and cannot be found again."""
     raise RuntimeError(
         "Serialization of parametrized modules is only supported through state_dict(): save that, and load it"
         " into a module that was parametrized in the same way"
@@ -262,13 +282,20 @@ def _copy(self: Any, memo: dict[int, Any]) -> Any:
 
 
 def _give_class(module: Module, base: type, names: Any) -> None:
+    """Give the module a class of its own, derived from ``base``, with a property for each of ``names``."""
     members: dict[str, Any] = {"__getstate__": _refuse_pickling, "__deepcopy__": _copy}
     members.update((name, _property(name)) for name in names)
     module.__class__ = type(f"Parametrized{base.__name__}", (base,), members)
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether the module has a parametrization, of ``tensor_name`` or of anything."""
+    """Whether the module has a parametrization, of ``tensor_name`` or, without a name, of any tensor.
+
+    >>> from accelgrad import nn
+    >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> is_parametrized(layer), is_parametrized(layer, "bias")
+    (True, False)
+    """
     parametrizations = getattr(module, "parametrizations", None)
     if not isinstance(parametrizations, ModuleDict):
         return False
@@ -280,6 +307,11 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
     Its value is the parametrized one, or, with ``leave_parametrized=False``, the original.  ValueError where
     it has no parametrization, or several originals and ``leave_parametrized=False``.
+
+    >>> from accelgrad import nn
+    >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> [name for name, _ in remove_parametrizations(layer, "weight").named_parameters()]
+    ['bias', 'weight']
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")
@@ -308,14 +340,27 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
 
 def type_before_parametrizations(module: Module) -> type:
-    """The class of the module as it was before its first parametrization."""
+    """The class of the module as it was before its first parametrization.
+
+    >>> from accelgrad import nn
+    >>> layer = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> type(layer).__name__, type_before_parametrizations(layer).__name__
+    ('ParametrizedLinear', 'Linear')
+    """
     return type(module).__bases__[0] if is_parametrized(module) else type(module)
 
 
 def transfer_parametrizations_and_params(
     from_module: Module, to_module: Module, tensor_name: str | None = None
 ) -> Module:
-    """Parametrize ``to_module`` as ``from_module`` is (all tensors, or one), sharing the originals."""
+    """Parametrize ``to_module`` as ``from_module`` is, all tensors or the named one, and share the originals.
+
+    >>> from accelgrad import nn
+    >>> source = register_parametrization(nn.Linear(2, 2), "weight", nn.Tanh())
+    >>> target = transfer_parametrizations_and_params(source, nn.Linear(2, 2))
+    >>> target.parametrizations.weight.original is source.parametrizations.weight.original
+    True
+    """
     if not is_parametrized(from_module):
         return to_module
     source: Any = from_module.parametrizations

@@ -17,6 +17,8 @@ __all__ = [
 
 
 class _Packed(NamedTuple):
+    """The fields of a PackedSequence."""
+
     data: Tensor
     batch_sizes: Tensor
     sorted_indices: Tensor | None
@@ -24,12 +26,18 @@ class _Packed(NamedTuple):
 
 
 class PackedSequence(_Packed):
-    """Sequences joined time step by time step: all first elements, all second ones of those still running,
-    and so on.
+    """Sequences of different lengths without padding, joined time step by time step.
 
-    ``batch_sizes`` says how many run at each step; ``sorted_indices`` in which order they were put (the
-    longest first). Made by :func:`pack_sequence` and :func:`pack_padded_sequence`, taken by the recurrent
-    layers.
+    ``data`` (sum of the lengths, ...) holds the first elements of all sequences, then the second ones of
+    those still running, and so on; ``batch_sizes`` (longest,) says how many run at each step;
+    ``sorted_indices`` (n,) in which order they were put, the longest first, and ``unsorted_indices`` the way
+    back.  It is made by :func:`pack_sequence` and :func:`pack_padded_sequence`, and taken by the recurrent
+    layers.  ValueError without batch_sizes, or with batch_sizes on a card.
+
+    >>> import accelgrad
+    >>> packed = pack_sequence([accelgrad.tensor([1, 2, 3]), accelgrad.tensor([10, 20])])
+    >>> packed.data, packed.batch_sizes
+    (tensor([ 1, 10,  2, 20,  3]), tensor([2, 2, 1]))
     """
 
     def __new__(
@@ -48,7 +56,7 @@ class PackedSequence(_Packed):
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """The data on another device or in another type; see ``Tensor.to``."""
+        """The sequences on another device or in another type; arguments as for ``Tensor.to``."""
         data = self.data.to(*args, **kwargs)
         if data is self.data:
             return self
@@ -56,19 +64,19 @@ class PackedSequence(_Packed):
         return type(self)(data, self.batch_sizes, *moved)
 
     def cpu(self) -> PackedSequence:
-        """In host memory."""
+        """The sequences in host memory."""
         return self.to("cpu")
 
     def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """On a card."""
+        """The sequences on a card."""
         return self.to(*(args or ("cuda",)), **kwargs)
 
     def float(self) -> PackedSequence:
-        """The data as float32."""
+        """The sequences in float32."""
         return self.to(np.float32)
 
     def double(self) -> PackedSequence:
-        """The data as float64."""
+        """The sequences in float64."""
         return self.to(np.float64)
 
     @property
@@ -78,14 +86,22 @@ class PackedSequence(_Packed):
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
-    """Where each element went: the permutation that undoes another."""
+    """The permutation that undoes another; None for None.
+
+    >>> import accelgrad
+    >>> invert_permutation(accelgrad.tensor([2, 0, 1]))
+    tensor([1, 2, 0])
+    """
     if permutation is None:
         return None
     return wrap(permutation.xp.argsort(permutation.array), permutation.xp)
 
 
 def _order(lengths: np.ndarray, enforce_sorted: bool, xp: Any) -> tuple[np.ndarray, Tensor | None]:
-    """The lengths, the longest first, and the order that makes them so (None if they are already)."""
+    """The lengths, the longest first, and the order that makes them so; RuntimeError for lengths below 1.
+
+    With ``enforce_sorted`` they must be sorted already, and the order is None.
+    """
     if lengths.size == 0 or lengths.min() <= 0:
         raise RuntimeError(
             "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
@@ -102,6 +118,7 @@ def _order(lengths: np.ndarray, enforce_sorted: bool, xp: Any) -> tuple[np.ndarr
 
 
 def _host(lengths: Any) -> np.ndarray:
+    """Lengths as a vector in host memory; RuntimeError where they are on a card."""
     if isinstance(lengths, Tensor):
         if lengths.is_cuda:
             raise RuntimeError(
@@ -116,7 +133,13 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """A padded batch (t, n, ...), or (n, t, ...) with ``batch_first``, without its padding.
 
-    ``lengths`` (n,) on the CPU, in decreasing order unless ``enforce_sorted=False``.
+    ``lengths`` (n,) on the CPU, in decreasing order unless ``enforce_sorted=False``.  RuntimeError for
+    lengths that are not sorted, are less than 1 or more than t, or are not n.
+
+    >>> import accelgrad
+    >>> batch = accelgrad.tensor([[1, 2, 3], [10, 20, 0]])
+    >>> pack_padded_sequence(batch, [3, 2], batch_first=True).data
+    tensor([ 1, 10,  2, 20,  3])
     """
     sizes, order = _order(_host(lengths), enforce_sorted, input.xp)
     x: Any = input.transpose(0, 1) if batch_first else input
@@ -134,13 +157,13 @@ def pack_padded_sequence(
     running = _running(sizes)
     # The element of sequence j at time t stands at t * n + j of the flattened batch.
     places = np.concatenate([t * sizes.size + np.arange(count) for t, count in enumerate(running)])
-    flat = x.reshape(x.array.shape[0] * sizes.size, *x.array.shape[2:])
+    flat = x.reshape(x.array.shape[0] * sizes.size, *x.array.shape[2:])  # (t * n, ...)
     data = flat.index_select(0, wrap(x.xp.from_host(places), x.xp))
     return PackedSequence(data, wrap(running), order, None)
 
 
 def _running(sizes: np.ndarray) -> np.ndarray:
-    """How many of the sequences, the longest first, still run at each time."""
+    """The number of sequences that still run at each time, from their lengths."""
     return np.array([int((sizes > t).sum()) for t in range(int(sizes[0]))], dtype=np.int64)
 
 
@@ -150,24 +173,34 @@ def pad_packed_sequence(
     padding_value: float = 0.0,
     total_length: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A packed batch with padding again, and the lengths: the inverse of :func:`pack_padded_sequence`."""
+    """A packed batch with padding again, and the lengths: the inverse of :func:`pack_padded_sequence`.
+
+    The batch is (longest, n, ...), or (n, longest, ...) with ``batch_first``, filled up with
+    ``padding_value``; ``total_length`` makes it longer.  ValueError where that is less than the longest.
+
+    >>> import accelgrad
+    >>> pad_packed_sequence(pack_sequence([accelgrad.tensor([1, 2, 3]), accelgrad.tensor([10])]), True)
+    (tensor([[ 1,  2,  3],
+            [10,  0,  0]]), tensor([3, 1]))
+    """
     data, batch_sizes, _, unsorted = sequence
     running = batch_sizes.array
     length, n = len(running), int(running[0])
     if total_length is not None:
         if total_length < length:
             raise ValueError(
-                f"Expected total_length to be at least the length of the longest sequence in input, but got"
+                "Expected total_length to be at least the length of the longest sequence in input, but got"
                 f" total_length={total_length} and max sequence length being {length}"
             )
         length = total_length
+    # Each place of the batch takes its row of the data; the padding takes one more row, past the end.
     places = np.concatenate([t * n + np.arange(count) for t, count in enumerate(running)])
-    back = np.full(length * n, data.array.shape[0], dtype=np.int64)  # one row past the end: the padding
+    back = np.full(length * n, data.array.shape[0], dtype=np.int64)
     back[places] = np.arange(len(places))
     xp = data.xp
     border = xp.full((1, *data.array.shape[1:]), padding_value, dtype=data.array.dtype)
     rows = cat([data, wrap(border, xp)]).index_select(0, wrap(xp.from_host(back), xp))
-    padded = rows.reshape(length, n, *data.array.shape[1:])
+    padded = rows.reshape(length, n, *data.array.shape[1:])  # (t, n, ...)
     lengths = np.array([int((running > j).sum()) for j in range(n)], dtype=np.int64)
     if unsorted is not None:
         padded = padded.index_select(1, unsorted)
@@ -181,8 +214,11 @@ def pad_sequence(
     padding_value: float = 0.0,
     padding_side: str = "right",
 ) -> Tensor:
-    """Sequences (t_j, ...) as one tensor (longest, n, ...), or (n, longest, ...), filled up with
-    ``padding_value``.
+    """Sequences (t_j, ...) as one tensor, filled up with ``padding_value``.
+
+    The result is (longest, n, ...), or (n, longest, ...) with ``batch_first``; ``padding_side`` is "right" or
+    "left".  RuntimeError for no sequences, for sequences that differ in more than their length, and for
+    another side.
 
     >>> from accelgrad import Tensor
     >>> pad_sequence([Tensor([1.0, 2.0]), Tensor([3.0])], batch_first=True)
@@ -216,18 +252,33 @@ def pad_sequence(
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
-    """A padded batch as a list of sequences of their own lengths: the inverse of :func:`pad_sequence`."""
+    """A padded batch as a list of sequences of their own lengths: the inverse of :func:`pad_sequence`.
+
+    >>> import accelgrad
+    >>> unpad_sequence(accelgrad.tensor([[1, 2], [3, 0]]), [2, 1], batch_first=True)
+    [tensor([1, 2]), tensor([3])]
+    """
     batch: Any = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     return [one[: int(length)] for one, length in zip(batch.unbind(0), _host(lengths), strict=True)]
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
-    """A list of sequences (t_j, ...), packed."""
+    """A list of sequences (t_j, ...), packed; arguments and errors as for :func:`pack_padded_sequence`.
+
+    >>> import accelgrad
+    >>> pack_sequence([accelgrad.tensor([1, 2, 3]), accelgrad.tensor([10, 20])]).batch_sizes
+    tensor([2, 2, 1])
+    """
     lengths = [one.array.shape[0] for one in sequences]
     return pack_padded_sequence(pad_sequence(sequences), lengths, enforce_sorted=enforce_sorted)
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """A packed batch as a list of sequences: the inverse of :func:`pack_sequence`."""
+    """A packed batch as a list of sequences: the inverse of :func:`pack_sequence`.
+
+    >>> import accelgrad
+    >>> unpack_sequence(pack_sequence([accelgrad.tensor([1, 2, 3]), accelgrad.tensor([10, 20])]))
+    [tensor([1, 2, 3]), tensor([10, 20])]
+    """
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     return unpad_sequence(padded, lengths, batch_first=True)

@@ -11,7 +11,9 @@ __all__ = ["parameters_to_vector", "vector_to_parameters"]
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters, flattened and joined: for line searches, averages, distances.
+    """All parameters, flattened and joined: for line searches, averages and distances.
+
+    Any shapes; the result is a vector of all elements, in order.
 
     >>> from accelgrad import nn
     >>> parameters_to_vector(nn.Linear(3, 2).parameters()).shape
@@ -21,7 +23,17 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Cut ``vec`` into the shapes of ``parameters`` and let them share its memory."""
+    """Cut ``vec`` into the shapes of ``parameters`` and let them share its memory.
+
+    TypeError where ``vec`` is no Tensor.
+
+    >>> import accelgrad
+    >>> from accelgrad import nn
+    >>> layer = nn.Linear(2, 1)
+    >>> vector_to_parameters(accelgrad.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    >>> layer.weight.tolist(), layer.bias.tolist()
+    ([[1.0, 2.0]], [3.0])
+    """
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected Tensor, but got: {type(vec).__name__}")
     start = 0

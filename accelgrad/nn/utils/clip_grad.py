@@ -1,4 +1,8 @@
-"""Gradients kept within bounds: clip_grad_norm_, clip_grad_value_ and their parts."""
+"""Clipping of gradients: clip_grad_norm_, clip_grad_value_ and their parts.
+
+``parameters`` is one tensor or several; those without a gradient are passed over.  ``foreach`` is accepted
+and changes nothing: all gradients of a kind are always scaled in one call.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The gradients of the parameters that have one."""
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [one._grad for one in parameters if one._grad is not None]
 
@@ -28,7 +33,11 @@ def get_total_norm(
 ) -> Tensor:
     """The ``norm_type`` norm of all tensors together, as if they were one vector.
 
-    RuntimeError where it is not finite and ``error_if_nonfinite`` is set.
+    A tensor without dimensions.  RuntimeError where it is not finite and ``error_if_nonfinite`` is set.
+
+    >>> import accelgrad
+    >>> get_total_norm([accelgrad.tensor([3.0]), accelgrad.tensor([[4.0]])])
+    tensor(5.)
     """
     tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     norm_type = float(norm_type)
@@ -47,7 +56,14 @@ def get_total_norm(
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale the gradients by ``max_norm / total_norm`` where that is less than 1."""
+    """Scale the gradients in place by ``max_norm / total_norm`` where that is less than 1.
+
+    >>> import accelgrad
+    >>> x = accelgrad.zeros(2, requires_grad=True); x.grad = accelgrad.tensor([3.0, 4.0])
+    >>> clip_grads_with_norm_(x, max_norm=5.0, total_norm=accelgrad.tensor(10.0))
+    >>> x.grad
+    tensor([1.5000, 2.0000])
+    """
     gradients = _gradients(parameters)
     home = total_norm.xp
     if home.asynchronous and all(one.xp is home for one in gradients):
@@ -73,7 +89,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients together so that their norm is at most ``max_norm``; returns the norm before.
 
-    Pascanu, Mikolov & Bengio 2013.
+    Pascanu, Mikolov & Bengio 2013.  The norm is that of order ``norm_type`` over all gradients as one vector.
+    RuntimeError where it is not finite and ``error_if_nonfinite`` is set.
 
     >>> from accelgrad import Tensor, nn
     >>> x = nn.Parameter(Tensor([0.0, 0.0])); x.grad = Tensor([3.0, 4.0])
@@ -94,7 +111,14 @@ clip_grad_norm = clip_grad_norm_
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
-    """Cut every gradient off at +-``clip_value``."""
+    """Limit every element of the gradients to -``clip_value`` ... ``clip_value``, in place.
+
+    >>> import accelgrad
+    >>> x = accelgrad.zeros(2, requires_grad=True); x.grad = accelgrad.tensor([0.5, -4.0])
+    >>> clip_grad_value_(x, 1.0)
+    >>> x.grad
+    tensor([ 0.5000, -1.0000])
+    """
     clip_value = float(clip_value)
     for xp, alike in together.by_kind(_gradients(parameters)):
         together.update_all(xp, alike, updates.cut, [None], (-clip_value, clip_value))
