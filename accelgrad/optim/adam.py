@@ -1,4 +1,4 @@
-"""Adam and AdamW: steps scaled by running averages of the gradient and of its square."""
+"""Adam: steps scaled by running averages of the gradient and of its square."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from accelgrad.kernels import updates
 from accelgrad.optim.elementwise import Elementwise, Numbers
 from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, number, refuse
 
-__all__ = ["Adam", "AdamW"]
+__all__ = ["Adam"]
 
 
 class Adam(Elementwise):
@@ -73,40 +73,3 @@ class Adam(Elementwise):
         lr, (beta1, beta2) = number(group["lr"]), map(number, group["betas"])
         rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
         return (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]), {"step": t}
-
-
-class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters themselves instead of joining the gradient.
-
-    Loshchilov & Hutter 2019, Algorithm 2.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        capturable: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
-            decoupled_weight_decay=True,
-        )
