@@ -25,6 +25,8 @@ __all__ = [
     "StepLR",
 ]  # fmt: skip
 
+_LRScheduler = LRScheduler  # its older name, which programs still import
+
 
 class _OfFunctions(LRScheduler):
     """What LambdaLR and MultiplicativeLR share: one function of the epoch for each group."""
