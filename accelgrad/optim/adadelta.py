@@ -14,14 +14,27 @@ __all__ = ["Adadelta"]
 
 
 class Adadelta(Elementwise):
-    """Adadelta::
+    """Adadelta: steps as long as the last ones were on average, so that ``lr`` needs no tuning.
 
+    One step on a parameter x::
+
+        g = grad + weight_decay x
         v = rho v + (1 - rho) g²
         d = sqrt(u + eps) / sqrt(v + eps)  g
         u = rho u + (1 - rho) d²
         x = x - lr d
 
-    Zeiler 2012, Algorithm 1.
+    Zeiler 2012 (arXiv 1212.5701), Algorithm 1.  ValueError for a negative setting and for ``rho`` outside [0,
+    1].
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = Adadelta([x])
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.9936, -0.9936])
     """
 
     formula = staticmethod(updates.adadelta)
@@ -51,10 +64,9 @@ class Adadelta(Elementwise):
         super().__init__(params, defaults)
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """v and u."""
+        """The mean squares v of the gradients and u of the steps."""
         return "square_avg", "acc_delta"
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """1 - rho among them."""
         rho = group["rho"]
         return (number(group["lr"]), rho, 1 - rho, group["eps"]), {"step": t + 1}

@@ -14,12 +14,24 @@ __all__ = ["Adagrad"]
 
 
 class Adagrad(Elementwise):
-    """Adagrad::
+    """Adagrad: the gradient, divided for each element by the root of the sum of its squares so far.
 
-        s = s + g²
+    Step t on a parameter x::
+
+        g = grad + weight_decay x
+        s = s + g²                                  (s = ``initial_accumulator_value`` before the first step)
         x = x - lr / (1 + (t - 1) lr_decay)  g / (sqrt(s) + eps)
 
-    Duchi, Hazan & Singer 2011.
+    Duchi, Hazan & Singer 2011.  ValueError for a negative setting.
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = Adagrad([x], lr=0.1)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.8293, -0.8293])
     """
 
     formula = staticmethod(updates.adagrad)
@@ -49,22 +61,21 @@ class Adagrad(Elementwise):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
-        """As in Optimizer; the sums exist from the beginning."""
+        """Add a group, and begin the sums of its parameters at once, as PyTorch does."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for one in group["params"]:
             self.state[one] = self.start(one, group)
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """The sum may begin with something."""
+        """The sum s begins with ``initial_accumulator_value``."""
         total = full_like(parameter, group["initial_accumulator_value"])
         return super().start(parameter, group) | {"sum": total}
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """s."""
+        """The sum s of the squares."""
         return ("sum",)
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """The rate sinks with every step."""
         t += 1
         return (number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), group["eps"]), {"step": t}

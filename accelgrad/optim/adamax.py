@@ -14,13 +14,26 @@ __all__ = ["Adamax"]
 
 
 class Adamax(Elementwise):
-    """Adamax::
+    """Adamax: Adam with the largest recent gradient in place of the root mean square.
 
+    Step t on a parameter x::
+
+        g = grad + weight_decay x
         m = beta1 m + (1 - beta1) g
         u = max(beta2 u, |g| + eps)
         x = x - lr / (1 - beta1^t)  m / u
 
-    Kingma & Ba 2015, Algorithm 2.
+    Kingma & Ba 2015, Algorithm 2; eps is PyTorch's.  ValueError for a negative setting and for a beta outside
+    [0, 1).
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = Adamax([x], lr=0.1)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.8000, -0.8000])
     """
 
     formula = staticmethod(updates.adamax)
@@ -49,11 +62,11 @@ class Adamax(Elementwise):
         super().__init__(params, defaults)
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """m and u."""
+        """The mean m of the gradients, and u, the largest one that is not forgotten yet."""
         return "exp_avg", "exp_inf"
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """The correction of m is in the rate."""
+        """The correction of m for the start from zero is part of the rate."""
         t += 1
         beta1, beta2 = map(number, group["betas"])
         return (1 - beta1, beta2, group["eps"], number(group["lr"]) / (1 - beta1**t)), {"step": t}

@@ -12,9 +12,19 @@ __all__ = ["AdamW"]
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters themselves instead of joining the gradient.
+    """AdamW: Adam with decoupled weight decay.
 
-    Loshchilov & Hutter 2019, Algorithm 2.
+    Before each step ``x = x - lr weight_decay x``; the decay does not join the gradient, so it is not divided
+    by the gradient's root mean square.  Loshchilov & Hutter 2019, Algorithm 2.  ValueError as for Adam.
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = AdamW([x], lr=0.1, weight_decay=0.5)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.7075, -0.7075])
     """
 
     def __init__(

@@ -14,8 +14,28 @@ __all__ = ["NAdam"]
 
 
 class NAdam(Elementwise):
-    """Adam with Nesterov's momentum; the momentum itself grows from step to step.  Dozat 2016, Algorithm
-    2.
+    """NAdam: Adam with Nesterov's momentum, which grows from step to step.
+
+    Step t on a parameter x::
+
+        g = grad + weight_decay x                   (with ``decoupled_weight_decay``:
+                                                    x = x - lr weight_decay x instead)
+        mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2)
+        m = beta1 m + (1 - beta1) g
+        v = beta2 v + (1 - beta2) g²
+        n = mu_(t+1) m / (1 - mu_1 ... mu_(t+1))  +  (1 - mu_t) g / (1 - mu_1 ... mu_t)
+        x = x - lr n / (sqrt(v / (1 - beta2^t)) + eps)
+
+    Dozat 2016, Algorithm 2.  ValueError for a negative setting and for a beta outside [0, 1).
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = NAdam([x], lr=0.1)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.8160, -0.8160])
     """
 
     scalars = ("step", "mu_product")
@@ -53,11 +73,11 @@ class NAdam(Elementwise):
         return {"mu_product": 1.0, **super().start(parameter, group)}
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """m and v."""
+        """The averages m and v."""
         return "exp_avg", "exp_avg_sq"
 
     def numbers(self, group: Group, t: float, mu_product: float) -> tuple[Numbers, State]:
-        """The momentum of this step and of the next one are in the rates of g and of m."""
+        """The mu of this step and of the next one are part of the rates of g and of m."""
         t += 1
         (beta1, beta2), lr, psi = map(number, group["betas"]), number(group["lr"]), group["momentum_decay"]
         mu = beta1 * (1 - 0.5 * 0.96 ** (t * psi))

@@ -15,7 +15,32 @@ __all__ = ["RAdam"]
 
 
 class RAdam(Elementwise):
-    """Adam that waits with its scaling until the variance can be trusted.  Liu et al. 2020, Algorithm 2."""
+    """RAdam: Adam whose scaling waits until the estimate of the variance can be trusted.
+
+    Step t on a parameter x::
+
+        g = grad + weight_decay x                   (with ``decoupled_weight_decay``:
+                                                    x = x - lr weight_decay x instead)
+        m = beta1 m + (1 - beta1) g
+        v = beta2 v + (1 - beta2) g²
+        rho_inf = 2 / (1 - beta2) - 1
+        rho = rho_inf - 2 t beta2^t / (1 - beta2^t)
+        r = sqrt((rho - 4) (rho - 2) rho_inf  /  ((rho_inf - 4) (rho_inf - 2) rho))
+        x = x - lr  m / (1 - beta1^t)  r sqrt(1 - beta2^t) / (sqrt(v) + eps)       if rho > 5
+        x = x - lr  m / (1 - beta1^t)                                              otherwise
+
+    Liu et al. 2020, Algorithm 2, with PyTorch's 5 for the paper's 4.  ValueError for a negative setting and
+    for a beta outside [0, 1).
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = RAdam([x], lr=0.1)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.6000, -0.9000])
+    """
 
     formula = staticmethod(updates.radam)
 
@@ -45,11 +70,11 @@ class RAdam(Elementwise):
         super().__init__(params, defaults)
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """m and v."""
+        """The averages m and v."""
         return "exp_avg", "exp_avg_sq"
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """``rectified`` is 0 until the average covers so many steps that its variance can be trusted."""
+        """``rectified`` is r sqrt(1 - beta2^t), or 0 while rho is at most 5."""
         t += 1
         beta1, beta2 = map(number, group["betas"])
         # The length of the simple moving average that this one amounts to.

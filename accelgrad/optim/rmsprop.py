@@ -14,13 +14,27 @@ __all__ = ["RMSprop"]
 
 
 class RMSprop(Elementwise):
-    """RMSprop::
+    """RMSprop: the gradient, divided for each element by its running root mean square.
 
+    One step on a parameter x::
+
+        g = grad + weight_decay x
         v = alpha v + (1 - alpha) g²
-        x = x - lr g / (sqrt(v) + eps)
+        d = g / (sqrt(v) + eps)                     (``centered``: v less the square of the running mean of g)
+        b = momentum b + d                          (without ``momentum``: b = d)
+        x = x - lr b
 
-    ``centered`` subtracts the square of the running mean of g from v (Graves 2013); ``momentum`` accumulates
-    the steps. Hinton, Neural Networks for Machine Learning, lecture 6e.
+    Hinton, Neural Networks for Machine Learning, lecture 6e; ``centered``: Graves 2013, equations 38 to 45.
+    ValueError for a negative setting.
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = RMSprop([x], lr=0.1, alpha=0.0)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.8000, -0.8000])
     """
 
     formula = staticmethod(updates.rmsprop)
@@ -50,11 +64,10 @@ class RMSprop(Elementwise):
         super().__init__(params, defaults)
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """v, the mean of g, and the momentum."""
+        """The mean square v, with ``centered`` the mean of g, and with ``momentum`` b."""
         mean = "grad_avg" if group["centered"] else None
         return "square_avg", mean, "momentum_buffer" if group["momentum"] > 0 else None
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """1 - alpha among them."""
         alpha = group["alpha"]
         return (number(group["lr"]), alpha, 1 - alpha, group["eps"], group["momentum"]), {"step": t + 1}

@@ -14,11 +14,27 @@ __all__ = ["Rprop"]
 
 
 class Rprop(Elementwise):
-    """Resilient backpropagation: every element has its own step length, which grows while the sign of its
-    gradient stays.
+    """Rprop: a step length for each element, which grows while the sign of its gradient stays the same.
 
-    ``etas``: the factors after a change of sign and without one; ``step_sizes``: the bounds.  For full
-    batches. Riedmiller & Braun 1993.
+    One step on an element x, with (shrink, grow) = ``etas`` and (shortest, longest) = ``step_sizes``::
+
+        length = length grow                        if g has the sign of the last g
+        length = length shrink, and g = 0           if it has the opposite sign
+        length = min(max(length, shortest), longest)
+        x = x - length sign(g)
+
+    Resilient backpropagation, for full batches: Riedmiller & Braun 1993, in the form that does not take back
+    a step after a change of sign (iRprop-, Igel & Hüsken 2003).  The first length is lr.  ValueError for a
+    negative lr, and unless 0 < shrink < 1 < grow.
+
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = Rprop([x], lr=0.1)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.7800, -0.7800])
     """
 
     formula = staticmethod(updates.rprop)
@@ -50,9 +66,8 @@ class Rprop(Elementwise):
         return super().start(parameter, group) | {"step_size": full_like(parameter, number(group["lr"]))}
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """The last gradient, and the length of the step."""
+        """The last gradient, and the lengths of the steps."""
         return "prev", "step_size"
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """The factors and the bounds."""
         return (*group["etas"], *group["step_sizes"], 0.0), {"step": t + 1}
