@@ -447,7 +447,8 @@ class Optimizer:
         if "_optimizer_step_pre_hooks" not in self.__dict__:
             self._forget_hooks()
         self.__dict__.update(state)
-        for group in self.param_groups:  # written by an older version: new settings take their default
+        # A pickle of an older version: new settings take their default.
+        for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
