@@ -20,10 +20,12 @@ __all__ = [
 
 
 class Casting:
-    """What the operations in the lists call while a lower type is set for some kind of device."""
+    """The casts that the operations in the lists ask for while autocast is on in this thread."""
 
     def __init__(self) -> None:
+        # The lower type for each kind of device on which autocast is on.
         self.kinds: dict[str, Any] = {}
+        # The parameters that were cast: id -> (parameter, its version then, the result).
         self.casts: dict[int, tuple[Tensor, int, Tensor]] = {}
         self.depth = 0
         self.cache = True
@@ -31,7 +33,8 @@ class Casting:
     def __call__(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """The arguments in the types that the operation ``name`` wants; None where it takes what comes."""
+        """The arguments in the types that the operation ``name`` needs; None where it takes any."""
+        # The type, by the list that names the operation.
         tensors = [one for one in _tensors((*args, *kwargs.values())) if self.eligible(one)]
         device = tensors[0].xp.kernel_device if tensors else ""
         if name in LOWER.get(device, ()):
@@ -48,6 +51,7 @@ class Casting:
         else:
             return None
 
+        # Every tensor among the arguments, also within lists, in that type.
         def cast(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return self.cast(value, kind) if self.eligible(value) else value
@@ -56,11 +60,14 @@ class Casting:
         return tuple(map(cast, args)), {key: cast(value) for key, value in kwargs.items()}
 
     def eligible(self, tensor: Tensor) -> bool:
-        """Floating point tensors on a device with autocast, but not float64, which somebody has asked for."""
+        """Whether to cast it: a floating point tensor on a device with autocast, but not float64."""
         return tensor.xp.kernel_device in self.kinds and tensor.array.dtype.char in "eEf"
 
     def cast(self, tensor: Tensor, kind: Any) -> Tensor:
-        """The tensor in another type; a parameter is cast to the lower one once for the whole block."""
+        """The tensor in another type.
+
+        A parameter is cast to the lower type once for the whole block, unless it is changed in between.
+        """
         if tensor.dtype is kind:
             return tensor
         lower = kind is not dtypes.float32
@@ -80,6 +87,7 @@ class Casting:
 
 
 def _tensors(values: Any) -> list[Tensor]:
+    """The tensors among values, also within lists and tuples."""
     found: list[Tensor] = []
     for one in values:
         if isinstance(one, Tensor):
@@ -90,25 +98,24 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def _casting() -> Casting:
-    """What is in force; made anew where nothing is."""
+    """This thread's autocast state, created on first use."""
     if state.casting is None:
         state.casting = Casting()
     return state.casting
 
 
 class autocast(contextlib.ContextDecorator):
-    """A block (or a decorated function) in which operations on one kind of device choose their types
-    themselves.
+    """A block (or decorated function) in which operations on one kind of device choose their types.
 
     ``device_type`` is "cuda" ("gpu") or "cpu"; ``dtype`` is bfloat16 or float16, by default
     :func:`get_autocast_dtype`: bfloat16 on the CPU, float16 on a card; ``enabled=False`` switches it off
     within another block; ``cache_enabled`` keeps the cast of a parameter until the outermost block ends.
-    Products of matrices and convolutions run in that type; losses, and on a card sums, exponentials,
-    softmax and norms too, in float32; everything else in the type that comes.  Only the forward pass and
-    the loss belong in the block: backward runs in the types of the forward pass by itself.
+    Products of matrices and convolutions run in that type; losses, and on a card sums, exponentials, softmax
+    and norms too, in float32; everything else in the type of its inputs.  Only the forward pass and the loss
+    belong in the block: backward runs in the types of the forward pass by itself.
 
     On the CPU of most machines this saves memory and not time: products of 16 bits are computed as float32.
-    RuntimeError for another type.
+    RuntimeError for another ``dtype``, ValueError for a ``device_type`` that is no string.
 
     >>> import accelgrad
     >>> x, w = accelgrad.ones(2, 3), accelgrad.ones(3, 4, requires_grad=True)
@@ -160,6 +167,7 @@ class autocast(contextlib.ContextDecorator):
 
 
 def _must_be_low(kind: Any) -> None:
+    """Raise RuntimeError for a type that is neither float16 nor bfloat16."""
     if kind is not dtypes.float16 and kind is not dtypes.bfloat16:
         raise RuntimeError(
             f"autocast: {kind} is not supported as the lower type; use accelgrad.bfloat16 or"
@@ -168,7 +176,7 @@ def _must_be_low(kind: Any) -> None:
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether operations on this kind of device choose their types themselves here.
+    """Whether autocast is on in this thread for this kind of device.
 
     >>> is_autocast_enabled("cpu")
     False
@@ -177,8 +185,9 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 
 
 def set_autocast_enabled(device_type: str, enabled: bool) -> None:
-    """Switch autocast on or off for a kind of device in this thread, until it is switched back; the block
-    :class:`autocast` does that by itself.
+    """Switch autocast on or off for a kind of device in this thread, until it is switched back.
+
+    The block :class:`autocast` does that by itself.
 
     >>> set_autocast_enabled("cpu", True)
     >>> is_autocast_enabled("cpu")
@@ -193,7 +202,7 @@ def set_autocast_enabled(device_type: str, enabled: bool) -> None:
 
 
 def get_autocast_dtype(device_type: str = "cuda") -> Any:
-    """The lower type of autocast on this kind of device: of the block that is open, or of the next one.
+    """The lower type of autocast on this kind of device, in the block that is open or in the next one.
 
     >>> get_autocast_dtype("cpu"), get_autocast_dtype("cuda")
     (accelgrad.bfloat16, accelgrad.float16)
@@ -205,8 +214,9 @@ def get_autocast_dtype(device_type: str = "cuda") -> Any:
 
 
 def set_autocast_dtype(device_type: str, dtype: Any) -> None:
-    """Set the lower type of autocast on a kind of device for this thread; RuntimeError for another than
-    float16 and bfloat16.
+    """Set the lower type of autocast on a kind of device for this thread.
+
+    RuntimeError for another type than float16 and bfloat16.
 
     >>> import accelgrad
     >>> set_autocast_dtype("cpu", accelgrad.float16)
@@ -222,7 +232,7 @@ def set_autocast_dtype(device_type: str, dtype: Any) -> None:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether there is an autocast for this kind of device: for the CPU and for cards.
+    """Whether there is an autocast for this kind of device: there is for the CPU and for cards.
 
     >>> is_autocast_available("gpu")
     True
@@ -233,11 +243,20 @@ def is_autocast_available(device_type: str) -> bool:
 def custom_fwd(
     function: Callable[..., Any] | None = None, *, device_type: str = "cuda", cast_inputs: Any = None
 ) -> Any:
-    """For the ``forward`` of an autograd.Function: notes on ``ctx`` whether autocast is on, for
-    :func:`custom_bwd`.
+    """Decorate the ``forward`` of an autograd.Function whose backward shall run in the same mode.
 
-    With ``cast_inputs`` floating point tensors (but not float64) come in that type, and autocast is off
-    inside, wherever it was on outside.
+    It notes on ``ctx``, for :func:`custom_bwd`, whether autocast is on.  With ``cast_inputs``, where autocast
+    is on, floating point tensors (but not float64) come in that type, and autocast is off inside.
+
+    >>> import accelgrad
+    >>> class Double(accelgrad.autograd.Function):
+    ...     @staticmethod
+    ...     @custom_fwd(device_type="cpu", cast_inputs=accelgrad.float32)
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    >>> with autocast("cpu"):
+    ...     Double.apply(accelgrad.ones(1, dtype=accelgrad.bfloat16)).dtype
+    accelgrad.float32
     """
     if function is None:
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
@@ -259,8 +278,9 @@ def custom_fwd(
 
 
 def custom_bwd(function: Callable[..., Any] | None = None, *, device_type: str = "cuda") -> Any:
-    """For the ``backward`` of an autograd.Function whose forward has :func:`custom_fwd`: autocast is on in it
-    if it was on in the forward.
+    """Decorate the ``backward`` of an autograd.Function: autocast is on in it if it was in the forward.
+
+    RuntimeError unless the forward is decorated by :func:`custom_fwd`.
 
     >>> import accelgrad
     >>> class Product(accelgrad.autograd.Function):

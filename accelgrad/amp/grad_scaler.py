@@ -12,17 +12,19 @@ from accelgrad.kernels import updates
 
 __all__ = ["GradScaler"]
 
+# How far an optimizer has come since the last ``update``.
 READY, UNSCALED, STEPPED = "ready", "unscaled", "stepped"
 
 
 class GradScaler:
-    """Multiplies the loss by a factor that is as large as float16 gradients allow, and finds it while
-    training.
+    """A factor on the loss, as large as float16 gradients allow, which is found while training.
 
-    ``scaler.scale(loss).backward()``, ``scaler.step(optimizer)``, ``scaler.update()``.  After infinite or NaN
-    gradients the step is left out and the factor multiplied by ``backoff_factor``; after ``growth_interval``
-    good steps in a row it is multiplied by ``growth_factor``.  The gradients are looked at by one question to
-    the device a step.
+    Call ``scaler.scale(loss).backward()``, ``scaler.step(optimizer)``, ``scaler.update()``.  After infinite
+    or NaN gradients the step is left out and the factor multiplied by ``backoff_factor``; after
+    ``growth_interval`` good steps in a row it is multiplied by ``growth_factor``.  Whether gradients are
+    finite is asked of the device once a step.  ValueError for a ``growth_factor`` of at most 1 or a
+    ``backoff_factor`` of at least 1; RuntimeError for calls in another order.  Micikevicius et al. 2018,
+    section 3.2.
 
     >>> import accelgrad
     >>> w = accelgrad.ones(2, requires_grad=True)
@@ -57,7 +59,7 @@ class GradScaler:
         self._optimizers: dict[int, dict[str, Any]] = {}
 
     def scale(self, outputs: Any) -> Any:
-        """The loss (or a list or tuple of them) times the factor."""
+        """Multiply the loss by the factor, or each of a list or tuple of losses."""
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
@@ -67,8 +69,10 @@ class GradScaler:
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
     def unscale_(self, optimizer: Any) -> None:
-        """Take the factor out of the gradients of an optimizer now, so that they can be clipped before the
-        step."""
+        """Divide the gradients of an optimizer by the factor now, so that they can be clipped before the step.
+
+        RuntimeError for a second call in one step, ValueError for gradients in float16.
+        """
         if not self._enabled:
             return
         record = self._record(optimizer)
@@ -86,13 +90,17 @@ class GradScaler:
         record["stage"] = UNSCALED
 
     def _record(self, optimizer: Any) -> dict[str, Any]:
+        """What is known of an optimizer's step: its stage, and whether its gradients are finite."""
         return self._optimizers.setdefault(
             id(optimizer), {"stage": READY, "finite": None, "optimizer": optimizer}
         )
 
     def _unscale(self, optimizer: Any) -> Any:
-        """Divide every gradient in place; a raw 0-d array or Python bool that says whether all of them are
-        finite."""
+        """Divide every gradient by the factor, in place.
+
+        For each device a raw 0-d array comes back, which is 0 if all gradients there are finite and NaN
+        otherwise.
+        """
         inverse = 1.0 / self._scale
         finite: dict[Any, Any] = {}
         params = [one for group in optimizer.param_groups for one in group["params"]]
@@ -109,8 +117,10 @@ class GradScaler:
         return finite
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        """``optimizer.step()`` if all gradients are finite; what it returned, or None where the step was left
-        out."""
+        """Call ``optimizer.step()`` if all gradients are finite and return its result; otherwise None.
+
+        RuntimeError for a ``closure``, for a second call in one step, and where no parameter has a gradient.
+        """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
@@ -156,39 +166,39 @@ class GradScaler:
     # --- settings
 
     def is_enabled(self) -> bool:
-        """Whether it does anything."""
+        """Whether it scales at all."""
         return self._enabled
 
     def get_scale(self) -> float:
-        """The present factor; 1 where it is not enabled."""
+        """The present factor; 1 if it is not enabled."""
         return self._scale if self._enabled else 1.0
 
     def get_growth_factor(self) -> float:
-        """By what the factor grows."""
+        """The number by which the factor is multiplied after many good steps."""
         return self._growth_factor
 
     def set_growth_factor(self, new_factor: float) -> None:
-        """Change by what the factor grows."""
+        """Set the number by which the factor is multiplied after many good steps."""
         self._growth_factor = new_factor
 
     def get_backoff_factor(self) -> float:
-        """By what the factor shrinks."""
+        """The number by which the factor is multiplied after infinite gradients."""
         return self._backoff_factor
 
     def set_backoff_factor(self, new_factor: float) -> None:
-        """Change by what the factor shrinks."""
+        """Set the number by which the factor is multiplied after infinite gradients."""
         self._backoff_factor = new_factor
 
     def get_growth_interval(self) -> int:
-        """After how many good steps in a row the factor grows."""
+        """The number of good steps in a row after which the factor grows."""
         return self._growth_interval
 
     def set_growth_interval(self, new_interval: int) -> None:
-        """Change after how many good steps in a row the factor grows."""
+        """Set the number of good steps in a row after which the factor grows."""
         self._growth_interval = new_interval
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs; {} where it is not enabled."""
+        """The numbers that a checkpoint needs; {} if it is not enabled."""
         if not self._enabled:
             return {}
         return {
@@ -200,7 +210,7 @@ class GradScaler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint; RuntimeError for an empty one."""
+        """Continue from what ``state_dict`` gave; RuntimeError for an empty one."""
         if not self._enabled:
             return
         if not state_dict:

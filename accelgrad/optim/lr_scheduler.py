@@ -167,7 +167,7 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """Multiply the initial rate by ``factor`` until epoch ``total_iters``; then it returns.
+    """Hold the rate at ``initial_lr factor`` until epoch ``total_iters``, then at ``initial_lr``.
 
     ValueError for a factor outside [0, 1].
 
