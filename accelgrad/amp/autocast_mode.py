@@ -60,7 +60,7 @@ class Casting:
         return tuple(map(cast, args)), {key: cast(value) for key, value in kwargs.items()}
 
     def eligible(self, tensor: Tensor) -> bool:
-        """Whether to cast it: a floating point tensor on a device with autocast, but not float64."""
+        """Tell whether to cast it: a floating point tensor on a device with autocast, but not float64."""
         return tensor.xp.kernel_device in self.kinds and tensor.array.dtype.char in "eEf"
 
     def cast(self, tensor: Tensor, kind: Any) -> Tensor:
@@ -176,7 +176,7 @@ def _must_be_low(kind: Any) -> None:
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether autocast is on in this thread for this kind of device.
+    """Tell whether autocast is on in this thread for this kind of device.
 
     >>> is_autocast_enabled("cpu")
     False
@@ -232,7 +232,7 @@ def set_autocast_dtype(device_type: str, dtype: Any) -> None:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether there is an autocast for this kind of device: there is for the CPU and for cards.
+    """Tell whether there is an autocast for this kind of device: there is for the CPU and for cards.
 
     >>> is_autocast_available("gpu")
     True

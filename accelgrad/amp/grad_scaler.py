@@ -69,7 +69,7 @@ class GradScaler:
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
     def unscale_(self, optimizer: Any) -> None:
-        """Divide the gradients of an optimizer by the factor now, so that they can be clipped before the step.
+        """Divide the gradients of an optimizer by the factor, so that they can be clipped before the step.
 
         RuntimeError for a second call in one step, ValueError for gradients in float16.
         """
@@ -90,7 +90,7 @@ class GradScaler:
         record["stage"] = UNSCALED
 
     def _record(self, optimizer: Any) -> dict[str, Any]:
-        """What is known of an optimizer's step: its stage, and whether its gradients are finite."""
+        """The record of an optimizer's step: its stage, and whether its gradients are finite."""
         return self._optimizers.setdefault(
             id(optimizer), {"stage": READY, "finite": None, "optimizer": optimizer}
         )
@@ -166,7 +166,7 @@ class GradScaler:
     # --- settings
 
     def is_enabled(self) -> bool:
-        """Whether it scales at all."""
+        """Tell whether it scales at all."""
         return self._enabled
 
     def get_scale(self) -> float:

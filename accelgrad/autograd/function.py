@@ -307,7 +307,7 @@ def _meta_of(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _among(tensor: Any, others: tuple[Any, ...]) -> bool:
-    """Whether ``tensor`` itself is one of ``others``."""
+    """Tell whether ``tensor`` itself is one of ``others``."""
     return any(tensor is other for other in others)
 
 

@@ -10,7 +10,7 @@ __all__ = ["amp", "current_device", "device_count", "is_available", "synchronize
 
 
 def is_available() -> bool:
-    """Whether there is a CPU: always.
+    """Tell whether there is a CPU: always.
 
     >>> is_available()
     True

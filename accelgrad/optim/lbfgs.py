@@ -326,5 +326,5 @@ def strong_wolfe(
 
 
 def _lower(ends: list[Point]) -> int:
-    """Which of the two ends has the lower loss."""
+    """The place, 0 or 1, of the end that has the lower loss."""
     return 0 if ends[0].loss <= ends[1].loss else 1

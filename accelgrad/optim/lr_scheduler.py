@@ -539,11 +539,11 @@ class ReduceLROnPlateau(LRScheduler):
 
     @property
     def in_cooldown(self) -> bool:
-        """Whether the last reduction was so recent that epochs do not count yet."""
+        """Tell whether the last reduction was so recent that epochs do not count yet."""
         return self.cooldown_counter > 0
 
     def _is_better(self, value: float, best: float) -> bool:
-        """Whether ``value`` is better than ``best`` by more than the threshold."""
+        """Tell whether ``value`` is better than ``best`` by more than the threshold."""
         if self.threshold_mode == "rel":
             return (
                 value < best * (1 - self.threshold)

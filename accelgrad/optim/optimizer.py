@@ -425,7 +425,7 @@ class Optimizer:
             hook(self)
 
     def _is_scalar(self, name: str, value: Any) -> bool:
-        """Whether an entry of a state is a number that ``state_dict`` shows as a tensor."""
+        """Tell whether an entry of a state is a number that ``state_dict`` shows as a tensor."""
         return name in self.scalars and isinstance(value, int | float)
 
     def _restored(self, name: str, value: Any, parameter: Tensor) -> Any:
