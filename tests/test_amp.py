@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,23 @@ def test_a_parameter_is_cast_once_in_a_block() -> None:
     np.testing.assert_array_equal(first.detach().float().numpy(), second.detach().float().numpy())
     assert float(third.sum()) > float(first.sum())
     assert accelgrad.core.graph.state.casting is None
+
+
+@pytest.mark.host
+def test_a_block_belongs_to_the_thread_that_opened_it() -> None:
+    x, seen = accelgrad.ones(2, 2), []
+
+    def work() -> None:
+        seen.append((x @ x).dtype)
+        with autocast("cpu", dtype=accelgrad.float16):
+            seen.append((x @ x).dtype)
+
+    with autocast("cpu"):
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+        seen.append((x @ x).dtype)
+    assert seen == [accelgrad.float32, accelgrad.float16, accelgrad.bfloat16]
 
 
 @pytest.mark.host

@@ -61,7 +61,7 @@ class Casting:
 
     def eligible(self, tensor: Tensor) -> bool:
         """Tell whether to cast it: a floating point tensor on a device with autocast, but not float64."""
-        return tensor.xp.kernel_device in self.kinds and tensor.array.dtype.char in "eEf"
+        return tensor.xp.kernel_device in self.kinds and _is_floating_but_not_double(tensor)
 
     def cast(self, tensor: Tensor, kind: Any) -> Tensor:
         """The tensor in another type.
@@ -84,6 +84,11 @@ class Casting:
             self.kinds.pop(device, None)
         else:
             self.kinds[device] = kind
+
+
+def _is_floating_but_not_double(tensor: Tensor) -> bool:
+    """Tell whether the numbers are float16, bfloat16 or float32."""
+    return tensor.array.dtype.char in "eEf"
 
 
 def _tensors(values: Any) -> list[Tensor]:
@@ -269,7 +274,8 @@ def custom_fwd(
         ctx._autocast_was_on = False
 
         def cast(one: Any) -> Any:
-            return one.to(cast_inputs) if isinstance(one, Tensor) and one.array.dtype.char in "eEf" else one
+            fits = isinstance(one, Tensor) and _is_floating_but_not_double(one)
+            return one.to(cast_inputs) if fits else one
 
         with autocast(device_type, enabled=False):
             return function(ctx, *map(cast, args), **{key: cast(one) for key, one in kwargs.items()})

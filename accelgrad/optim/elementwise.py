@@ -33,6 +33,23 @@ class Elementwise(Optimizer):
 
     A subclass gives ``formula``, :meth:`kept` and :meth:`numbers`; this class adds the state, ``maximize``
     and weight decay.  :class:`~accelgrad.optim.Adagrad` is a short one to read.
+
+    >>> import accelgrad
+    >>> def average_descent(xp, x, g, mean, /, rate, part):
+    ...     mean += part * (g - mean)
+    ...     x -= rate * mean
+    ...     return x, mean
+    >>> class AverageDescent(Elementwise):
+    ...     formula = staticmethod(average_descent)
+    ...     def kept(self, group):
+    ...         return ("mean",)
+    ...     def numbers(self, group, t):
+    ...         return (group["lr"], 0.5), {"step": t + 1}
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0]))
+    >>> x.grad = accelgrad.tensor([2.0])
+    >>> AverageDescent([x], {"lr": 0.25, "maximize": False}).step()
+    >>> x.detach()
+    tensor([0.7500])
     """
 
     formula: ClassVar[Formula]

@@ -316,6 +316,7 @@ class Optimizer:
     # --- hooks
 
     def _add_hook(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
+        """Put a hook into one of the tables, at its end or at its beginning."""
         self._has_hooks = True
         return RemovableHandle(table, hook, first=prepend)
 

@@ -96,6 +96,10 @@ class LRScheduler:
         """The rates for ``last_epoch``, one for each group; ``step`` calls it."""
         raise NotImplementedError(f"{type(self).__name__} defines get_lr")
 
+    def _get_closed_form_lr(self) -> list[Any]:
+        """The rates for ``last_epoch`` by a formula that needs no present rate, if the subclass has one."""
+        return self.get_lr()
+
     def get_last_lr(self) -> list[Any]:
         """The rates that are set now, one for each group."""
         return self._last_lr
@@ -120,14 +124,13 @@ class LRScheduler:
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: Any = None) -> None:
-        """Set the rates of the next epoch, or of ``epoch``, by the closed form if there is one."""
+        """Set the rates of the next epoch, or of ``epoch``, by the closed form."""
         if epoch is None:
             self.last_epoch += 1
             values = self.get_lr()
         else:
             self.last_epoch = epoch
-            closed = getattr(self, "_get_closed_form_lr", None)
-            values = self.get_lr() if closed is None else closed()
+            values = self._get_closed_form_lr()
         for group, lr in zip(self.optimizer.param_groups, values, strict=True):
             set_lr(group, lr)
         self._last_lr = rates(self.optimizer)
