@@ -47,7 +47,7 @@ class Elementwise(Optimizer):
     ...         return (group["lr"], 0.5), {"step": t + 1}
     >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0]))
     >>> x.grad = accelgrad.tensor([2.0])
-    >>> AverageDescent([x], {"lr": 0.25, "maximize": False}).step()
+    >>> AverageDescent([x], {"lr": 0.25}).step()
     >>> x.detach()
     tensor([0.7500])
     """
@@ -112,5 +112,5 @@ class Elementwise(Optimizer):
         if decay and group.get("decoupled_weight_decay"):
             decay, shrink = 0.0, 1 - number(group["lr"]) * decay
         grads = [one._grad.array for one in params]  # type: ignore[union-attr]
-        sign = -1.0 if group["maximize"] else 1.0
+        sign = -1.0 if group.get("maximize") else 1.0
         update_all(xp, params, self.formula, [grads, *kept], numbers, sign, decay, shrink)
