@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from accelgrad.optim.optimizer import Group, Optimizer
-from accelgrad.optim.schedule import LRScheduler, for_each_group, rates, set_lr
+from accelgrad.optim.schedule import LRScheduler, for_each_group, must_be_optimizer, rates, set_lr
 
 __all__ = ["CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
 
@@ -81,15 +81,18 @@ class CyclicLR(_WithMomentum):
         max_momentum: float = 0.9,
         last_epoch: int = -1,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        must_be_optimizer(optimizer)
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
             raise ValueError("mode is invalid and scale_fn is None")
+
+        # The rates at both ends, and the first ones.
         base_lrs = for_each_group("base_lr", optimizer, base_lr)
         if last_epoch == -1:
             for lr, group in zip(base_lrs, optimizer.param_groups, strict=True):
                 set_lr(group, lr)
         self.max_lrs = for_each_group("max_lr", optimizer, max_lr)
+
+        # The form of a cycle.
         down = step_size_up if step_size_down is None else step_size_down
         self.total_size = float(step_size_up) + float(down)
         self.step_ratio = float(step_size_up) / self.total_size
@@ -98,6 +101,8 @@ class CyclicLR(_WithMomentum):
         self.scale_mode = (
             scale_mode if scale_fn is not None else "iterations" if mode == "exp_range" else "cycle"
         )
+
+        # The momentum against it, and the step to epoch 0.
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             self._prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch)
@@ -190,8 +195,9 @@ class OneCycleLR(_WithMomentum):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        must_be_optimizer(optimizer)
+
+        # How many steps there are.
         for name, value in (
             ("total_steps", total_steps),
             ("epochs", epochs),
@@ -209,6 +215,8 @@ class OneCycleLR(_WithMomentum):
             raise ValueError(
                 f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
             )
+
+        # The phases: the step in which each ends, and the names of rate and momentum at its start and end.
         self.total_steps = total_steps
         self._anneal_func_type = anneal_strategy
         up = (pct_start * total_steps - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")
@@ -218,6 +226,8 @@ class OneCycleLR(_WithMomentum):
             self._phases = [up, back, out]
         else:
             self._phases = [up, (total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")]
+
+        # The rates between which they move, the momentum, and the step to epoch 0.
         if last_epoch == -1:
             for group, highest in zip(
                 optimizer.param_groups, for_each_group("max_lr", optimizer, max_lr), strict=True

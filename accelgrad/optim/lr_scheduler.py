@@ -16,7 +16,7 @@ from typing import Any
 
 from accelgrad.optim.cycles import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from accelgrad.optim.optimizer import Optimizer
-from accelgrad.optim.schedule import LRScheduler, for_each_group, rates, set_lr
+from accelgrad.optim.schedule import LRScheduler, for_each_group, must_be_optimizer, rates, set_lr
 
 __all__ = [
     "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR",
@@ -515,8 +515,7 @@ class ReduceLROnPlateau(LRScheduler):
     ) -> None:
         if factor >= 1.0:
             raise ValueError("Factor should be < 1.0.")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        must_be_optimizer(optimizer)
         if mode not in ("min", "max"):
             raise ValueError(f"mode {mode} is unknown!")
         if threshold_mode not in ("rel", "abs"):

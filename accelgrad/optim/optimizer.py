@@ -200,6 +200,8 @@ class Optimizer:
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+
+        # The parameters as a list, and their names if they have some.
         params = param_group["params"]
         if isinstance(params, Tensor):
             params = [params]
@@ -218,6 +220,8 @@ class Optimizer:
             param_group["param_names"] = [name for name, _ in params]
             params = [tensor for _, tensor in params]
         param_group["params"] = params
+
+        # They are tensors that a step may change; the settings are complete.
         for one in params:
             if not isinstance(one, Tensor):
                 raise TypeError(
@@ -234,6 +238,8 @@ class Optimizer:
                     f"parameter group didn't specify a value of required optimization parameter {name}"
                 )
             param_group.setdefault(name, value)
+
+        # Each of them once, and named if the others are.
         if len(params) != len({id(one) for one in params}):
             warnings.warn(
                 "optimizer contains a parameter group with duplicate parameters; in future, this will"

@@ -8,7 +8,7 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.optim.optimizer import Group, Optimizer
 
-__all__ = ["LRScheduler", "for_each_group", "rates", "set_lr"]
+__all__ = ["LRScheduler", "for_each_group", "must_be_optimizer", "rates", "set_lr"]
 
 
 def set_lr(group: Group, lr: float) -> None:
@@ -42,6 +42,12 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     return [value] * len(optimizer.param_groups)
 
 
+def must_be_optimizer(optimizer: Any) -> None:
+    """Raise TypeError for what is not an Optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+
+
 class LRScheduler:
     """The base of the schedules: a subclass defines ``get_lr``, which returns the rates for ``last_epoch``.
 
@@ -67,8 +73,7 @@ class LRScheduler:
     _is_initial = False
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        must_be_optimizer(optimizer)
         self.optimizer = optimizer
         for place, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
