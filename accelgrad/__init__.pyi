@@ -45,7 +45,7 @@ from accelgrad.arrays.dtypes import (
     uint8,
 )
 from accelgrad.core import late as _late
-from accelgrad.core.graph import (
+from accelgrad.core.modes import (
     enable_grad,
     inference_mode,
     is_grad_enabled,

@@ -14,7 +14,7 @@ import pytest
 import accelgrad
 from accelgrad import kernels
 from accelgrad.arrays import backend, dtypes, precision
-from accelgrad.core import graph
+from accelgrad.core import modes
 from accelgrad.core.tensor import Tensor
 
 HERE = pathlib.Path(__file__).parent
@@ -123,8 +123,8 @@ def sealed_state():
     yield
     accelgrad.default_generator.set_state(random_state)
     np.random.set_state(numpy_state)  # noqa: NPY002
-    assert graph.state.grad and not graph.state.inference, "the test left a grad mode behind"
-    assert not graph.state.anomaly, "the test left anomaly mode on"
+    assert modes.state.grad and not modes.state.inference, "the test left a grad mode behind"
+    assert not modes.state.anomaly, "the test left anomaly mode on"
     if kernels.mode() != before[0]:
         kernels.use(before[0])
     kernels.set_num_threads(before[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_autocast_is_switched_without_a_block() -> None:
         assert (x @ x).dtype is accelgrad.bfloat16
     finally:
         accelgrad.set_autocast_enabled("cpu", False)
-    assert (x @ x).dtype is accelgrad.float32 and accelgrad.core.graph.state.casting is None
+    assert (x @ x).dtype is accelgrad.float32 and accelgrad.core.modes.state.casting is None
 
 
 @LOW
@@ -114,7 +115,7 @@ def test_a_parameter_is_cast_once_in_a_block() -> None:
     w = accelgrad.rand(4, 4, requires_grad=True)
     with autocast("cpu"):
         first, second = w @ w, w @ w
-        casting = accelgrad.core.graph.state.casting
+        casting = accelgrad.core.modes.state.casting
         assert len(casting.casts) == 1
         with accelgrad.no_grad():
             w.add_(1.0)
@@ -122,7 +123,24 @@ def test_a_parameter_is_cast_once_in_a_block() -> None:
     assert first.dtype is accelgrad.bfloat16
     np.testing.assert_array_equal(first.detach().float().numpy(), second.detach().float().numpy())
     assert float(third.sum()) > float(first.sum())
-    assert accelgrad.core.graph.state.casting is None
+    assert accelgrad.core.modes.state.casting is None
+
+
+@pytest.mark.host
+def test_a_block_belongs_to_the_thread_that_opened_it() -> None:
+    x, seen = accelgrad.ones(2, 2), []
+
+    def work() -> None:
+        seen.append((x @ x).dtype)
+        with autocast("cpu", dtype=accelgrad.float16):
+            seen.append((x @ x).dtype)
+
+    with autocast("cpu"):
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+        seen.append((x @ x).dtype)
+    assert seen == [accelgrad.float32, accelgrad.float16, accelgrad.bfloat16]
 
 
 @pytest.mark.host

@@ -17,8 +17,6 @@ import numpy as np
 
 from accelgrad import kernels
 from accelgrad.arrays import gpu, precision
-from accelgrad.arrays.quiet import hush as hush  # TEMP
-from accelgrad.arrays.quiet import unhush as unhush
 
 __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_default_device"]
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 
-from accelgrad.core.graph import state
+from accelgrad.core.modes import state
 
 __all__ = ["detect_anomaly", "set_detect_anomaly"]
 
 
 class set_detect_anomaly(contextlib.ContextDecorator):
-    """Switch anomaly mode on or off, from here on or within a ``with`` block."""
+    """Switch anomaly mode on or off, from here on or within a ``with`` block; see :class:`detect_anomaly`.
+
+    ``check_nan=False`` leaves out the search for NaN.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor(-1.0, requires_grad=True)
+    >>> with set_detect_anomaly(True, check_nan=False):
+    ...     (accelgrad.sqrt(x) * 0).backward()
+    >>> x.grad
+    tensor(nan)
+    """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
         self.previous = (state.anomaly, state.check_nan)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.core import graph
+from accelgrad.core import modes
 from accelgrad.core.backward import silently_walk
 from accelgrad.core.tensor import Tensor, wrap
 
@@ -15,7 +15,15 @@ __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
 
 class GradcheckError(RuntimeError):
-    """The analytical and the numerical gradient differ."""
+    """The error of :func:`gradcheck` where the analytical and the numerical gradient differ.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor([1.0], dtype=accelgrad.float64, requires_grad=True)
+    >>> gradcheck(lambda x: x * x.detach(), (x,))
+    Traceback (most recent call last):
+    accelgrad.autograd.gradcheck.GradcheckError: Jacobian mismatch for output 0 with respect to input 0,
+    ...
+    """
 
 
 def gradcheck(
@@ -29,8 +37,9 @@ def gradcheck(
 ) -> bool:
     """Compare the Jacobians of ``func`` by backward and by (f(x + eps) - f(x - eps)) / 2 eps, entry by entry.
 
-    Only inputs with ``requires_grad=True`` are varied; they should be float64.  GradcheckError (or False,
-    without ``raise_exception``) names the output, the input and both Jacobians where they differ.
+    Two entries agree if they differ by less than ``atol + rtol |numerical|``.  Only inputs with
+    ``requires_grad=True`` are varied; ValueError if there is none, or if one is not float64.  GradcheckError
+    (or False, without ``raise_exception``) names the output, the input and both Jacobians where they differ.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([1.0, 2.0], dtype=accelgrad.float64, requires_grad=True)
@@ -75,8 +84,16 @@ def gradgradcheck(
     raise_exception: bool = True,
     seed: int = 0,
 ) -> bool:
-    """:func:`gradcheck` of the gradient itself: second derivatives, with respect to inputs and outgoing
-    gradients."""
+    """Check the second derivatives: :func:`gradcheck` of the gradients of ``func``.
+
+    They are varied with the inputs and with the gradients of the outputs, ``grad_outputs``, which are drawn
+    at random from ``seed`` if they are not given.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor([1.0, 2.0], dtype=accelgrad.float64, requires_grad=True)
+    >>> gradgradcheck(lambda x: x ** 3, (x,))
+    True
+    """
     arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     outputs = [one for one in _outputs(func, arguments) if one.requires_grad]
     if not outputs:
@@ -106,12 +123,13 @@ def gradgradcheck(
 
 
 def _outputs(func: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Tensor]:
+    """The Tensors among the results of ``func``."""
     result = func(*arguments)
     return [result] if isinstance(result, Tensor) else [one for one in result if isinstance(one, Tensor)]
 
 
 def _analytical(output: Tensor, one: Tensor) -> np.ndarray:
-    """The Jacobian (elements of one, elements of output), a column for each element of the output."""
+    """The Jacobian by backward, of shape (elements of one, elements of output), column by column."""
     jacobian = np.zeros((one.numel(), output.numel()))
     edge, target = output.edge(), one.edge()
     if edge is None:
@@ -119,7 +137,7 @@ def _analytical(output: Tensor, one: Tensor) -> np.ndarray:
     for place in range(output.numel()):
         unit = np.zeros(output.numel())
         unit[place] = 1.0
-        gradient = output.xp.from_host(unit.reshape(output.array.shape))
+        gradient = output.xp.from_host(unit.reshape(output.array.shape))  # output.shape
         found = silently_walk([(edge, gradient)], True, False, [target], accumulate=False)
         if found.get(target) is not None:
             jacobian[:, place] = one.xp.to_host(one.xp.asarray(found[target])).reshape(-1)
@@ -129,7 +147,7 @@ def _analytical(output: Tensor, one: Tensor) -> np.ndarray:
 def _numerical(
     func: Callable[..., Any], arguments: tuple[Any, ...], one: Tensor, outputs: int, eps: float
 ) -> list[np.ndarray]:
-    """The same Jacobians, one per output, by central differences; ``one`` is changed and restored."""
+    """The Jacobians of all outputs by central differences; ``one`` is changed and restored."""
     rows: list[list[np.ndarray]] = [[] for _ in range(outputs)]
     original = one.array
     for place in range(one.numel()):
@@ -139,7 +157,7 @@ def _numerical(
             moved.reshape(-1)[place] += step
             one.array = one.xp.from_host(moved)
             try:
-                with graph.enable_grad():
+                with modes.enable_grad():
                     found = [r for r in _outputs(func, arguments) if r.is_floating_point()]
                     sides.append([r.xp.to_host(r.array).copy() for r in found])
             finally:

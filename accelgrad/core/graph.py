@@ -17,7 +17,6 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from accelgrad.core.modes import *  # TEMP
 from accelgrad.core.modes import state
 
 __all__ = ["Edge", "Leaf", "Node", "RemovableHandle", "nodes_behind", "walk"]

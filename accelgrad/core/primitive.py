@@ -39,17 +39,11 @@ import numpy as np
 from accelgrad.arrays import dtypes
 from accelgrad.arrays.quiet import hush, unhush
 from accelgrad.core import graph, reduced
-from accelgrad.core.context import SECOND_TIME as SECOND_TIME  # TEMP
 from accelgrad.core.context import Context
-from accelgrad.core.context import Reading as Reading
-from accelgrad.core.context import unbroadcast as unbroadcast
 from accelgrad.core.modes import state
 from accelgrad.core.promotion import NUMBERS, constant, namespace_of, on_one_device, promote
-from accelgrad.core.promotion import result_dtype as result_dtype  # TEMP
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.core.views import share
-
-reading: Any = None  # TEMP
 
 __all__ = ["Primitive"]
 

@@ -110,7 +110,7 @@ def constant(primitive: Any, value: Any) -> Any:
 
 
 def namespace_of(primitive: Any, inputs: tuple[Any, ...], arrays: list[Any]) -> Namespace:
-    """Return the array module of inputs that are raw arrays, none of them a Tensor; TypeError for no array."""
+    """Return the array module of inputs none of which is a Tensor; TypeError if none is an array either."""
     for one in arrays:
         if backend.is_array(one):
             return backend.of_array(one)

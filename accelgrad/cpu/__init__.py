@@ -10,7 +10,7 @@ __all__ = ["amp", "current_device", "device_count", "is_available", "synchronize
 
 
 def is_available() -> bool:
-    """True: there is always a CPU.
+    """Tell whether there is a CPU: always.
 
     >>> is_available()
     True
@@ -19,7 +19,7 @@ def is_available() -> bool:
 
 
 def device_count() -> int:
-    """1: all cores are one device.
+    """The number of CPUs as devices: 1, since all cores are one device.
 
     >>> device_count()
     1
@@ -28,7 +28,7 @@ def device_count() -> int:
 
 
 def current_device() -> str:
-    """ "cpu".
+    """The name of the device: always "cpu".
 
     >>> current_device()
     'cpu'
@@ -37,4 +37,7 @@ def current_device() -> str:
 
 
 def synchronize(device: Any = None) -> None:
-    """Nothing to wait for: on the CPU a result is there when the call returns."""
+    """Wait for all work on the device: nothing to do, since a CPU's result is there when the call returns.
+
+    >>> synchronize()
+    """

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from accelgrad.core.graph import Node, is_grad_enabled
+from accelgrad.core.graph import Node
+from accelgrad.core.modes import is_grad_enabled
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn.hooks import register_module_forward_hook, register_module_forward_pre_hook

@@ -13,7 +13,9 @@ __all__ = ["Adafactor"]
 
 
 class Adafactor(Optimizer):
-    """Adafactor, which keeps two vectors for a matrix instead of Adam's two matrices::
+    """Adafactor: Adam's scaling from two vectors for a matrix, where Adam keeps two matrices.
+
+    Step t on a parameter x with gradient g::
 
         b = t^beta2_decay                                         (the weight of this step in the averages)
         alpha = max(eps2, RMS(x)) min(lr, 1 / sqrt(t))
@@ -23,9 +25,10 @@ class Adafactor(Optimizer):
         u = g / max(sqrt(V), eps1)
         x = x - alpha u / max(1, RMS(u) / d)
 
-    Shazeer & Stern 2018, Algorithms 4 to 6, in PyTorch's form: ``lr`` bounds the relative step, and eps1, by
-    default the spacing of the type's numbers at 1, is applied to the estimate and not to the averages.
-    Tensors of more dimensions are stacks of matrices.
+    Shazeer & Stern 2018, Algorithms 4 to 6, in PyTorch's form: ``lr`` bounds the relative step, and ``eps`` =
+    (eps1, eps2), where eps1 is by default the spacing of the type's numbers at 1, is applied to the estimate
+    and not to the averages.  Tensors of more dimensions are stacks of matrices.  ValueError for a setting
+    outside its range.
 
     >>> from accelgrad import Tensor, nn
     >>> x = nn.Parameter(Tensor([[2.0, 2.0]]))
@@ -69,7 +72,7 @@ class Adafactor(Optimizer):
         super().__init__(params, defaults)
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """R and C for matrices, V for vectors and single numbers."""
+        """R and C begin at zero for matrices, V for vectors and single numbers."""
         shape, xp, dtype = parameter.array.shape, parameter.xp, parameter.array.dtype
         if len(shape) < 2:
             return {"step": 0.0, "variance": zeros_like(parameter)}
@@ -79,7 +82,7 @@ class Adafactor(Optimizer):
         return {"step": 0.0, "row_var": rows, "col_var": columns}
 
     def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step on one raw array; every scale stays on its device, so that nobody waits for it."""
+        """Change x in place; scales stay arrays on their device, so that the host never waits for them."""
         lr, (eps1, eps2) = number(group["lr"]), group["eps"]
         if eps1 is None:
             eps1 = dtypes.finfo(dtypes.of(x.dtype)).eps
@@ -104,5 +107,5 @@ class Adafactor(Optimizer):
 
 
 def rms(xp: Any, x: Any) -> Any:
-    """The root of the mean square, as an array of no dimensions."""
+    """The root of the mean square, as an array of shape ()."""
     return xp.sqrt(xp.mean(x * x))

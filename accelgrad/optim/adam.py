@@ -1,4 +1,4 @@
-"""Adam and AdamW: steps scaled by running averages of the gradient and of its square."""
+"""Adam: steps scaled by running averages of the gradient and of its square."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from accelgrad.kernels import updates
 from accelgrad.optim.elementwise import Elementwise, Numbers
 from accelgrad.optim.optimizer import Group, State, check_betas, check_positive, number, refuse
 
-__all__ = ["Adam", "AdamW"]
+__all__ = ["Adam"]
 
 
 class Adam(Elementwise):
-    """Adam::
+    """Adam: momentum, scaled for each element by the root mean square of its gradients.
 
-        g = grad + weight_decay x                    (AdamW: x = x - lr weight_decay x  instead)
+    Step t on a parameter x::
+
+        g = grad + weight_decay x                   (with ``decoupled_weight_decay``:
+                                                    x = x - lr weight_decay x instead)
         m = beta1 m + (1 - beta1) g
         v = beta2 v + (1 - beta2) g²
         x = x - lr  m / (1 - beta1^t)  /  (sqrt(v / (1 - beta2^t)) + eps)
 
     Kingma & Ba 2015, Algorithm 1.  ``amsgrad`` divides by the largest v so far (Reddi et al. 2018, Algorithm
-    2).
+    2).  The first step has length lr, whatever the gradient.  ValueError for a negative setting and for a
+    beta outside [0, 1).
 
-    >>> from accelgrad import Tensor, nn
-    >>> x = nn.Parameter(Tensor([1.0]))
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
     >>> optimizer = Adam([x], lr=0.1)
-    >>> x.grad = Tensor([5.0])
-    >>> optimizer.step()                             # the first step has length lr, whatever the gradient
-    >>> round(x.item(), 4)
-    0.9
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.8000, -0.8000])
     """
 
     formula = staticmethod(updates.adam)
@@ -64,49 +69,12 @@ class Adam(Elementwise):
         super().__init__(params, defaults)
 
     def kept(self, group: Group) -> tuple[str | None, ...]:
-        """m, v, and the largest v so far."""
+        """The averages m and v, and with ``amsgrad`` the largest v so far."""
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
 
     def numbers(self, group: Group, t: float) -> tuple[Numbers, State]:
-        """The two corrections are gathered in ``rate`` and ``root``."""
+        """The corrections for the start from zero are part of ``rate`` and ``root``."""
         t += 1
         lr, (beta1, beta2) = number(group["lr"]), map(number, group["betas"])
         rate, root = lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
         return (beta1, 1 - beta1, beta2, 1 - beta2, rate, root, group["eps"]), {"step": t}
-
-
-class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters themselves instead of joining the gradient.
-
-    Loshchilov & Hutter 2019, Algorithm 2.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        capturable: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
-            decoupled_weight_decay=True,
-        )

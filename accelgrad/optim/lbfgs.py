@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from accelgrad.core.graph import enable_grad
+from accelgrad.core.modes import enable_grad
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.optim.optimizer import Optimizer, State, check_positive, number
 
@@ -14,7 +14,7 @@ __all__ = ["LBFGS"]
 
 
 class Point(NamedTuple):
-    """What is known of one point ``x + step * direction`` of a line."""
+    """One point ``x + step * direction`` of a line, with the loss and its slope there."""
 
     step: float
     loss: float
@@ -23,7 +23,9 @@ class Point(NamedTuple):
 
 
 class LBFGS(Optimizer):
-    """Limited-memory BFGS: few, expensive steps, for losses without noise (all data in every step)::
+    """Limited-memory BFGS: few, expensive steps, for losses without noise (all data in every step).
+
+    One step::
 
         s_k = x_(k+1) - x_k          y_k = grad_(k+1) - grad_k          (the last ``history_size`` of them)
         direction = -H grad          where H is the inverse curvature that maps every y_k to s_k
@@ -35,7 +37,7 @@ class LBFGS(Optimizer):
     5/4 ``max_iter``) evaluations; it ends early when no gradient exceeds ``tolerance_grad`` or when loss and
     parameters move by less than ``tolerance_change``.  ``closure`` zeroes the gradients, computes the loss,
     calls ``backward`` and returns the loss: it is called many times.  ``line_search_fn`` is None or
-    "strong_wolfe".  ValueError for more than one parameter group.
+    "strong_wolfe".  ValueError for more than one parameter group, TypeError for a step without closure.
 
     >>> import accelgrad
     >>> x = accelgrad.nn.Parameter(accelgrad.tensor([-1.5, 2.0], dtype=accelgrad.float64))
@@ -77,7 +79,10 @@ class LBFGS(Optimizer):
         return self.param_groups[0]["params"]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Up to ``max_iter`` steps; gives the loss from before the first."""
+        """Make up to ``max_iter`` steps; the loss from before the first is returned.
+
+        TypeError without ``closure``, RuntimeError for an unknown ``line_search_fn``.
+        """
         if closure is None:
             raise TypeError(
                 "step() missing 1 required positional argument: 'closure'; LBFGS computes the loss many times"
@@ -93,13 +98,17 @@ class LBFGS(Optimizer):
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
+
+        # The loss and the gradient at the start.
         with enable_grad():
             first = closure()
         loss, gradient, evaluations = float(first), self._gradient(), 1
         state["func_evals"] += 1
         if _largest(xp, gradient) <= group["tolerance_grad"]:
             return first
+
         for iteration in range(1, group["max_iter"] + 1):
+            # The direction: downhill in the very first step, then by the curvature of the last steps.
             state["n_iter"] += 1
             if state["n_iter"] == 1:
                 state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1.0)
@@ -114,36 +123,28 @@ class LBFGS(Optimizer):
             before, slope = loss, float(xp.dot(gradient, direction))
             if slope > -tolerance_change:
                 break
+
+            # The step along it, and the loss and the gradient where it ends.
+            count = 0
             if group["line_search_fn"] is not None:
-                here = [xp.copy(one.array) for one in self._params]
-
-                def at(t: float, direction: Any = direction, here: Any = here) -> Point:
-                    """The loss and its slope after a step of length t, from where the parameters return."""
-                    self._move(t, direction)
-                    with enable_grad():
-                        loss = float(closure())
-                    gradient = self._gradient()
-                    for one, array in zip(self._params, here, strict=True):
-                        one.array[...] = array
-                        one._version[0] += 1
-                    return Point(t, loss, float(xp.dot(gradient, direction)), gradient)
-
                 best, count = strong_wolfe(
-                    at, Point(0.0, loss, slope, gradient), t, _largest(xp, direction), tolerance_change,
-                    group["max_eval"] - evaluations,
+                    self._along(direction, closure), Point(0.0, loss, slope, gradient), t,
+                    _largest(xp, direction), tolerance_change, group["max_eval"] - evaluations,
                 )  # fmt: skip
                 t, loss, gradient = best.step, best.loss, best.gradient
                 state["t"] = t
                 self._move(t, direction)
             else:
                 self._move(t, direction)
-                count = 0
-                if iteration != group["max_iter"]:  # after the last step nobody asks for the loss
+                # After the last step nobody asks for the loss.
+                if iteration != group["max_iter"]:
                     with enable_grad():
                         loss = float(closure())
                     gradient, count = self._gradient(), 1
             evaluations += count
             state["func_evals"] += count
+
+            # Whether that was enough.
             if (
                 evaluations >= group["max_eval"]
                 or _largest(xp, gradient) <= group["tolerance_grad"]
@@ -153,17 +154,35 @@ class LBFGS(Optimizer):
                 break
         return first
 
+    def _along(self, direction: Any, closure: Callable[[], Any]) -> Callable[[float], Point]:
+        """The function of t that gives the point ``t * direction`` from here, and returns here."""
+        xp = self._params[0].xp
+        here = [xp.copy(one.array) for one in self._params]
+
+        def at(t: float) -> Point:
+            self._move(t, direction)
+            with enable_grad():
+                loss = float(closure())
+            gradient = self._gradient()
+            for one, array in zip(self._params, here, strict=True):
+                one.array[...] = array
+                one._version[0] += 1
+            return Point(t, loss, float(xp.dot(gradient, direction)), gradient)
+
+        return at
+
     def _gradient(self) -> Any:
-        """The gradients of all parameters in one line; zeros for those that have none."""
+        """The gradients of all parameters as one vector, with zeros for those that have none."""
         xp = self._params[0].xp
         return xp.concatenate(
             [
-                xp.reshape(xp.zeros_like(one.array) if one._grad is None else one._grad.array, (-1,))
+                xp.reshape(xp.zeros_like(one.array) if one._grad is None else one._grad.array, (-1,))  # (n,)
                 for one in self._params
             ]
         )
 
     def _move(self, t: float, direction: Any) -> None:
+        """Add ``t * direction`` to the parameters."""
         start = 0
         for one in self._params:
             end = start + one.array.size
@@ -172,12 +191,13 @@ class LBFGS(Optimizer):
             start = end
 
     def _remember(self, gradient: Any, state: State) -> None:
-        """Add the last step and the change of the gradient along it to the history."""
+        """Add the last step, and the change of the gradient along it, to the history."""
         xp = self._params[0].xp
         y = gradient - state["prev_flat_grad"].array
         s = state["d"].array * state["t"]
         product = float(xp.dot(y, s))
-        if product <= 1e-10:  # no positive curvature along this step: it would spoil the direction
+        # Without positive curvature along it, this step would spoil the direction.
+        if product <= 1e-10:
             return
         steps, changes, ro = state["old_stps"], state["old_dirs"], state["ro"]
         if len(changes) == self.param_groups[0]["history_size"]:
@@ -197,11 +217,12 @@ class LBFGS(Optimizer):
 
 
 def _largest(xp: Any, x: Any) -> float:
+    """The largest absolute value in x."""
     return float(xp.max(xp.abs(x)))
 
 
 def _direction(xp: Any, gradient: Any, state: State) -> Any:
-    """-H grad by two loops over the history.  Nocedal & Wright 2006, Algorithm 7.4."""
+    """Compute -H grad by two loops over the history.  Nocedal & Wright 2006, Algorithm 7.4."""
     steps = [one.array for one in state["old_stps"]]
     changes = [one.array for one in state["old_dirs"]]
     q = -gradient
@@ -216,8 +237,9 @@ def _direction(xp: Any, gradient: Any, state: State) -> Any:
 
 
 def _between(a: Point, b: Point, low: float | None = None, high: float | None = None) -> float:
-    """Where the cubic through the losses and slopes of two points is least; within [low, high], by default
-    between the points.  Nocedal & Wright 2006, equation 3.59.
+    """The place where the cubic through the losses and slopes of two points is least, within [low, high].
+
+    By default that is between the points.  Nocedal & Wright 2006, equation 3.59.
     """
     left, right = (a, b) if a.step <= b.step else (b, a)
     low = left.step if low is None else low
@@ -229,7 +251,8 @@ def _between(a: Point, b: Point, low: float | None = None, high: float | None = 
     d2 = math.sqrt(square)
     width = right.step - left.step
     top, bottom = right.slope + d2 - d1, right.slope - left.slope + 2 * d2
-    if bottom == 0:  # a straight line is least at one of its ends
+    # A straight line is least at one of its ends.
+    if bottom == 0:
         return high if top < 0 else low
     return min(max(right.step - width * (top / bottom), low), high)
 
@@ -244,11 +267,11 @@ def strong_wolfe(
     c1: float = 1e-4,
     c2: float = 0.9,
 ) -> tuple[Point, int]:
-    """A point that meets the strong Wolfe conditions, ``loss <= loss_0 + c1 t slope_0`` and ``|slope| <= c2
-    |slope_0|``, and the number of evaluations; the best one seen after ``most`` further evaluations.
+    """Find a point that meets the strong Wolfe conditions, and count the evaluations.
 
-    ``t`` is the first step to try, ``longest`` the largest entry of the direction.  Nocedal & Wright 2006,
-    Algorithms 3.5 (find an interval) and 3.6 (shrink it).
+    They are ``loss <= loss_0 + c1 t slope_0`` and ``|slope| <= c2 |slope_0|``.  After ``most`` further
+    evaluations it is the best point seen.  ``t`` is the first step to try, ``longest`` the largest entry of
+    the direction. Nocedal & Wright 2006, Algorithms 3.5 (find an interval) and 3.6 (shrink it).
     """
 
     def too_high(point: Point) -> bool:
@@ -257,6 +280,7 @@ def strong_wolfe(
     def flat(point: Point) -> bool:
         return abs(point.slope) <= -c2 * start.slope
 
+    # Find an interval that holds such a point: step further and further.
     before, now, tries = start, at(t), 0
     while tries < most:
         if too_high(now) or (tries > 1 and now.loss >= before.loss):
@@ -269,6 +293,8 @@ def strong_wolfe(
         before, now, tries = now, at(step), tries + 1
     else:
         before = start
+
+    # Shrink it.
     ends = [before, now]
     low = _lower(ends)
     stuck = False
@@ -280,7 +306,8 @@ def strong_wolfe(
         margin = 0.1 * (right - left)
         if min(right - step, step - left) >= margin:
             stuck = False
-        elif stuck or step >= right or step <= left:  # near to an end for the second time: go inwards
+        elif stuck or step >= right or step <= left:
+            # Near to an end for the second time: go inwards.
             step = right - margin if abs(step - right) < abs(step - left) else left + margin
             stuck = False
         else:
@@ -299,4 +326,5 @@ def strong_wolfe(
 
 
 def _lower(ends: list[Point]) -> int:
+    """The place, 0 or 1, of the end that has the lower loss."""
     return 0 if ends[0].loss <= ends[1].loss else 1

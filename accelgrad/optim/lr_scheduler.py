@@ -1,8 +1,8 @@
-"""Learning-rate schedules: how ``lr`` changes from epoch to epoch (or step to step).
+"""Learning-rate schedules: how ``lr`` changes from epoch to epoch (or from batch to batch).
 
 Most of them compute the next value from the present one, so that two schedules on one optimizer multiply;
 where a closed form exists, ``_get_closed_form_lr`` gives it, and ``step(epoch)`` jumps by it.  The base class
-is in :mod:`accelgrad.optim.schedule`, the schedules that go up and down are in :mod:`accelgrad.optim.cycles`.
+stands in :mod:`accelgrad.optim.schedule`, the schedules that go up and down in :mod:`accelgrad.optim.cycles`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from accelgrad.optim.cycles import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from accelgrad.optim.optimizer import Optimizer
-from accelgrad.optim.schedule import LRScheduler, for_each_group, rates, set_lr
+from accelgrad.optim.schedule import LRScheduler, for_each_group, must_be_optimizer, rates, set_lr
 
 __all__ = [
     "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR",
@@ -25,9 +25,12 @@ __all__ = [
     "StepLR",
 ]  # fmt: skip
 
+# Its older name, which programs still import.
+_LRScheduler = LRScheduler
+
 
 class _OfFunctions(LRScheduler):
-    """What LambdaLR and MultiplicativeLR share: one function of the epoch for each group."""
+    """The base of LambdaLR and MultiplicativeLR: one function of the epoch for each group."""
 
     def __init__(
         self,
@@ -39,7 +42,10 @@ class _OfFunctions(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer and functions; of callable objects, their attributes."""
+        """The attributes that a checkpoint needs: all but the optimizer and plain functions.
+
+        Of functions that are objects, their attributes.
+        """
         state = super().state_dict()
         state["lr_lambdas"] = [
             None if isinstance(one, types.FunctionType) else dict(one.__dict__) for one in self.lr_lambdas
@@ -47,7 +53,6 @@ class _OfFunctions(LRScheduler):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from what ``state_dict`` gave."""
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "lr_lambdas"})
         for one, attributes in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
             if attributes is not None:
@@ -55,10 +60,22 @@ class _OfFunctions(LRScheduler):
 
 
 class LambdaLR(_OfFunctions):
-    """``initial_lr * lr_lambda(epoch)``; a list gives each group its own function."""
+    """Multiply the initial rate by a function of the epoch: ``lr = initial_lr lr_lambda(epoch)``.
+
+    A list gives each group its own function; ValueError for a list of another length.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 0.5, 0.25, 0.125, 0.0625]
+    """
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         return [
             base * function(self.last_epoch)
             for function, base in zip(self.lr_lambdas, self.base_lrs, strict=True)
@@ -66,10 +83,22 @@ class LambdaLR(_OfFunctions):
 
 
 class MultiplicativeLR(_OfFunctions):
-    """From epoch 1 on, ``lr = lr * lr_lambda(epoch)``."""
+    """Multiply the present rate by a function of the epoch: ``lr = lr lr_lambda(epoch)``, from epoch 1 on.
+
+    A list gives each group its own function; ValueError for a list of another length.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = MultiplicativeLR(optimizer, lambda epoch: 0.5)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 0.5, 0.25, 0.125, 0.0625]
+    """
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         if self._is_initial:
             return rates(self.optimizer)
         return [
@@ -79,7 +108,18 @@ class MultiplicativeLR(_OfFunctions):
 
 
 class StepLR(LRScheduler):
-    """``lr = lr * gamma`` every ``step_size`` epochs."""
+    """Multiply the rate by ``gamma`` every ``step_size`` epochs.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -89,7 +129,6 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         due = self.last_epoch != 0 and self.last_epoch % self.step_size == 0
         return self._scaled(self.gamma) if due else rates(self.optimizer)
 
@@ -98,7 +137,18 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """``lr = lr * gamma`` at every epoch in ``milestones``."""
+    """Multiply the rate by ``gamma`` at every epoch in ``milestones``.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = MultiStepLR(optimizer, milestones=[1, 3], gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 0.5, 0.5, 0.25, 0.25]
+    """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -108,7 +158,6 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         times = self.milestones[self.last_epoch]
         return self._scaled(self.gamma**times) if times else rates(self.optimizer)
 
@@ -118,7 +167,20 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """``initial_lr * factor`` until epoch ``total_iters``, then ``initial_lr``."""
+    """Hold the rate at ``initial_lr factor`` until epoch ``total_iters``, then at ``initial_lr``.
+
+    ValueError for a factor outside [0, 1].
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = ConstantLR(optimizer, factor=0.5, total_iters=2)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [0.5, 0.5, 1.0, 1.0, 1.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
@@ -130,7 +192,6 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         if self.last_epoch == 0:
             return self._scaled(self.factor)
         return self._scaled(1 / self.factor) if self.last_epoch == self.total_iters else rates(self.optimizer)
@@ -141,8 +202,23 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """From ``initial_lr * start_factor`` in a straight line to ``initial_lr * end_factor`` at
-    ``total_iters``: a warm-up.
+    """A warm-up: a straight line from ``initial_lr start_factor`` to ``initial_lr end_factor``.
+
+    At epoch t, up to ``total_iters``::
+
+        lr = initial_lr (start_factor + (end_factor - start_factor) t / total_iters)
+
+    ValueError for factors outside [0, 1], and for a ``start_factor`` of 0.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = LinearLR(optimizer, start_factor=0.25, total_iters=3)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
     def __init__(
@@ -165,7 +241,6 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         epoch = self.last_epoch
         if epoch == 0:
             return self._scaled(self.start_factor)
@@ -183,14 +258,24 @@ class LinearLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """``lr = lr * gamma`` every epoch."""
+    """Multiply the rate by ``gamma`` every epoch: ``lr = initial_lr gamma^epoch``.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = ExponentialLR(optimizer, gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 0.5, 0.25, 0.125, 0.0625]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         return rates(self.optimizer) if self._is_initial else self._scaled(self.gamma)
 
     def _get_closed_form_lr(self) -> list[Any]:
@@ -198,7 +283,18 @@ class ExponentialLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """``initial_lr * (1 - epoch / total_iters) ** power``, zero from ``total_iters`` on."""
+    """Let the rate fall to zero: ``lr = initial_lr (1 - epoch / total_iters)^power`` up to ``total_iters``.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = PolynomialLR(optimizer, total_iters=4, power=2.0)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 0.5625, 0.25, 0.0625, 0.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
@@ -208,7 +304,6 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         epoch, total = self.last_epoch, self.total_iters
         if self._is_initial or epoch > total:
             return rates(self.optimizer)
@@ -222,8 +317,21 @@ class PolynomialLR(LRScheduler):
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from ``initial_lr`` down to ``eta_min`` at epoch ``T_max`` (and up again after it).
 
-    ``eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2``: Loshchilov & Hutter 2017, equation
-    5.
+    At epoch t::
+
+        lr = eta_min + (initial_lr - eta_min) (1 + cos(pi t / T_max)) / 2
+
+    Loshchilov & Hutter 2017, equation 5, without restarts.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = CosineAnnealingLR(optimizer, T_max=4)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += [round(rate, 4) for rate in schedule.get_last_lr()]
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [1.0, 0.8536, 0.5, 0.1464, 0.0]
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
@@ -232,13 +340,13 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``."""
         epoch, half, low = self.last_epoch, self.T_max, self.eta_min
         if self._is_initial:
             return rates(self.optimizer)
         if self._step_count == 1 and epoch > 0:
             return self._get_closed_form_lr()
-        if (epoch - 1 - half) % (2 * half) == 0:  # leaving the lowest point: the ratio below would be 0 / 0
+        # Leaving the lowest point, the ratio below would be 0 / 0.
+        if (epoch - 1 - half) % (2 * half) == 0:
             return [
                 group["lr"] + (base - low) * (1 - math.cos(math.pi / half)) / 2
                 for base, group in zip(self.base_lrs, self.optimizer.param_groups, strict=True)
@@ -255,11 +363,12 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class _Combined(LRScheduler):
-    """What SequentialLR and ChainedScheduler share: their parts."""
+    """The base of schedules that are made of others."""
 
     _schedulers: list[Any]
 
     def _take(self, optimizer: Optimizer | None, schedulers: Sequence[Any]) -> Optimizer:
+        """Keep the parts and their optimizer; TypeError or ValueError for parts that cannot be combined."""
         name = type(self).__name__
         if len(schedulers) < 1:
             raise ValueError(f"{name} expects at least one scheduler, but got no scheduler.")
@@ -283,19 +392,32 @@ class _Combined(LRScheduler):
         return optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer, with the states of the parts."""
+        """The attributes that a checkpoint needs: all but the optimizer, with the states of the parts."""
         return {**super().state_dict(), "_schedulers": [one.state_dict() for one in self._schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from what ``state_dict`` gave."""
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "_schedulers"})
         for one, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
             one.load_state_dict(state)
 
 
 class SequentialLR(_Combined):
-    """One schedule after another: at each epoch in ``milestones`` the next one takes over, from its own epoch
-    0.
+    """One schedule after another, each from its own epoch 0.
+
+    At each epoch in ``milestones`` the next one takes over.  ValueError unless there is one milestone less
+    than schedules, and for schedules of other optimizers.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = SequentialLR(
+    ...     optimizer, [ConstantLR(optimizer, 0.5, 9), ExponentialLR(optimizer, 0.5)], milestones=[2]
+    ... )
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [0.5, 0.5, 1.0, 0.5, 0.25]
     """
 
     def __init__(
@@ -310,7 +432,8 @@ class SequentialLR(_Combined):
             )
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
-        for group in optimizer.param_groups:  # the parts have each made their first step already: undo them
+        # The parts have each made their first step already: undo them.
+        for group in optimizer.param_groups:
             set_lr(group, group["initial_lr"])
         self._undo(self)
         first = self._schedulers[bisect.bisect_right(milestones, 0)]
@@ -318,13 +441,13 @@ class SequentialLR(_Combined):
         self._last_lr = first.get_last_lr()
 
     def _undo(self, scheduler: Any) -> None:
+        """Take back the first step of a schedule and of its parts."""
         for part in getattr(scheduler, "_schedulers", ()):
             self._undo(part)
         if not hasattr(scheduler, "_schedulers"):
             scheduler.last_epoch -= 1
 
     def step(self, epoch: Any = None) -> None:
-        """Go to the next epoch."""
         self.last_epoch += 1
         place = bisect.bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[place]
@@ -336,25 +459,46 @@ class SequentialLR(_Combined):
 
 
 class ChainedScheduler(_Combined):
-    """Several schedules at once: every step makes a step of each, and their factors multiply."""
+    """Several schedules at once: every step makes a step of each, and their factors multiply.
+
+    ValueError for schedules of different optimizers, and for ReduceLROnPlateau, whose step takes a metric.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = ChainedScheduler([ConstantLR(optimizer, 0.5, 2), ExponentialLR(optimizer, 0.5)])
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step(); schedule.step()
+    >>> rates
+    [0.5, 0.25, 0.25, 0.125, 0.0625]
+    """
 
     def __init__(self, schedulers: Sequence[Any], optimizer: Optimizer | None = None) -> None:
         optimizer = self._take(optimizer, schedulers)
         self._last_lr = rates(optimizer)
 
     def step(self, epoch: Any = None) -> None:
-        """Go to the next epoch."""
         for one in self._schedulers:
             one.step()
         self._last_lr = rates(self.optimizer)
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """``lr = lr * factor`` when a metric has not become better for more than ``patience`` epochs:
-    ``step(metric)``.
+    """Multiply the rate by ``factor`` when a metric has not improved for more than ``patience`` epochs.
 
-    ``mode`` "min" or "max"; better means by more than ``threshold``, relative ("rel") or absolute ("abs");
-    after a reduction ``cooldown`` epochs do not count; no rate falls below ``min_lr``.
+    ``step(metric)`` is called after every epoch.  ``mode`` is "min" or "max"; improved means by more than
+    ``threshold``, relative to the best value ("rel") or absolute ("abs"); after a reduction ``cooldown``
+    epochs do not count; no rate falls below ``min_lr``, and none changes by less than ``eps``.  ValueError
+    for a factor of 1 or more, and for an unknown mode.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0, 1.0):
+    ...     schedule.step(loss)
+    ...     print(schedule.get_last_lr()[0], end=" ")
+    1.0 1.0 1.0 0.5 0.5
     """
 
     def __init__(
@@ -371,8 +515,7 @@ class ReduceLROnPlateau(LRScheduler):
     ) -> None:
         if factor >= 1.0:
             raise ValueError("Factor should be < 1.0.")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        must_be_optimizer(optimizer)
         if mode not in ("min", "max"):
             raise ValueError(f"mode {mode} is unknown!")
         if threshold_mode not in ("rel", "abs"):
@@ -388,16 +531,18 @@ class ReduceLROnPlateau(LRScheduler):
         self._reset()
 
     def _reset(self) -> None:
+        """Forget the best value and all counts."""
         self.best = self.mode_worse
         self.cooldown_counter = 0
         self.num_bad_epochs = 0
 
     @property
     def in_cooldown(self) -> bool:
-        """Whether a reduction was so recent that nothing counts yet."""
+        """Tell whether the last reduction was so recent that epochs do not count yet."""
         return self.cooldown_counter > 0
 
     def _is_better(self, value: float, best: float) -> bool:
+        """Tell whether ``value`` is better than ``best`` by more than the threshold."""
         if self.threshold_mode == "rel":
             return (
                 value < best * (1 - self.threshold)
@@ -407,7 +552,7 @@ class ReduceLROnPlateau(LRScheduler):
         return value < best - self.threshold if self.mode == "min" else value > best + self.threshold
 
     def step(self, metrics: Any, epoch: Any = None) -> None:  # type: ignore[override]
-        """Look at the metric of the epoch that has ended."""
+        """Take the metric of the epoch that has ended, and reduce the rates if it is time to."""
         current = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(current, self.best):
@@ -425,6 +570,7 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = rates(self.optimizer)
 
     def _reduce_lr(self) -> None:
+        """Multiply the rates by ``factor``, as far as ``min_lr`` and ``eps`` allow."""
         for group, lowest in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
             old = float(group["lr"])
             new = max(old * self.factor, lowest)

@@ -13,19 +13,23 @@ __all__ = ["Muon"]
 
 
 class Muon(Optimizer):
-    """Muon, for the matrices of hidden layers (embeddings, biases and the last layer go to AdamW)::
+    """Muon: momentum whose matrix is made orthogonal before it becomes the step.
+
+    One step on a matrix x::
 
         m = momentum m + (1 - momentum) grad
         u = (1 - momentum) grad + momentum m              (without ``nesterov``: u = m)
         x = x - lr weight_decay x
         x = x - r lr O(u)                                 with r = sqrt(max(1, rows / columns))
 
-    O replaces all singular values by nearly 1, through ``ns_steps`` steps ``X = a X + (b A + c A²) X``, A = X
-    X', with ``ns_coefficients`` (a, b, c).  ``adjust_lr_fn``: "original", the r above, or "match_rms_adamw",
-    r = 0.2 sqrt(max(rows, columns)), with which AdamW's rates fit.  Jordan et al. 2024, "Muon: an optimizer
-    for hidden layers in neural networks"; Liu et al. 2025, "Muon is scalable for LLM training".
+    O replaces all singular values by nearly 1, through ``ns_steps`` steps ``X = a X + (b A + c A²) X`` with
+    ``A = X Xᵀ`` and ``ns_coefficients`` = (a, b, c).  ``adjust_lr_fn``: "original", the r above, or
+    "match_rms_adamw", r = 0.2 sqrt(max(rows, columns)), with which rates for AdamW fit.  Jordan et al. 2024,
+    "Muon: an optimizer for hidden layers in neural networks"; Liu et al. 2025, "Muon is scalable for LLM
+    training".
 
-    ValueError for parameters that are not matrices.
+    For the weights of hidden layers; embeddings, biases and the last layer go to AdamW.  ValueError for
+    parameters that are not matrices, and for a setting outside its range.
 
     >>> import accelgrad
     >>> x = accelgrad.nn.Parameter(accelgrad.zeros(2, 2))
@@ -71,7 +75,7 @@ class Muon(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group of matrices; ValueError for others."""
+        """Add a group of matrices; ValueError for parameters of other shapes."""
         super().add_param_group(param_group)
         for one in self.param_groups[-1]["params"]:
             if one.array.ndim != 2:
@@ -81,11 +85,10 @@ class Muon(Optimizer):
                 )
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """A momentum of zeros."""
+        """The momentum begins at zero."""
         return {"momentum_buffer": zeros_like(parameter)}
 
     def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """One step."""
         lr, momentum = number(group["lr"]), group["momentum"]
         m = state["momentum_buffer"].array
         m += (1 - momentum) * (grad - m)
@@ -101,7 +104,11 @@ class Muon(Optimizer):
 
 
 def orthogonal(xp: Any, u: Any, coefficients: tuple[float, float, float], steps: int, eps: float) -> Any:
-    """U V' of u = U S V', nearly: all singular values are driven to 1 by a polynomial of odd powers."""
+    """Nearly U Vᵀ, where u = U S Vᵀ is the singular value decomposition.
+
+    A polynomial of odd powers, applied ``steps`` times, takes all singular values towards 1 (Newton and
+    Schulz' iteration, with the coefficients of Jordan et al. 2024).
+    """
     a, b, c = coefficients
     tall = u.shape[0] > u.shape[1]
     X = u.T if tall else u

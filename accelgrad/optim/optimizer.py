@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.foreach import by_kind, update_all
-from accelgrad.core.graph import RemovableHandle, enable_grad
+from accelgrad.core.graph import RemovableHandle
+from accelgrad.core.modes import enable_grad
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.kernels import updates
 
@@ -38,7 +39,7 @@ Group = dict[str, Any]
 
 
 class _Required:
-    """Stands for a setting that every group must give."""
+    """The mark of a setting that every group must give."""
 
     def __repr__(self) -> str:
         return "<required parameter>"
@@ -51,17 +52,36 @@ _post_everywhere: dict[int, Callable[..., Any]] = {}
 
 
 def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Call ``hook(optimizer, args, kwargs)`` before the step of every optimizer."""
+    """Call ``hook(optimizer, args, kwargs)`` before the step of every optimizer.
+
+    The hook may return new (args, kwargs).  The handle that is returned takes the hook away:
+    ``handle.remove()``, or at the end of a ``with`` block.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))])
+    >>> with register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: print("before")):
+    ...     optimizer.step()
+    before
+    """
     return RemovableHandle(_pre_everywhere, hook)
 
 
 def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHandle:
-    """Call ``hook(optimizer, args, kwargs)`` after the step of every optimizer."""
+    """Call ``hook(optimizer, args, kwargs)`` after the step of every optimizer.
+
+    The handle that is returned takes the hook away: ``handle.remove()``, or at the end of a ``with`` block.
+
+    >>> import accelgrad
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))])
+    >>> with register_optimizer_step_post_hook(lambda optimizer, args, kwargs: print("done")):
+    ...     optimizer.step()
+    done
+    """
     return RemovableHandle(_post_everywhere, hook)
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A subclass's ``step`` between the hooks on it."""
+    """Wrap a subclass's ``step``, so that the hooks on steps run before and after it."""
 
     @functools.wraps(step)
     def step_with_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -85,8 +105,9 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _placed(step: Callable[..., Any], optimizer: Optimizer, args: tuple[Any, ...], kwargs: Any) -> Any:
-    """``step``; where the array module has refused arrays of two devices, an error that names what lies
-    where.
+    """Run ``step``; if it fails since arrays lie on two devices, say which lie where.
+
+    RuntimeError instead of the array module's TypeError or ValueError.
     """
     try:
         return step(optimizer, *args, **kwargs)
@@ -106,17 +127,35 @@ def _placed(step: Callable[..., Any], optimizer: Optimizer, args: tuple[Any, ...
 
 
 class Optimizer:
-    """The base of all optimizers.
+    """The base of all optimizers: parameters in groups, the state of each parameter, and the step.
 
     ``params`` is an iterable of tensors, of (name, tensor) pairs, or of groups: dicts with "params" and
-    settings of their own; ``defaults`` gives the settings that a group does not.  TypeError for what is not a
-    tensor, ValueError for an empty list, for a tensor that was computed, and for one in two groups.
+    settings of their own; ``defaults`` gives the settings that a group does not.  Parameters may have any
+    shape, floating point dtype and device; what is kept for one has its dtype and lies on its device.
+
+    Settings that most subclasses share: ``maximize`` goes uphill; ``foreach``, ``fused`` and ``capturable``,
+    which choose between ways of computing in PyTorch, are accepted and change nothing;
+    ``differentiable=True`` is a RuntimeError.
+
+    TypeError for what is not a tensor; ValueError for an empty list, for a tensor that was computed from
+    others, and for one that stands in two groups.
+
+    >>> import accelgrad
+    >>> class Descent(Optimizer):
+    ...     def __init__(self, params, lr=0.1):
+    ...         super().__init__(params, {"lr": lr})
+    ...     def update_parameter(self, xp, x, grad, state, group):
+    ...         x -= group["lr"] * grad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0]))
+    >>> optimizer = Descent([x], lr=0.25)
+    >>> (x * 2).sum().backward()
+    >>> optimizer.step()
+    >>> x.detach()
+    tensor([0.5000])
     """
 
     scalars: tuple[str, ...] = ("step",)
-    """The entries of a parameter's state that are Python numbers here and tensors with one element in
-    ``state_dict``.
-    """
+    """The entries of a parameter's state that are Python numbers here, but tensors in ``state_dict``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -145,6 +184,7 @@ class Optimizer:
             self.add_param_group(dict(group) if isinstance(group, dict) else group)
 
     def _forget_hooks(self) -> None:
+        """Begin without hooks: at first, and in a copy."""
         self._opt_called = self._has_hooks = False
         self._optimizer_step_pre_hooks: dict[int, Any] = {}
         self._optimizer_step_post_hooks: dict[int, Any] = {}
@@ -154,11 +194,15 @@ class Optimizer:
         self._load_post_hooks: dict[int, Any] = {}
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group, for instance of layers that are thawed during training; its settings override the
-        defaults.
+        """Add a group, for instance of layers that learn from now on; its settings override the defaults.
+
+        TypeError and ValueError as in the constructor, and ValueError where a ``required`` setting is
+        missing.
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+
+        # The parameters as a list, and their names if they have some.
         params = param_group["params"]
         if isinstance(params, Tensor):
             params = [params]
@@ -177,6 +221,8 @@ class Optimizer:
             param_group["param_names"] = [name for name, _ in params]
             params = [tensor for _, tensor in params]
         param_group["params"] = params
+
+        # They are tensors that a step may change; the settings are complete.
         for one in params:
             if not isinstance(one, Tensor):
                 raise TypeError(
@@ -193,6 +239,8 @@ class Optimizer:
                     f"parameter group didn't specify a value of required optimization parameter {name}"
                 )
             param_group.setdefault(name, value)
+
+        # Each of them once, and named if the others are.
         if len(params) != len({id(one) for one in params}):
             warnings.warn(
                 "optimizer contains a parameter group with duplicate parameters; in future, this will"
@@ -214,8 +262,10 @@ class Optimizer:
     # --- the step
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient.  ``closure`` computes the loss anew; its value is
-        returned.
+        """Change every parameter that has a gradient, by one step.
+
+        ``closure``, if it is given, computes the loss anew, with gradients enabled, before the step; its
+        value is returned.
         """
         loss = None
         if closure is not None:
@@ -228,7 +278,7 @@ class Optimizer:
     step = _hooked(step)
 
     def update(self, group: Group) -> None:
-        """One step on the parameters of one group: one after the other by :meth:`update_parameter`."""
+        """Make one step on the parameters of one group, one after the other."""
         for parameter in group["params"]:
             if parameter._grad is not None:
                 state = self.state[parameter]
@@ -240,23 +290,25 @@ class Optimizer:
                 parameter._version[0] += 1
 
     def start(self, parameter: Tensor, group: Group) -> State:
-        """What ``state[parameter]`` holds before the first step."""
+        """The contents of ``state[parameter]`` before the first step."""
         return {}
 
     def update_parameter(self, xp: Any, x: Any, grad: Any, state: State, group: Group) -> None:
-        """Change the raw array ``x`` in place, given its gradient and what ``state`` keeps for it from step
-        to step.
+        """Change the raw array ``x`` in place, given its gradient and its ``state``, which may change too.
+
+        ``xp`` is the array module of both, ``group`` the settings.
         """
         raise NotImplementedError(f"{type(self).__name__} defines update_parameter, update or step")
 
     def active(self, group: Group) -> Iterator[tuple[Any, list[Tensor]]]:
-        """The parameters of a group that have a gradient, a list for each device and type: for steps on all
-        of them at once.
+        """The parameters of a group that have a gradient, in one list for each device and dtype.
+
+        For optimizers that make their steps on many parameters at once.
         """
         return by_kind([one for one in group["params"] if one._grad is not None])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or fill them with zeros."""
+        """Set the gradients of all parameters to None, or fill them with zeros."""
         left: list[Tensor] = []
         for group in self.param_groups:
             for one in group["params"]:
@@ -271,6 +323,7 @@ class Optimizer:
     # --- hooks
 
     def _add_hook(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> RemovableHandle:
+        """Put a hook into one of the tables, at its end or at its beginning."""
         self._has_hooks = True
         return RemovableHandle(table, hook, first=prepend)
 
@@ -309,8 +362,9 @@ class Optimizer:
     # --- state
 
     def state_dict(self) -> dict[str, Any]:
-        """``{"state": {number: ...}, "param_groups": [...]}``: PyTorch's form, parameters replaced by running
-        numbers.
+        """The state as ``{"state": {number: ...}, "param_groups": [...]}``, in PyTorch's form.
+
+        The numbers stand for the parameters, counted through all groups.
         """
         for hook in self._state_dict_pre_hooks.values():
             hook(self)
@@ -336,7 +390,11 @@ class Optimizer:
         return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from what ``state_dict`` gave, also PyTorch's; ValueError where the groups do not fit."""
+        """Continue from what ``state_dict`` gave, here or in PyTorch.
+
+        Tensors of the state get the dtype and device of their parameter.  ValueError where the number of
+        groups, or of parameters in one, is another.
+        """
         state_dict = dict(state_dict)
         for hook in self._load_pre_hooks.values():
             changed = hook(self, state_dict)
@@ -375,12 +433,11 @@ class Optimizer:
             hook(self)
 
     def _is_scalar(self, name: str, value: Any) -> bool:
+        """Tell whether an entry of a state is a number that ``state_dict`` shows as a tensor."""
         return name in self.scalars and isinstance(value, int | float)
 
     def _restored(self, name: str, value: Any, parameter: Tensor) -> Any:
-        """One entry of a loaded state: scalars as numbers, tensors in the type and on the device of their
-        parameter.
-        """
+        """One entry of a loaded state: a number, or a tensor in its parameter's dtype and on its device."""
         if name in self.scalars:
             return float(value)
         if hasattr(value, "__array__"):
@@ -398,7 +455,8 @@ class Optimizer:
         if "_optimizer_step_pre_hooks" not in self.__dict__:
             self._forget_hooks()
         self.__dict__.update(state)
-        for group in self.param_groups:  # written by an older version: new settings take their default
+        # A pickle of an older version: new settings take their default.
+        for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
 
@@ -412,27 +470,31 @@ class Optimizer:
 
 
 def number(value: Any) -> float:
-    """A setting as Python number: a learning rate may be a tensor with one element."""
+    """Read a setting as a Python number, since a learning rate may be a tensor with one element."""
     return value.item() if isinstance(value, Tensor) else value
 
 
 def full_like(parameter: Tensor, value: float) -> Tensor:
-    """``value`` in the shape, type and place of ``parameter``."""
+    """A tensor filled with ``value``, in the shape, dtype and place of ``parameter``."""
     with parameter.xp.scope():
         return wrap(parameter.xp.full_like(parameter.array, value), parameter.xp)
 
 
 def zeros_like(parameter: Tensor) -> Tensor:
-    """Zeros in the shape, type and place of ``parameter``: what most states begin with."""
+    """Zeros in the shape, dtype and place of ``parameter``, with which most states begin."""
     return full_like(parameter, 0.0)
 
 
+# The words in PyTorch's messages for some settings.
 _WORDS = {"lr": "learning rate", "eps": "epsilon value", "momentum": "momentum value"}
 
 
 def check_positive(**settings: Any) -> None:
-    """ValueError for the first setting that is negative or not a number: ``check_positive(lr=lr,
-    momentum=momentum)``.
+    """Raise ValueError for the first setting that is negative or not a number.
+
+    >>> check_positive(lr=0.1, momentum=-1)
+    Traceback (most recent call last):
+    ValueError: Invalid momentum value: -1
     """
     for name, value in settings.items():
         if isinstance(value, Tensor) and value.array.size != 1:
@@ -442,7 +504,7 @@ def check_positive(**settings: Any) -> None:
 
 
 def check_betas(betas: tuple[float, float]) -> None:
-    """ValueError for the first decay rate outside [0, 1), and where only one of them is a tensor."""
+    """Raise ValueError for a decay rate outside [0, 1), or where only one of them is a tensor."""
     if len({isinstance(beta, Tensor) for beta in betas}) > 1:
         raise ValueError("betas must be either both floats or both Tensors")
     for place, beta in enumerate(betas):
@@ -451,7 +513,7 @@ def check_betas(betas: tuple[float, float]) -> None:
 
 
 def refuse(name: str, differentiable: bool) -> None:
-    """RuntimeError for ``differentiable=True``: steps here write into raw arrays, unseen by autograd."""
+    """Raise RuntimeError for ``differentiable=True``: a step writes into raw arrays, unseen by autograd."""
     if differentiable:
         raise RuntimeError(
             f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside of"

@@ -8,11 +8,11 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.optim.optimizer import Group, Optimizer
 
-__all__ = ["LRScheduler", "for_each_group", "rates", "set_lr"]
+__all__ = ["LRScheduler", "for_each_group", "must_be_optimizer", "rates", "set_lr"]
 
 
 def set_lr(group: Group, lr: float) -> None:
-    """Give a group its learning rate; one that is a tensor keeps being the same tensor."""
+    """Set the learning rate of a group; one that is a tensor stays the same tensor."""
     if isinstance(group["lr"], Tensor):
         group["lr"].array[...] = float(lr)
     else:
@@ -20,7 +20,7 @@ def set_lr(group: Group, lr: float) -> None:
 
 
 def rates(optimizer: Optimizer, name: str = "lr") -> list[Any]:
-    """The learning rate of every group; copies of those that are tensors."""
+    """The learning rate of every group, with copies of those that are tensors."""
     return [
         group[name].detach().clone() if isinstance(group[name], Tensor) else group[name]
         for group in optimizer.param_groups
@@ -28,7 +28,10 @@ def rates(optimizer: Optimizer, name: str = "lr") -> list[Any]:
 
 
 def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
-    """One setting as a list with an entry for each group."""
+    """One setting as a list with an entry for each group; a list is taken as it is.
+
+    ValueError for a list of another length.
+    """
     if isinstance(value, list | tuple):
         if len(value) != len(optimizer.param_groups):
             raise ValueError(
@@ -39,26 +42,38 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     return [value] * len(optimizer.param_groups)
 
 
+def must_be_optimizer(optimizer: Any) -> None:
+    """Raise TypeError for what is not an Optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+
+
 class LRScheduler:
     """The base of the schedules: a subclass defines ``get_lr``, which returns the rates for ``last_epoch``.
 
-    ``last_epoch=-1`` starts afresh; otherwise the groups must know their ``initial_lr`` from before.
+    A schedule sets ``lr`` in each group of its optimizer; call ``schedule.step()`` after
+    ``optimizer.step()``, once an epoch (or once a batch, if the schedule counts batches).  ``last_epoch=-1``
+    starts afresh; otherwise the groups must know their ``initial_lr`` from before.
+
+    TypeError for what is not an Optimizer, KeyError for a group without ``initial_lr`` when ``last_epoch`` is
+    not -1.  A step before the optimizer's first one is warned of.
 
     >>> import accelgrad
-    >>> x = accelgrad.nn.Parameter(accelgrad.Tensor([1.0]))
-    >>> optimizer = accelgrad.optim.SGD([x], lr=1.0)
-    >>> schedule = accelgrad.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.1)
-    >>> for epoch in range(4):
+    >>> class HalveLR(LRScheduler):
+    ...     def get_lr(self):
+    ...         return [base * 0.5**self.last_epoch for base in self.base_lrs]
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
+    >>> schedule = HalveLR(optimizer)
+    >>> for epoch in range(3):
     ...     optimizer.step(); schedule.step()
-    >>> round(schedule.get_last_lr()[0], 6)
-    0.01
+    >>> schedule.get_last_lr()
+    [0.125]
     """
 
     _is_initial = False
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        must_be_optimizer(optimizer)
         self.optimizer = optimizer
         for place, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
@@ -74,7 +89,7 @@ class LRScheduler:
         self._initial_step()
 
     def _initial_step(self) -> None:
-        """The step to epoch 0, before any training."""
+        """Make the step to epoch 0, before any training."""
         self._step_count = 0
         self._is_initial = True
         try:
@@ -83,11 +98,15 @@ class LRScheduler:
             self._is_initial = False
 
     def get_lr(self) -> list[Any]:
-        """The rates for ``last_epoch``, one per group; called by ``step``."""
+        """The rates for ``last_epoch``, one for each group; ``step`` calls it."""
         raise NotImplementedError(f"{type(self).__name__} defines get_lr")
 
+    def _get_closed_form_lr(self) -> list[Any]:
+        """The rates for ``last_epoch`` by a formula that needs no present rate, if the subclass has one."""
+        return self.get_lr()
+
     def get_last_lr(self) -> list[Any]:
-        """The rates that are set now."""
+        """The rates that are set now, one for each group."""
         return self._last_lr
 
     def step(self, epoch: Any = None) -> None:
@@ -110,22 +129,23 @@ class LRScheduler:
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: Any = None) -> None:
+        """Set the rates of the next epoch, or of ``epoch``, by the closed form."""
         if epoch is None:
             self.last_epoch += 1
             values = self.get_lr()
         else:
             self.last_epoch = epoch
-            closed = getattr(self, "_get_closed_form_lr", None)
-            values = self.get_lr() if closed is None else closed()
+            values = self._get_closed_form_lr()
         for group, lr in zip(self.optimizer.param_groups, values, strict=True):
             set_lr(group, lr)
         self._last_lr = rates(self.optimizer)
 
     def _scaled(self, factor: float) -> list[Any]:
+        """The present rates times ``factor``."""
         return [group["lr"] * factor for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer."""
+        """The attributes that a checkpoint needs: all but the optimizer."""
         return {key: value for key, value in self.__dict__.items() if key not in ("optimizer", "_is_initial")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -14,21 +14,27 @@ __all__ = ["SGD"]
 
 
 class SGD(Elementwise):
-    """Stochastic gradient descent::
+    """Stochastic gradient descent, with momentum if ``momentum`` is not 0.
+
+    One step on a parameter x::
 
         g = grad + weight_decay x
         b = momentum b + (1 - dampening) g          (b = g in the first step)
-        x = x - lr (g + momentum b  if nesterov  else  b)
+        x = x - lr (g + momentum b)                 with ``nesterov``
+        x = x - lr b                                without
 
-    Sutskever et al. 2013, in PyTorch's form.  ``maximize`` climbs instead.
+    Sutskever et al. 2013, in PyTorch's form, where the present lr multiplies the whole momentum.
+    ``maximize`` goes uphill instead.  ValueError for a negative setting, and for ``nesterov`` with dampening
+    or without momentum.
 
-    >>> from accelgrad import Tensor, nn
-    >>> x = nn.Parameter(Tensor([1.0]))
-    >>> optimizer = SGD([x], lr=0.1)
-    >>> x.grad = Tensor([2.0])
-    >>> optimizer.step()
-    >>> round(x.item(), 4)
-    0.8
+    >>> import accelgrad
+    >>> x = accelgrad.nn.Parameter(accelgrad.tensor([1.0, -1.0]))
+    >>> optimizer = SGD([x], lr=0.1, momentum=0.9)
+    >>> for _ in range(2):
+    ...     x.grad = accelgrad.tensor([2.0, -0.5])
+    ...     optimizer.step()
+    >>> x.detach()
+    tensor([ 0.4200, -0.8550])
     """
 
     formula = staticmethod(updates.sgd)
@@ -59,8 +65,10 @@ class SGD(Elementwise):
         super().__init__(params, defaults)
 
     def update(self, group: Group) -> None:
-        """One step on all parameters of the group.  What is kept is the momentum alone, so a parameter is new
-        where it has none.
+        """Make one step on all parameters of the group.
+
+        The state holds nothing but the momentum, and not even that without ``momentum``: there is no count of
+        steps, and a parameter whose state has no momentum is in its first step.
         """
         lr, momentum, nesterov = number(group["lr"]), group["momentum"], group["nesterov"]
         fresh = 1.0 - group["dampening"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from accelgrad.arrays import dtypes
 from accelgrad.core.foreach import by_kind, update_all
-from accelgrad.core.graph import no_grad
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.kernels import updates
 from accelgrad.nn.modules.module import Module
@@ -29,9 +29,15 @@ MultiAverage = Callable[[list[Tensor], list[Tensor], Any], None]
 
 
 def get_swa_avg_fn() -> Average:
-    """The equal average of all models so far: ``average + (x - average) / (n + 1)``.
+    """The function that averages one tensor of all models so far equally, for :class:`AveragedModel`.
 
-    Izmailov et al. 2018, Algorithm 1.
+    ``average + (x - average) / (n + 1)``, where n models are in the average: Izmailov et al. 2018, Algorithm
+    1.
+
+    >>> import accelgrad
+    >>> average = get_swa_avg_fn()
+    >>> average(accelgrad.tensor([1.0]), accelgrad.tensor([4.0]), 2)
+    tensor([2.])
     """
 
     def swa_update(averaged_param: Tensor, current_param: Tensor, num_averaged: Any) -> Tensor:
@@ -42,7 +48,9 @@ def get_swa_avg_fn() -> Average:
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
-    """The exponential moving average ``decay average + (1 - decay) x``; ValueError outside of [0, 1].
+    """The function that takes one tensor into an exponential moving average, for :class:`AveragedModel`.
+
+    ``decay average + (1 - decay) x``; ValueError for a decay outside [0, 1].
 
     >>> import accelgrad
     >>> average = get_ema_avg_fn(0.9)
@@ -59,30 +67,53 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
 
 
 def get_swa_multi_avg_fn() -> MultiAverage:
-    """:func:`get_swa_avg_fn` for lists of tensors, written into the first list, all of them in one call."""
+    """The average of :func:`get_swa_avg_fn` for lists of tensors, written into the first list.
+
+    All tensors of a device and dtype are averaged in one call.
+
+    >>> import accelgrad
+    >>> averages = [accelgrad.tensor([1.0]), accelgrad.tensor([1.0, 2.0])]
+    >>> get_swa_multi_avg_fn()(averages, [accelgrad.tensor([4.0]), accelgrad.tensor([4.0, 5.0])], 2)
+    >>> averages
+    [tensor([2.]), tensor([2., 3.])]
+    """
 
     def numbers(xp: Any, own: Tensor, num_averaged: Any) -> Any:
         if not isinstance(num_averaged, Tensor):
             return (num_averaged + 1,)
-        with xp.scope():  # the host need not know it
+        # It stays on its device: the host need not wait for it.
+        with xp.scope():
             return xp.astype(xp.reshape(num_averaged.to(own.device).array + 1, (1,)), own.array.dtype)
 
     return _in_place(updates.equal_average, numbers, get_swa_avg_fn())
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
-    """:func:`get_ema_avg_fn` for lists of tensors, written into the first list, all of them in one call."""
+    """The average of :func:`get_ema_avg_fn` for lists of tensors, written into the first list.
+
+    All tensors of a device and dtype are averaged in one call.  ValueError for a decay outside [0, 1].
+
+    >>> import accelgrad
+    >>> averages = [accelgrad.tensor([1.0])]
+    >>> get_ema_multi_avg_fn(0.9)(averages, [accelgrad.tensor([2.0])], 5)
+    >>> averages
+    [tensor([1.1000])]
+    """
     average = get_ema_avg_fn(decay)
     return _in_place(updates.exponential_average, lambda *count: (decay, 1 - decay), average)
 
 
 def _check_decay(decay: float) -> None:
+    """Raise ValueError for a decay outside [0, 1]."""
     if not 0.0 <= decay <= 1.0:
         raise ValueError(f"Invalid decay value {decay} provided. Please provide a value in [0,1] range.")
 
 
 def _in_place(formula: updates.Formula, numbers: Callable[..., Any], average: Average) -> MultiAverage:
-    """The formula on all tensors of a device and type; integers, which change their type, one by one."""
+    """The function that applies the formula to all tensors of a device and dtype at once.
+
+    Integers, which the formula would turn into floats, are averaged one by one.
+    """
 
     def update(averaged: list[Tensor], current: list[Tensor], num_averaged: Any) -> None:
         partners = {id(own): one for own, one in zip(averaged, current, strict=True)}
@@ -101,12 +132,12 @@ def _in_place(formula: updates.Formula, numbers: Callable[..., Any], average: Av
 
 
 class AveragedModel(Module):
-    """A copy of ``model`` whose parameters are an average over the moments of ``update_parameters(model)``.
+    """A copy of ``model`` whose parameters are averages over the calls of ``update_parameters(model)``.
 
-    The copy is ``module``, the number of moments ``n_averaged``.  By default the average is an equal one
+    The copy is ``module``, the number of calls ``n_averaged``.  By default the average is an equal one
     (Izmailov et al. 2018); ``avg_fn(average, x, n)`` gives another for one tensor, ``multi_avg_fn(averages,
     xs, n)`` for all of them, in place: :func:`get_ema_multi_avg_fn` for an exponential one.  ``use_buffers``
-    averages the buffers too; otherwise they are copied.
+    averages the buffers too; otherwise they are copied.  AssertionError where both functions are given.
 
     >>> import accelgrad
     >>> from accelgrad import nn
@@ -139,7 +170,7 @@ class AveragedModel(Module):
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the averaged model says."""
+        """Call the averaged model."""
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: Module) -> None:
@@ -176,8 +207,15 @@ class AveragedModel(Module):
 def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     """Compute the statistics of every BatchNorm anew, as plain averages over one pass of ``loader``.
 
-    Averaged weights make other activations than those whose statistics were gathered in training.  Batches
-    are tensors, or lists and tuples of which the first entry goes into the model.
+    The activations of averaged weights are others than those whose statistics were gathered in training.
+    Batches are tensors, or lists and tuples of which the first entry goes into the model, on ``device`` if it
+    is given.
+
+    >>> import accelgrad
+    >>> norm = accelgrad.nn.BatchNorm1d(1)
+    >>> update_bn([accelgrad.tensor([[0.0], [2.0]]), accelgrad.tensor([[4.0], [6.0]])], norm)
+    >>> norm.running_mean
+    tensor([3.])
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
@@ -202,17 +240,16 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
 class SWALR(LRScheduler):
     """From the present learning rate to the constant ``swa_lr`` within ``anneal_epochs`` epochs.
 
-    ``anneal_strategy``: "cos" or "linear".  May take over from another schedule in the middle of a training.
+    Along half a cosine (``anneal_strategy`` "cos") or a straight line ("linear").  It may take over from
+    another schedule in the middle of a training.  ValueError for another strategy, and unless
+    ``anneal_epochs`` is an integer of at least 0.
 
     >>> import accelgrad
-    >>> x = accelgrad.nn.Parameter(accelgrad.Tensor([1.0]))
-    >>> optimizer = accelgrad.optim.SGD([x], lr=1.0)
+    >>> optimizer = accelgrad.optim.SGD([accelgrad.nn.Parameter(accelgrad.ones(1))], lr=1.0)
     >>> schedule = SWALR(optimizer, swa_lr=0.5, anneal_epochs=2, anneal_strategy="linear")
     >>> for epoch in range(3):
-    ...     optimizer.step(); schedule.step(); print(schedule.get_last_lr())
-    [0.75]
-    [0.5]
-    [0.5]
+    ...     optimizer.step(); schedule.step(); print(schedule.get_last_lr()[0], end=" ")
+    0.75 0.5 0.5
     """
 
     def __init__(
@@ -238,12 +275,12 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _share(self, step: int) -> float:
-        """How far the rate has gone towards ``swa_lr`` after so many steps, 0 to 1."""
+        """The part of the way to ``swa_lr`` that is done after so many steps, 0 to 1."""
         t = max(0.0, min(1.0, step / max(1, self.anneal_epochs)))
         return (1 - math.cos(math.pi * t)) / 2 if self._anneal_strategy == "cos" else t
 
     def get_lr(self) -> list[Any]:
-        """The rates for the next step: the first rate is found again from the present one."""
+        """The rates for the next step; the rate at the start is found again from the present one."""
         step = self._step_count - 1
         if self.anneal_epochs == 0:
             step = max(1, step)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays.backend import CPU, Namespace
-from accelgrad.core.graph import is_grad_enabled
+from accelgrad.core.modes import is_grad_enabled
 from accelgrad.core.tensor import Tensor, wrap
 
 __all__ = ["apply", "dimensions", "is_pillow", "pillow", "to_pillow_array"]

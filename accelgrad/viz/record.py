@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import backend
-from accelgrad.core import graph
+from accelgrad.arrays.quiet import hush, unhush
+from accelgrad.core import modes
 from accelgrad.core.backward import root
 from accelgrad.core.graph import Edge, Node
 from accelgrad.core.tensor import Tensor
@@ -98,9 +99,9 @@ class Record:
         arrived: dict[Node, list[Any]] = {self.root[0]: [None] * self.root[0].outputs}
         arrived[self.root[0]][self.root[1]] = start
         heap = [(-self.root[0].number, self.root[0])]
-        token = backend.hush()
-        before, graph.state.grad = graph.state.grad, False
-        checked, graph.state.check_nan = graph.state.check_nan, False
+        token = hush()
+        before, modes.state.grad = modes.state.grad, False
+        checked, modes.state.check_nan = modes.state.check_nan, False
         try:
             while heap:
                 node = heapq.heappop(heap)[1]
@@ -125,13 +126,13 @@ class Record:
                     held = arrived[edge[0]][edge[1]]
                     arrived[edge[0]][edge[1]] = one if held is None else held + one
         finally:
-            graph.state.grad = before
-            graph.state.check_nan = checked
-            backend.unhush(token)
+            modes.state.grad = before
+            modes.state.check_nan = checked
+            unhush(token)
 
     def complete(self) -> None:
         """Compute what nobody saved, as far as arithmetic on known inputs gives it."""
-        token = backend.hush()
+        token = hush()
         try:
             for node in self.nodes:
                 formula = ARITHMETIC.get(operation(node))
@@ -141,7 +142,7 @@ class Record:
                 if all(one is not None for one in inputs):
                     self.values[(node, 0)] = formula(*inputs)
         finally:
-            backend.unhush(token)
+            unhush(token)
 
     def _values_of(self, node: Node) -> None:
         if node.is_leaf:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import accelgrad as ag
-from accelgrad.core.graph import state
+from accelgrad.core.modes import state
 
 
 def leaf(*values: float, dtype=ag.float64) -> ag.Tensor:

@@ -24,12 +24,12 @@ SCHEDULES: dict[str, Any] = {
     "restarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, 2, 0.001),
     "equal restarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 9),
     "onecycle": lambda s, o: s.OneCycleLR(o, 1.0, total_steps=60),
-    ("onecycle linear"): lambda s, o: s.OneCycleLR(
+    "onecycle linear": lambda s, o: s.OneCycleLR(
         o, [1.0, 0.5], epochs=6, steps_per_epoch=10, anneal_strategy="linear"
     ),
     "onecycle three": lambda s, o: s.OneCycleLR(o, 1.0, total_steps=60, three_phase=True, div_factor=10.0),
     "cyclic": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=5),
-    ("cyclic down"): lambda s, o: s.CyclicLR(
+    "cyclic down": lambda s, o: s.CyclicLR(
         o, 0.01, 0.1, step_size_up=5, step_size_down=9, mode="triangular2"
     ),
     "cyclic range": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=5, mode="exp_range", gamma=0.97),
@@ -98,43 +98,26 @@ def test_a_schedule_continues_from_its_state(name: str):
         assert values(first) == values(second)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"patience": 2},
-        {"patience": 0, "factor": 0.5, "cooldown": 3},
-        {"mode": "max", "patience": 1},
-        {"threshold": 0.05, "threshold_mode": "abs", "patience": 1},
-        {"min_lr": 0.03, "patience": 0},
-        {"min_lr": [0.01, 0.02], "patience": 0},
-        {"mode": "max", "threshold_mode": "abs", "threshold": 0.1, "patience": 1},
-    ],
-)
+PLATEAUS: list[dict[str, Any]] = [
+    {"patience": 2},
+    {"patience": 0, "factor": 0.5, "cooldown": 3},
+    {"mode": "max", "patience": 1},
+    {"threshold": 0.05, "threshold_mode": "abs", "patience": 1},
+    {"min_lr": 0.03, "patience": 0},
+    {"min_lr": [0.01, 0.02], "patience": 0},
+    {"mode": "max", "threshold_mode": "abs", "threshold": 0.1, "patience": 1},
+]
+
+
+@pytest.mark.parametrize("options", PLATEAUS, ids=str)
 def test_a_plateau_reduces_the_rate_when_pytorch_does(options: dict[str, Any]):
     torch = pytest.importorskip("torch")
     mine, reference = ours(), theirs(torch, "SGD")
     expected = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, **options)
     got = optim.lr_scheduler.ReduceLROnPlateau(mine, **options)
     metrics = [
-        1.0,
-        0.9,
-        0.95,
-        0.91,
-        0.9,
-        0.89,
-        0.92,
-        0.5,
-        0.6,
-        0.61,
-        0.6,
-        0.62,
-        0.49,
-        0.48,
-        0.5,
-        0.5,
-        0.5,
-        0.7,
-    ]
+        1.0, 0.9, 0.95, 0.91, 0.9, 0.89, 0.92, 0.5, 0.6, 0.61, 0.6, 0.62, 0.49, 0.48, 0.5, 0.5, 0.5, 0.7,
+    ]  # fmt: skip
     for metric in metrics * 3:
         expected.step(metric)
         got.step(accelgrad.tensor(metric))

@@ -11,11 +11,10 @@ import accelgrad
 from accelgrad import nn, optim
 from accelgrad.optim import swa_utils
 
-torch = pytest.importorskip("torch")
-
 
 def models() -> tuple[Any, Any]:
     """The same small network twice."""
+    torch = pytest.importorskip("torch")
 
     def build(library: Any) -> Any:
         return library.Sequential(library.Linear(3, 4), library.BatchNorm1d(4), library.Linear(4, 2)).double()
@@ -27,6 +26,7 @@ def models() -> tuple[Any, Any]:
 
 def change(ours: Any, theirs: Any, seed: int) -> None:
     """New values everywhere, the same on both sides."""
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     for one, other in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
         if other.dtype.is_floating_point:
@@ -61,6 +61,7 @@ CHOICES: list[Any] = [
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_averages_are_pytorchs(choice: Any) -> None:
+    torch = pytest.importorskip("torch")
     ours, theirs = models()
     mine = swa_utils.AveragedModel(ours, **choice(swa_utils))
     other = torch.optim.swa_utils.AveragedModel(theirs, **choice(torch.optim.swa_utils))
@@ -89,6 +90,7 @@ def test_the_average_does_not_share_memory_with_the_model() -> None:
 
 
 def test_statistics_are_gathered_anew() -> None:
+    torch = pytest.importorskip("torch")
     ours, theirs = models()
     change(ours, theirs, 0)
     rng = np.random.default_rng(1)
@@ -107,17 +109,18 @@ def test_a_failing_batch_leaves_the_momentum_as_it_was() -> None:
     assert ours[1].momentum == 0.1 and not ours.training
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"swa_lr": 0.05},
-        {"swa_lr": [0.05, 0.7], "anneal_epochs": 4, "anneal_strategy": "linear"},
-        {"swa_lr": 0.2, "anneal_epochs": 0},
-        {"swa_lr": 0.2, "anneal_epochs": 1, "anneal_strategy": "linear"},
-    ],
-    ids=str,
-)
+RATES: list[dict[str, Any]] = [
+    {"swa_lr": 0.05},
+    {"swa_lr": [0.05, 0.7], "anneal_epochs": 4, "anneal_strategy": "linear"},
+    {"swa_lr": 0.2, "anneal_epochs": 0},
+    {"swa_lr": 0.2, "anneal_epochs": 1, "anneal_strategy": "linear"},
+]
+
+
+@pytest.mark.parametrize("options", RATES, ids=str)
 def test_rates_are_pytorchs(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+
     def walk(library: Any, utils: Any, parameter: Any) -> list[Any]:
         groups = [{"params": [parameter()], "lr": 0.5}, {"params": [parameter()]}]
         optimizer = library.SGD(groups, lr=0.1)
@@ -155,7 +158,7 @@ def test_a_saved_schedule_carries_on() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    ours, _ = models()
+    ours = nn.Linear(3, 4)
     optimizer = optim.SGD(ours.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="anneal_strategy must be one of 'cos' or 'linear', instead got log"):
         swa_utils.SWALR(optimizer, 0.1, anneal_strategy="log")

@@ -8,7 +8,8 @@ one of them is first asked for.  One that asks for a function is verified on ran
 formula::
 
     import numpy as np
-    from accelgrad.mentor.checks import exercise, here, require, same, trials
+    from accelgrad.core import modes
+from accelgrad.mentor.checks import exercise, here, require, same, trials
 
     @exercise("01.double", "a function that doubles every element")
     def double(answer):
@@ -49,7 +50,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import backend
-from accelgrad.core import graph
+from accelgrad.core import modes
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.random import default_generator
 from accelgrad.viz.record import PACKAGE
@@ -151,7 +152,7 @@ def check(name: str, answer: Any) -> Verdict:
     found = _find(name)
     if answer is None or answer is ...:
         return Verdict(name, "open", "no answer yet" + (f": {found.task}" if found.task else ""))
-    random_state, grad = default_generator.get_state(), graph.state.grad
+    random_state, grad = default_generator.get_state(), modes.state.grad
     try:
         hint = found.verify(answer)
     except Refusal as refusal:
@@ -160,7 +161,7 @@ def check(name: str, answer: Any) -> Verdict:
         hint = _where(error, found)
     finally:
         default_generator.set_state(random_state)
-        graph.state.grad = grad
+        modes.state.grad = grad
     if hint is None or hint is True:
         return Verdict(name, "right", "right")
     return Verdict(name, "wrong", hint if isinstance(hint, str) and hint else "not yet")

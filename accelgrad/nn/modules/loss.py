@@ -14,7 +14,7 @@ from typing import Any
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn.modules.module import Module
-from accelgrad.ops.registry.checks import reduction_of
+from accelgrad.ops.losses.reduction import reduction_of
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "GaussianNLLLoss",

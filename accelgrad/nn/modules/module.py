@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from accelgrad.arrays import backend, dtypes
-from accelgrad.core.graph import no_grad
+from accelgrad.core import late
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import state
 from accelgrad.nn.explain import indented, locate, misfit, typename
@@ -36,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@late.open_to_upper_rooms
 class Module(Hooked):
     """The base of every layer and model.
 
@@ -577,11 +579,6 @@ class Module(Hooked):
         )
 
     # --- the printed tree
-
-    def _repr_html_(self) -> str:
-        from accelgrad.viz.notebook import module_html
-
-        return module_html(self)
 
     def _get_name(self) -> str:
         """The name of the class, as the printed tree shows it."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from accelgrad.arrays import backend, dtypes
 from accelgrad.core import foreach as together
-from accelgrad.core.graph import no_grad
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.kernels import updates
 

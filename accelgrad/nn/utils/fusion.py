@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from accelgrad.core.graph import no_grad
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import wrap
 from accelgrad.nn.parameter import Parameter
 

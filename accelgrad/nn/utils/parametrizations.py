@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accelgrad import linalg
-from accelgrad.core.graph import no_grad
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn.modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from accelgrad.core.graph import no_grad
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn.modules.container import ModuleDict, ModuleList
 from accelgrad.nn.modules.module import Module

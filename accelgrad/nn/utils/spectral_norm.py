@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accelgrad.core.graph import no_grad
+from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
 from accelgrad.nn.modules.module import Module

@@ -16,7 +16,7 @@ from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.data import as_array
 from accelgrad.arrays.dtypes import Number
 from accelgrad.arrays.dtypes import dtype as DType
-from accelgrad.core.primitive import result_dtype
+from accelgrad.core.promotion import result_dtype
 from accelgrad.core.tensor import Size, Tensor, method, wrap
 from accelgrad.ops.creation.create import empty, full, ones, tensor, zeros
 from accelgrad.ops.registry import arg, op, sample

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from accelgrad.core import graph
-from accelgrad.core import primitive as primitives
-from accelgrad.core.primitive import Primitive, Reading
+from accelgrad.core import context, graph, modes
+from accelgrad.core.context import Reading
+from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.creation.convert import Clone
 from accelgrad.ops.registry.autocast import choosing
@@ -39,7 +39,7 @@ def _through(
     loop.
     """
     copies = [Clone.apply(one) if isinstance(one, Tensor) else one for one in inputs]
-    with graph.enable_grad():
+    with modes.enable_grad():
         results = formula(*copies)
     roots = [
         (result.edge(), gradient)
@@ -302,7 +302,7 @@ def layer(
             h, c = _lstm_step(xp, gx, gh, h, c)
             return xp.matmul(h, xp.swapaxes(weights[4], 0, 1)), c
 
-        return _unrolled(primitives.reading, step, data, states, weights[:4], steps)
+        return _unrolled(context.reading, step, data, states, weights[:4], steps)
     return primitive.apply(data, *states, *weights, steps=steps, **options)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.core.primitive import Primitive, Reading
+from accelgrad.core.context import Reading
+from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.losses.reduction import reduction_of
 from accelgrad.ops.registry import arg, op, sample

@@ -9,8 +9,9 @@ import numpy as np
 
 from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import dtype as Dtype
-from accelgrad.core import primitive
-from accelgrad.core.primitive import Primitive, unbroadcast
+from accelgrad.core import context
+from accelgrad.core.context import unbroadcast
+from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.dims import Dims, axes_of, reducing, sizes
@@ -385,7 +386,7 @@ def sum_to_size(input: Tensor, *size: int | Sequence[int]) -> Tensor:
     if not wanted:
         return sum(input)
     try:
-        return unbroadcast(primitive.reading, input, wanted)
+        return unbroadcast(context.reading, input, wanted)
     except (RuntimeError, IndexError):
         raise RuntimeError(
             f"size {{{list(wanted)}}} is not expandable to size {{{list(input.array.shape)}}}."

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from accelgrad.core.graph import state
+from accelgrad.core.modes import state
 
 __all__ = ["FLOAT32", "LOWER", "WIDEST", "choosing", "name_of"]
 

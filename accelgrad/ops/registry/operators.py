@@ -86,9 +86,3 @@ def _binary(primitive: type[Primitive], reflected: bool = False) -> Callable[[Te
             return refused(self, other)
 
     return backwards if reflected else forwards
-
-
-def hang_operators(**primitives: type[Primitive]) -> None:  # TEMP
-    for name, primitive in primitives.items():
-        for one in (f"__{name}__", f"__r{name}__", f"__i{name}__"):
-            setattr(Tensor, one, operator(one, primitive))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.arrays import dtypes
-from accelgrad.core import context, primitive
+from accelgrad.core import context
 from accelgrad.core.tensor import Tensor, method, wrap
 from accelgrad.kernels import plain
 from accelgrad.ops.registry import OPS
@@ -182,7 +182,7 @@ def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
     return wrap(x.xp.ones(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)
 
 
-context.reading = primitive.reading = TensorNamespace()
+context.reading = TensorNamespace()
 
 
 # --- NumPy's own functions and operators, given Tensors

@@ -8,9 +8,10 @@ import numpy as np
 
 from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.dtypes import Number
-from accelgrad.core.graph import state
 from accelgrad.core.inplace import assign
-from accelgrad.core.primitive import Primitive, result_dtype
+from accelgrad.core.modes import state
+from accelgrad.core.primitive import Primitive
+from accelgrad.core.promotion import result_dtype
 from accelgrad.core.tensor import Tensor, method, wrap
 from accelgrad.ops.creation.convert import clone
 from accelgrad.ops.registry import arg, op, sample

@@ -15,8 +15,8 @@ import numpy as np
 from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.backend import CPU
 from accelgrad.arrays.data import as_array
-from accelgrad.core.graph import state
 from accelgrad.core.inplace import assign
+from accelgrad.core.modes import state
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, method, wrap
 from accelgrad.ops.registry import arg, op, sample

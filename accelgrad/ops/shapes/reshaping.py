@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from accelgrad.core import graph
+from accelgrad.core import modes
 from accelgrad.core.inplace import refuse_leaf
 from accelgrad.core.tensor import Tensor, wrap
 from accelgrad.ops.registry import arg, op, sample
@@ -24,7 +24,7 @@ def _become(target: Tensor, operation: Callable[..., Tensor], *args: Any) -> Ten
     edge = target.edge()
     kept = edge is not None and edge[0].is_leaf  # a leaf, under no_grad: its gradient gets the new shape
     if kept:
-        with graph.no_grad():
+        with modes.no_grad():
             result = operation(target, *args)
         target.array = result.array
         target._version[0] += 1
@@ -33,7 +33,7 @@ def _become(target: Tensor, operation: Callable[..., Tensor], *args: Any) -> Ten
     if target._view is None:
         before = wrap(target.array, target.xp)
         before._version, before._edge, before._cut = target._version, edge, target._cut
-    with graph.enable_grad():
+    with modes.enable_grad():
         result = operation(before, *args)
     target._version[0] += 1
     target.array, target._edge = result.array, result._edge
