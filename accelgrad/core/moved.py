@@ -23,6 +23,18 @@ MOVED: dict[str, str] = {
     "autograd.anomaly": "autograd.anomaly_mode",
     "backend": "arrays.backend",
     "checks": "mentor.checks",
+    "checks.notebook_00": "mentor.checks.notebook_00",
+    "checks.notebook_01": "mentor.checks.notebook_01",
+    "checks.notebook_02": "mentor.checks.notebook_02",
+    "checks.notebook_03": "mentor.checks.notebook_03",
+    "checks.notebook_04": "mentor.checks.notebook_04",
+    "checks.notebook_05": "mentor.checks.notebook_05",
+    "checks.notebook_06": "mentor.checks.notebook_06",
+    "checks.notebook_07": "mentor.checks.notebook_07",
+    "checks.notebook_08": "mentor.checks.notebook_08",
+    "checks.notebook_09": "mentor.checks.notebook_09",
+    "checks.notebook_10": "mentor.checks.notebook_10",
+    "checks.notebook_11": "mentor.checks.notebook_11",
     "coaching": "mentor.coaching",
     "conversions": "core.conversions arrays.data",
     "dlpack": "arrays.dlpack",
@@ -33,6 +45,13 @@ MOVED: dict[str, str] = {
     "hazards": "mentor.hazards",
     "inplace": "core.inplace",
     "nn.module": "nn.modules.module",
+    "nn.modules.lazy_norm": "nn.modules.batchnorm nn.modules.instancenorm",
+    "nn.modules.norm": "nn.modules.batchnorm nn.modules.instancenorm nn.modules.normalization",
+    "nn.modules.pool": "nn.modules.pooling",
+    "nn.modules.shape": "nn.modules.flatten nn.modules.fold nn.modules.pixelshuffle nn.modules.channelshuffle nn.modules.upsampling",
+    "nn.utils.clip": "nn.utils.clip_grad",
+    "nn.utils.convert": "nn.utils.convert_parameters",
+    "nn.utils.hooked_norm": "nn.utils.weight_norm nn.utils.spectral_norm",
     "ops.activation": "ops.pointwise.activation",
     "ops.arithmetic": "ops.pointwise.arithmetic",
     "ops.arrange": "ops.shapes.arrange",
@@ -113,6 +132,8 @@ MOVED: dict[str, str] = {
     "ops.trigonometry": "ops.pointwise.trigonometry",
     "ops.typed": "ops.creation.typed",
     "ops.volume_pool": "ops.layers.volume_pool",
+    "optim.adaptive": "optim.adadelta optim.adagrad optim.adamax optim.nadam optim.radam optim.rmsprop",
+    "optim.classic": "optim.asgd optim.rprop",
     "precision": "arrays.precision",
     "primitive": "core.primitive core.context core.views",
     "printing": "core.printing",
@@ -124,6 +145,10 @@ MOVED: dict[str, str] = {
     "utils.data.loader": "utils.data.dataloader",
 }
 """Old name -> new name, below accelgrad; several new names for a file that was split."""
+
+
+LEFT = {"optim.adam": {"AdamW": "optim.adamw"}}
+"""Names that have left a module which is still there: module -> name -> new module."""
 
 
 def find(module: str, name: str) -> Any:
@@ -143,6 +168,10 @@ def register() -> None:
     """Let ``import`` and ``pickle`` find the modules under their old names, from here on in this process."""
     if not any(isinstance(one, _OldNames) for one in sys.meta_path):
         sys.meta_path.append(_OldNames())
+        for module, names in LEFT.items():
+            for name, new in names.items():
+                value = getattr(importlib.import_module(f"accelgrad.{new}"), name)
+                setattr(importlib.import_module(f"accelgrad.{module}"), name, value)
 
 
 class _OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
