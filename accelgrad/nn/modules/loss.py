@@ -13,6 +13,7 @@ from typing import Any
 
 from accelgrad.core.tensor import Tensor
 from accelgrad.nn import functional as F
+from accelgrad.nn.modules.distance import PairwiseDistance
 from accelgrad.nn.modules.module import Module
 from accelgrad.ops.losses.reduction import reduction_of
 
@@ -543,7 +544,7 @@ class TripletMarginWithDistanceLoss(_Loss):
             raise ValueError(
                 f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead"
             )
-        self.distance_function = F.pairwise_distance if distance_function is None else distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin, self.swap = margin, swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

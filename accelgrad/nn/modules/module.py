@@ -29,7 +29,7 @@ from accelgrad.nn.hooks import (
     register_module_full_backward_hook,
     register_module_full_backward_pre_hook,
 )
-from accelgrad.nn.parameter import Buffer, Parameter, empty
+from accelgrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, empty
 
 __all__ = [
     "Module", "register_module_forward_hook", "register_module_forward_pre_hook",
@@ -326,8 +326,7 @@ class Module(Hooked):
         >>> [name for name, _ in nn.Sequential(nn.Sequential(nn.ReLU()), nn.Tanh()).named_modules()]
         ['', '0', '0.0', '1']
         """
-        if memo is None:
-            memo = set()
+        memo = set() if memo is None else memo
         if self in memo:
             return
         if remove_duplicate:
@@ -360,11 +359,7 @@ class Module(Hooked):
     ) -> Iterator[tuple[str, Any]]:
         """The entries of one table of every module, with dotted names; shared ones once."""
         seen = set()
-        modules = (
-            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-            if recurse
-            else [(prefix, self)]
-        )
+        modules = self.named_modules(None, prefix, remove_duplicate) if recurse else [(prefix, self)]
         for path, module in modules:
             for name, value in of(module).items():
                 if value is None or value in seen:
@@ -459,7 +454,7 @@ class Module(Hooked):
     # --- devices and types
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Let every parameter, gradient and buffer show the memory of ``fn(tensor)``; the parameters stay."""
+        """Let parameters and gradients show the memory of ``fn(tensor)``, and replace buffers by it."""
         if recurse:
             for child in self.children():
                 child._apply(fn)
@@ -471,7 +466,9 @@ class Module(Hooked):
                 if parameter._grad is not None:
                     parameter._grad.data = fn(parameter._grad.detach())
             for name, buffer in self._buffers.items():
-                if buffer is not None:
+                if isinstance(buffer, UninitializedBuffer):
+                    buffer.data = fn(buffer.detach())
+                elif buffer is not None:
                     self._buffers[name] = fn(buffer)
         return self
 
