@@ -48,10 +48,11 @@ MOVED: dict[str, str] = {
     "nn.modules.lazy_norm": "nn.modules.batchnorm nn.modules.instancenorm",
     "nn.modules.norm": "nn.modules.batchnorm nn.modules.instancenorm nn.modules.normalization",
     "nn.modules.pool": "nn.modules.pooling",
-    "nn.modules.shape": "nn.modules.flatten nn.modules.fold nn.modules.pixelshuffle nn.modules.channelshuffle nn.modules.upsampling",
+    "nn.modules.shape": "nn.modules.flatten nn.modules.fold nn.modules.pixelshuffle"
+    " nn.modules.channelshuffle nn.modules.upsampling",
     "nn.utils.clip": "nn.utils.clip_grad",
     "nn.utils.convert": "nn.utils.convert_parameters",
-    "nn.utils.hooked_norm": "nn.utils.weight_norm nn.utils.spectral_norm",
+    "nn.utils.hooked_norm": "nn.utils.weight_norm nn.utils.spectral_norm nn.utils.recomputed",
     "ops.activation": "ops.pointwise.activation",
     "ops.arithmetic": "ops.pointwise.arithmetic",
     "ops.arrange": "ops.shapes.arrange",

@@ -13,8 +13,8 @@ from accelgrad.core.foreach import by_kind, update_all
 from accelgrad.core.modes import no_grad
 from accelgrad.core.tensor import Tensor
 from accelgrad.kernels import updates
+from accelgrad.nn.modules.batchnorm import _BatchNorm
 from accelgrad.nn.modules.module import Module
-from accelgrad.nn.modules.norm import _BatchNorm
 from accelgrad.nn.parameter import empty
 from accelgrad.optim.optimizer import Optimizer
 from accelgrad.optim.schedule import LRScheduler, for_each_group

@@ -62,8 +62,9 @@ _SHOWN: dict[str, dict[str, Callable[..., Any]]] = {}
 def shown_in(namespace: str) -> dict[str, Callable[..., Any]]:
     """Return the operations that a public namespace shows, by name: "" for ``accelgrad``, "linalg" ...
 
-    >>> sorted(name for name in shown_in("special") if name.startswith("gamma"))
-    ['gammainc', 'gammaincc', 'gammaln']
+    >>> import accelgrad
+    >>> "expit" in shown_in("special"), "relu" in shown_in("nn.functional"), "exp_" in shown_in("")
+    (True, True, True)
     """
     return dict(_SHOWN.get(namespace, {}))
 
