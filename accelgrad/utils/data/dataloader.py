@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from accelgrad.utils.data import portable
-from accelgrad.utils.data.collate import default_collate, default_convert
+from accelgrad.utils.data.collation import default_collate, default_convert
 from accelgrad.utils.data.dataset import IterableDataset
 from accelgrad.utils.data.interrupts import interrupts_held
 from accelgrad.utils.data.iterator import LoaderIterator, SimpleIterator, WorkersIterator
