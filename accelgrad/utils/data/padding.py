@@ -82,7 +82,7 @@ class PadCollate:
             f" dims={self.dims!r}, lengths={self.lengths})"
         )
 
-    def collate_field(self, batch: Sequence[Any], path: str, field: Any) -> Any:
+    def _collate(self, batch: Sequence[Any], path: str, field: Any) -> Any:
         if not len(batch):
             raise IndexError("pad_collate: the batch has no samples")
         dims = self._dims_of(field)
