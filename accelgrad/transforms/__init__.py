@@ -11,62 +11,9 @@ PIL images only.
 tensor([[[-1.,  1.]]])
 """
 
-from accelgrad.transforms import functional
-from accelgrad.transforms.base import Compose, Lambda, RandomApply, RandomChoice, RandomOrder, Transform
-from accelgrad.transforms.fixed import (
-    CenterCrop,
-    ConvertImageDtype,
-    Grayscale,
-    Normalize,
-    Pad,
-    PILToTensor,
-    Resize,
-    ToPILImage,
-    ToTensor,
-)
-from accelgrad.transforms.interpolation import InterpolationMode
-from accelgrad.transforms.randomised import (
-    ColorJitter,
-    GaussianBlur,
-    RandomAffine,
-    RandomCrop,
-    RandomErasing,
-    RandomGrayscale,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    RandomRotation,
-    RandomVerticalFlip,
-)
+from accelgrad.transforms import functional as functional
+from accelgrad.transforms import transforms as transforms
+from accelgrad.transforms.transforms import *  # noqa: F403
+from accelgrad.transforms.transforms import __all__ as _classes
 
-__all__ = [
-    "functional",
-    "InterpolationMode",
-    "Transform",
-    # joining
-    "Compose",
-    "Lambda",
-    "RandomApply",
-    "RandomChoice",
-    "RandomOrder",
-    # without randomness
-    "ToTensor",
-    "PILToTensor",
-    "ToPILImage",
-    "ConvertImageDtype",
-    "Normalize",
-    "Resize",
-    "CenterCrop",
-    "Pad",
-    "Grayscale",
-    # drawn
-    "RandomCrop",
-    "RandomResizedCrop",
-    "RandomHorizontalFlip",
-    "RandomVerticalFlip",
-    "RandomRotation",
-    "RandomAffine",
-    "RandomGrayscale",
-    "ColorJitter",
-    "RandomErasing",
-    "GaussianBlur",
-]
+__all__ = ["functional", *_classes]

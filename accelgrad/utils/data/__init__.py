@@ -5,13 +5,11 @@ worker, payload; how batches travel: transport, memory, pool.
 """
 
 from accelgrad.utils.data.allocation import empty_batch
-from accelgrad.utils.data.collate import (
-    Padded,
+from accelgrad.utils.data.collation import (
     collate,
     default_collate,
     default_collate_fn_map,
     default_convert,
-    pad_collate,
 )
 from accelgrad.utils.data.dataloader import DataLoader
 from accelgrad.utils.data.dataset import (
@@ -24,10 +22,11 @@ from accelgrad.utils.data.dataset import (
     TensorDataset,
     random_split,
 )
+from accelgrad.utils.data.distributed import DistributedSampler
 from accelgrad.utils.data.info import WorkerInfo, get_worker_info, sample_generator
+from accelgrad.utils.data.padding import Padded, pad_collate
 from accelgrad.utils.data.sampler import (
     BatchSampler,
-    DistributedSampler,
     LengthBucketBatchSampler,
     RandomSampler,
     Sampler,

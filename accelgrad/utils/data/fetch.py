@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from accelgrad.utils.data.collate import default_collate
+from accelgrad.utils.data.collation import default_collate
 from accelgrad.utils.data.info import position
 
 __all__ = ["IterableFetcher", "MapFetcher", "describe", "make_fetcher"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from accelgrad.utils.data.memory import MappedArena
 from accelgrad.utils.data.nursery import STATUS
-from accelgrad.utils.data.transport import Channel
+from accelgrad.utils.data.transport import Channel, Head
 
 __all__ = ["Batch", "Ended", "Failed", "Handle", "Lost", "Stale", "shut_down"]
 
@@ -20,12 +20,12 @@ class Batch:
 
     __slots__ = ("arena", "frame", "handle", "head", "memory", "received")
 
-    def __init__(self, handle: Handle, frame: bytearray, head: tuple[Any, ...]) -> None:
+    def __init__(self, handle: Handle, frame: bytearray, head: Head) -> None:
         self.handle = handle
         self.frame = frame
         self.head = head
         self.memory: list[Any] = []
-        self.arena = handle.arenas.get(head[3])
+        self.arena = handle.arenas.get(head.arena)
         self.received = time.perf_counter()
 
 

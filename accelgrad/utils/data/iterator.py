@@ -408,28 +408,28 @@ class WorkersIterator(LoaderIterator):
     def _take_apart(self, result: Batch) -> Any:
         head, frame = result.head, result.frame
         start = RESULT.size
-        middle, end = start + head[10], start + head[10] + head[11]
-        if head[4] >= 0:
+        middle = start + head.specification_size
+        end = middle + head.structure_size
+        if head.slot >= 0:
             if result.arena is None:
-                result.arena = result.handle.arenas[head[3]]
-            memory = result.arena.lease(head[4], head[5], result.memory, result.handle.returned)
+                result.arena = result.handle.arenas[head.arena]
+            memory = result.arena.lease(head.slot, head.use, result.memory, result.handle.returned)
         else:
-            memory = _own_copy(frame, end + head[12]) if head[13] else None
+            memory = _own_copy(frame, end + head.extra_size) if head.inline_size else None
         return self.decoder.decode(memory, bytes(frame[start:middle]), bytes(frame[middle:end]))
 
     def _record(self, task: int, result: Batch, asked: float) -> None:
         head, handle = result.head, result.handle
-        started, fetched, collated, sent = head[6:10]
         self.loader._timeline.records.append(
             BatchRecord(
                 self.number,
                 task,
                 handle.number,
                 handle.pid or 0,
-                started,
-                fetched,
-                collated,
-                sent,
+                head.started,
+                head.fetched,
+                head.collated,
+                head.sent,
                 result.received,
                 asked,
                 time.perf_counter(),
@@ -510,8 +510,8 @@ def _is_light(result: Batch) -> bool:
     ever sleep, and hold less memory than with two batches of images.
     """
     head = result.head
-    size = head[13] if head[4] < 0 or result.arena is None else result.arena.slot_size
-    return size <= LIGHT and head[9] - head[6] < QUICK
+    size = head.inline_size if head.slot < 0 or result.arena is None else result.arena.slot_size
+    return size <= LIGHT and head.sent - head.started < QUICK
 
 
 def _own_copy(frame: bytearray, start: int) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accelgrad.arrays import gpu
-from accelgrad.utils.data.collate import with_fields
+from accelgrad.utils.data.collation import with_fields
 from accelgrad.utils.data.interop import Tensor
 
 __all__ = ["pin_memory"]

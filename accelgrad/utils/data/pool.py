@@ -38,8 +38,8 @@ from accelgrad.utils.data.nursery import (
 )
 from accelgrad.utils.data.payload import Payload
 from accelgrad.utils.data.portable import GREETING, READABLE, WRITABLE, call_worker, make_poller
-from accelgrad.utils.data.transport import RESULT
-from accelgrad.utils.data.worker import STACK_SIGNAL
+from accelgrad.utils.data.transport import RESULT, Head
+from accelgrad.utils.data.worker import RUN_CALLED, STACK_SIGNAL
 
 __all__ = ["Pool", "Supply", "close_pools", "sweep"]
 
@@ -179,7 +179,7 @@ class Pool:
             their_line.close()
 
     def _spawn_directly(self, number: int) -> Handle:
-        command = interpreter_arguments(GREETING)
+        command = interpreter_arguments(GREETING + RUN_CALLED)
         duplex, lifeline, process = call_worker(command, {**os.environ, **ONE_THREAD})
         try:
             handle = Handle(number, duplex, lifeline, direct=True)
@@ -220,7 +220,7 @@ class Pool:
             freed = handle.freed()
             told = len(freed)
             freed += [
-                (batch.head[3], batch.head[4], batch.head[5])
+                (batch.head.arena, batch.head.slot, batch.head.use)
                 for batch in stale.values()
                 if isinstance(batch, Batch) and batch.handle is handle and not batch.memory
             ]
@@ -332,16 +332,16 @@ class Pool:
 
     def _handle_frame(self, handle: Handle, frame: bytearray) -> None:
         kind = frame[0]
-        if kind & 0x7F == transport.BATCH:
-            head = RESULT.unpack_from(frame)
-            epoch, task = head[1], head[2]
+        if kind & ~transport.OVER_BUDGET == transport.BATCH:
+            head = Head._make(RESULT.unpack_from(frame))
+            epoch, task = head.epoch, head.task
             if epoch != self.epoch or task not in handle.outstanding:
-                if epoch != self.epoch and head[4] >= 0:
-                    handle.returned.append(Stale(*head[3:6]))
+                if epoch != self.epoch and head.slot >= 0:
+                    handle.returned.append(Stale(head.arena, head.slot, head.use))
                 return
             result: Any = Batch(handle, frame, head)
-            if extra_size := head[12]:
-                self._take_extra(handle, task, head, frame, extra_size, kind)
+            if head.extra_size:
+                self._take_extra(handle, head, frame)
             self.done[task] = result  # no call from here to the next line, and so no interrupt
             del handle.outstanding[task]
         elif kind in (transport.FAILED, transport.ENDED):
@@ -364,12 +364,10 @@ class Pool:
         elif kind == transport.RETIRED:
             handle.arenas.pop(int.from_bytes(frame[1:9], "little"), None)
 
-    def _take_extra(
-        self, handle: Handle, task: int, head: Any, frame: bytearray, size: int, kind: int
-    ) -> None:
-        start = RESULT.size + head[10] + head[11]
-        extra = bytes(memoryview(frame)[start : start + size])
-        if kind & 0x80:
+    def _take_extra(self, handle: Handle, head: Head, frame: bytearray) -> None:
+        task, start = head.task, RESULT.size + head.specification_size + head.structure_size
+        extra = bytes(memoryview(frame)[start : start + head.extra_size])
+        if head.kind & transport.OVER_BUDGET:
             snapshot, reason = transport.unpickled(b"\0" + extra)
             extra = b"" if snapshot is None else transport.repickled(snapshot)
             self.warnings.append(f"{handle.name()} sent batch {task} through its socket instead: {reason}")

@@ -24,13 +24,13 @@ DIRECT = not hasattr(os, "fork")  # whether workers are started this way
 PATIENCE = 60.0  # seconds for an interpreter to start
 TOKEN = 32
 
-# Runs in the new interpreter before it imports accelgrad: calling back takes 30 ms, importing more.
+# Runs in the new interpreter before it imports accelgrad: calling back takes 30 ms, importing more.  The two
+# sockets are in ``ends`` then.
 GREETING = (
     "import socket, sys; word = sys.stdin.buffer.read(); port = int.from_bytes(word[:2], 'big')\n"
     "ends = []\n"
     "for kind in (b'D', b'L'):\n"
     "    ends.append(socket.create_connection(('127.0.0.1', port))); ends[-1].sendall(kind + word[2:])\n"
-    "from accelgrad.utils.data.worker import run_called; run_called(*ends)"
 )
 
 

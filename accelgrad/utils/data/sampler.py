@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +17,6 @@ __all__ = [
     "SubsetRandomSampler",
     "WeightedRandomSampler",
     "BatchSampler",
-    "DistributedSampler",
     "LengthBucketBatchSampler",
 ]
 
@@ -49,7 +46,7 @@ def _boolean(name: str, value: Any) -> bool:
     return value
 
 
-def _integers(order: np.ndarray) -> Iterator[int]:
+def as_integers(order: np.ndarray) -> Iterator[int]:
     """The entries as Python integers, a chunk at a time: a list of 10^8 integers would be 4 GB."""
     for start in range(0, len(order), CHUNK):
         yield from order[start : start + CHUNK].tolist()
@@ -110,7 +107,7 @@ class RandomSampler(Sampler[int]):
             return
         while wanted > 0:
             order = random.permutation(n)[:wanted]
-            yield from _integers(order)
+            yield from as_integers(order)
             wanted -= len(order)
 
     def __len__(self) -> int:
@@ -129,7 +126,7 @@ class SubsetRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        for position in _integers(numpy_generator(self.generator).permutation(len(self.indices))):
+        for position in as_integers(numpy_generator(self.generator).permutation(len(self.indices))):
             yield self.indices[position]
 
     def __len__(self) -> int:
@@ -212,68 +209,6 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-
-
-class DistributedSampler(Sampler[int]):
-    """The share of one of several processes: every ``num_replicas``-th index, beginning at ``rank``.
-
-    All shares have the same length: the end is filled up with the first indices again, or cut with
-    ``drop_last``. With ``shuffle`` the order depends on ``seed + epoch``: call :meth:`set_epoch` before each
-    epoch.  Where ``num_replicas`` or ``rank`` is not given, the variables WORLD_SIZE and RANK of the
-    environment are read.
-
-    >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
-    [1, 3, 0]
-    """
-
-    def __init__(
-        self,
-        dataset: Sized,
-        num_replicas: int | None = None,
-        rank: int | None = None,
-        shuffle: bool = True,
-        seed: int = 0,
-        drop_last: bool = False,
-    ) -> None:
-        self.num_replicas = _from_environment("num_replicas", num_replicas, "WORLD_SIZE")
-        self.rank = _from_environment("rank", rank, "RANK")
-        if not 0 <= self.rank < self.num_replicas:
-            raise ValueError(
-                f"Invalid rank {self.rank}, rank should be in the interval [0, {self.num_replicas - 1}]"
-            )
-        self.dataset = dataset
-        self.shuffle = shuffle
-        self.seed = seed
-        self.drop_last = drop_last
-        self.epoch = 0
-
-    @property
-    def num_samples(self) -> int:
-        """The length of this share."""
-        n = len(self.dataset)
-        return n // self.num_replicas if self.drop_last else math.ceil(n / self.num_replicas)
-
-    def __iter__(self) -> Iterator[int]:
-        n = len(self.dataset)
-        order = new_generator(self.seed + self.epoch).numpy.permutation(n) if self.shuffle else np.arange(n)
-        return _integers(
-            np.resize(order, self.num_samples * self.num_replicas)[self.rank :: self.num_replicas]
-        )
-
-    def __len__(self) -> int:
-        return self.num_samples
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
-        self.epoch = epoch
-
-
-def _from_environment(name: str, value: int | None, variable: str) -> int:
-    if value is not None:
-        return value
-    if variable not in os.environ:
-        raise RuntimeError(f"DistributedSampler needs {name}=, or the environment variable {variable}")
-    return int(os.environ[variable])
 
 
 class LengthBucketBatchSampler(Sampler[list[int]]):

@@ -17,7 +17,7 @@ import pickle
 import socket
 import struct
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,20 +25,40 @@ from accelgrad.arrays import dtypes
 from accelgrad.utils.data.interop import CPU, Tensor, wrap
 from accelgrad.utils.data.memory import ALIGNMENT, Arena, SlotWriter, round_up
 
-__all__ = ["Channel", "Decoder", "Encoder", "send_frame"]
+__all__ = ["Channel", "Decoder", "Encoder", "Head", "send_frame"]
 
 LENGTH = struct.Struct("<Q")
-RESULT = struct.Struct("<BqqiiQddddIIIQ")
-# kind, epoch, task, arena, slot, use, times: started, fetched, collated, sent; lengths: specification,
-# structure, extra, bytes
+RESULT = struct.Struct("<BqqiiQddddIIIQ")  # the fields of Head
 HELLO, ARENA, RETIRED, BATCH, FAILED, ENDED = range(6)
 START, TASK, EPOCH = range(10, 13)
-NO_SIGNAL = getattr(
-    socket, "MSG_NOSIGNAL", 0
-)  # a program that set SIGPIPE to its default must not die of a dead worker
+OVER_BUDGET = 0x80  # added to BATCH where the batch had to travel in its message: `extra` says why
+# A program that set SIGPIPE to its default must not die of a dead worker.
+NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 PIECE = 1 << 16
 ANCILLARY = socket.CMSG_SPACE(4 * 4) if hasattr(socket, "CMSG_SPACE") else 0
 SIMPLE_KINDS = "biufcmMSUV"
+
+
+class Head(NamedTuple):
+    """The fixed part of a BATCH frame; the four variable parts follow it in the order of their sizes."""
+
+    kind: int
+    epoch: int
+    task: int
+    # Where the arrays' bytes lie: a slot of an arena, lent under a number; -1 where they follow in the frame.
+    arena: int
+    slot: int
+    use: int
+    # When the worker did what, in seconds of time.perf_counter().
+    started: float
+    fetched: float
+    collated: float
+    sent: float
+    # How many bytes each variable part has.
+    specification_size: int
+    structure_size: int
+    extra_size: int
+    inline_size: int
 
 
 def send_frame(sock: socket.socket, *parts: Any, descriptors: list[int] | None = None) -> None:

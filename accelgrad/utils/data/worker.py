@@ -31,12 +31,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["STACK_SIGNAL", "run", "run_spawned"]
+__all__ = ["RUN_CALLED", "STACK_SIGNAL", "run", "run_spawned"]
 
 # Asks a worker for its Python stack.  A real-time signal: user code has its hands on SIGUSR1 and SIGUSR2.
 STACK_SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else getattr(signal, "SIGUSR2", None)
 F_SETSIG = 10  # Linux; the fcntl module has no name for it
 SNAPSHOT_EVERY = 0.05  # seconds between photographs of the generators: what a resumed epoch repeats at most
+# Follows portable.GREETING in an interpreter that was started without a fork.
+RUN_CALLED = "from accelgrad.utils.data.worker import run_called; run_called(*ends)"
 ADVICE = "return arrays, tensors, numbers, strings and containers of them, or write a collate_fn that does"
 
 
@@ -413,7 +415,7 @@ class _Worker:
             writer.give_back()
         if arena < 0 and writer.over_budget is not None and self.first["shared"]:
             extra = pickle.dumps((pickle.loads(extra) if extra else None, writer.over_budget), 5)
-            kind = transport.BATCH | 0x80
+            kind = transport.BATCH | transport.OVER_BUDGET
         else:
             kind = transport.BATCH
         times = (started, self.fetcher.fetched, collated, time.perf_counter())

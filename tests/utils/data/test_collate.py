@@ -12,7 +12,7 @@ import pytest
 import accelgrad
 from accelgrad.core.tensor import Tensor
 from accelgrad.utils.data import DataLoader, collate, default_collate, default_convert, pad_collate
-from accelgrad.utils.data.collate import default_collate_fn_map
+from accelgrad.utils.data.collation import default_collate_fn_map
 
 Pair = namedtuple("Pair", "a b")
 

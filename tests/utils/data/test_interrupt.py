@@ -22,9 +22,10 @@ TOOLS = """
         raise Interrupt
 
     signal.signal(signal.SIGUSR1, interrupt)
-    HERE = os.sep + os.path.join("utils", "data") + os.sep
-    NAMES = "interrupts iterator loader memory nursery order payload pool transport".split()
-    FILES = tuple(HERE + name + ".py" for name in NAMES)
+    NAMES = "dataloader handle interrupts iterator memory nursery order payload pool staff transport".split()
+    HERE = os.path.dirname(accelgrad.utils.data.__file__)
+    FILES = tuple(os.path.join(HERE, name + ".py") for name in NAMES)
+    assert all(map(os.path.exists, FILES)), FILES
 
     class At:
         # Raises the signal once, at the n-th point.

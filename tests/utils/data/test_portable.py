@@ -11,6 +11,7 @@ import pytest
 
 from accelgrad.utils.data import DataLoader, portable
 from accelgrad.utils.data.nursery import interpreter_arguments
+from accelgrad.utils.data.worker import RUN_CALLED
 
 
 @pytest.fixture(params=["poll", "selectors"])
@@ -61,7 +62,7 @@ def test_a_caller_without_the_secret_is_sent_away():
 
 
 def test_the_greeting_is_a_program():
-    compile(interpreter_arguments(portable.GREETING)[-1], "greeting", "exec")
+    compile(interpreter_arguments(portable.GREETING + RUN_CALLED)[-1], "greeting", "exec")
 
 
 def test_directly_started_workers_deliver_everything_and_leave_nothing(run):

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from accelgrad.arrays import dtypes
 from accelgrad.utils.data.allocation import empty_batch
 from accelgrad.utils.data.info import position
-from accelgrad.utils.data.interop import CPU, Tensor, common_dtype, is_numeric, tensor_of, wrap
+from accelgrad.utils.data.interop import Tensor, common_dtype, is_numeric, tensor_of, wrap
 
 __all__ = [
-    "Padded",
-    "PadCollate",
     "collate",
     "default_collate",
     "default_collate_fn_map",
     "default_convert",
-    "pad_collate",
 ]
 
 
 CollateFunction = Callable[..., Any]
 PLAIN_ROWS = frozenset([tuple, list])
-ROW_OF_ONE_CALL = 1 << 16  # bytes; of longer rows it does not matter that each takes a step in Python
 PLAIN_NUMBERS = {int: np.int64, float: np.float64, bool: np.bool_}
 
 
@@ -57,7 +52,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     >>> batch["x"].array.tolist(), batch["name"]
     ([[0.0, 0.0], [1.0, 1.0]], ['a', 'b'])
     """
-    return _collate(batch, default_collate_fn_map, "")
+    return collate_field(batch, default_collate_fn_map, "")
 
 
 def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, CollateFunction] | None = None) -> Any:
@@ -70,10 +65,10 @@ def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, CollateFunction] 
     >>> collate([1 + 2j, 3j], collate_fn_map={complex: lambda samples, *, collate_fn_map: sum(samples)})
     (1+5j)
     """
-    return _collate(batch, {**default_collate_fn_map, **(collate_fn_map or {})}, "")
+    return collate_field(batch, {**default_collate_fn_map, **(collate_fn_map or {})}, "")
 
 
-def _collate(batch: Sequence[Any], functions: dict[Any, CollateFunction], path: str) -> Any:
+def collate_field(batch: Sequence[Any], functions: dict[Any, CollateFunction], path: str) -> Any:
     if not len(batch):
         raise IndexError(f"default_collate: the batch{path and ' at ' + path} has no samples")
     first = batch[0]
@@ -91,10 +86,10 @@ def _collate(batch: Sequence[Any], functions: dict[Any, CollateFunction], path: 
         return tensor_of(_numbers(batch, path))
     if isinstance(first, str | bytes):
         return _same_kind(batch, str if isinstance(first, str) else bytes, path)
-    return _structure(batch, path, lambda part, where: _collate(part, functions, where))
+    return collate_structure(batch, path, lambda part, where: collate_field(part, functions, where))
 
 
-def _structure(batch: Sequence[Any], path: str, inner: Callable[[list[Any], str], Any]) -> Any:
+def collate_structure(batch: Sequence[Any], path: str, inner: Callable[[list[Any], str], Any]) -> Any:
     """Samples that are containers: ``inner`` is applied to each field's values."""
     first = batch[0]
     if isinstance(first, Mapping):
@@ -257,7 +252,7 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
             if not isinstance(value, Tensor):
                 raise TypeError(_unlike(batch, entry, path))
         if any(value.is_cuda for value in batch):
-            xp = _one_device(batch, path)
+            xp = one_device(batch, path)
             arrays = [value.array for value in batch]
             if any(array.shape != arrays[0].shape for array in arrays):
                 raise RuntimeError(_ragged(arrays, path))
@@ -293,7 +288,7 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
     return tensor_of(out)
 
 
-def _one_device(batch: Sequence[Tensor], path: str) -> Any:
+def one_device(batch: Sequence[Tensor], path: str) -> Any:
     """The array module of all tensors of a field; RuntimeError where they lie on several devices."""
     first = batch[0]
     for entry, value in enumerate(batch):
@@ -352,196 +347,3 @@ def default_convert(data: Any) -> Any:
         }
         return with_fields(data, values)
     return data
-
-
-# --- pad_collate
-
-
-class Padded(NamedTuple):
-    """A padded field of a batch, and the true lengths of its sequences (int64)."""
-
-    values: Any
-    lengths: Any
-
-
-class PadCollate:
-    """A ``collate_fn`` that pads sequences of different lengths; see :data:`pad_collate`, its ready-made
-    instance."""
-
-    def __init__(
-        self,
-        padding_value: Any = 0,
-        batch_first: bool = True,
-        dims: Any = 0,
-        lengths: bool = True,
-    ) -> None:
-        self.padding_value = padding_value
-        self.batch_first = batch_first
-        self.dims = dims
-        self.lengths = lengths
-        for where in self._all_dims():
-            if isinstance(where, bool) or not isinstance(where, int) or where < 0:
-                raise ValueError(
-                    f"pad_collate: dims are dimensions of a sample, counted from 0, got {dims!r}; write"
-                    " dims=0, dims=(0, 1), or a dict from field to such"
-                )
-        if not batch_first and any(where != 0 for where in self._all_dims()):
-            raise ValueError(
-                "pad_collate: batch_first=False puts the sequence first, so only dims=0 can be padded"
-            )
-
-    def _all_dims(self) -> list[Any]:
-        many = list(self.dims.values()) if isinstance(self.dims, Mapping) else [self.dims]
-        return [where for dims in many for where in (dims if isinstance(dims, tuple | list) else (dims,))]
-
-    def __call__(self, batch: Sequence[Any] | None = None, **options: Any) -> Any:
-        if batch is None:
-            known = {"padding_value", "batch_first", "dims", "lengths"}
-            if unknown := set(options) - known:
-                raise TypeError(
-                    f"pad_collate got unknown options {sorted(unknown)}; it knows {sorted(known)}"
-                )
-            return PadCollate(**{**{name: getattr(self, name) for name in known}, **options})
-        if options:
-            raise TypeError(
-                "pad_collate: configure it first, pad_collate(padding_value=...), then call it with a batch"
-            )
-        return self._collate(batch, "", None)
-
-    def __repr__(self) -> str:
-        return (
-            f"pad_collate(padding_value={self.padding_value!r}, batch_first={self.batch_first},"
-            f" dims={self.dims!r}, lengths={self.lengths})"
-        )
-
-    def _collate(self, batch: Sequence[Any], path: str, field: Any) -> Any:
-        if not len(batch):
-            raise IndexError("pad_collate: the batch has no samples")
-        dims = self._dims_of(field)
-        if dims is not None:
-            arrays = _sequences(batch)
-            if arrays is not None and (arrays[0].ndim > 0 or any(array.ndim for array in arrays)):
-                tensors = isinstance(batch[0], Tensor) and any(value.is_cuda for value in batch)
-                return self._pad(arrays, dims, path, field, _one_device(batch, path) if tensors else CPU)
-        first = batch[0]
-        structured = isinstance(first, Mapping | tuple | list) or dataclasses.is_dataclass(first)
-        if structured and not _sequence_of_numbers(first) and type(first) not in default_collate_fn_map:
-            keys = iter(_field_keys(first))
-            return _structure(batch, path, lambda part, where: self._collate(part, where, next(keys)))
-        return _collate(batch, default_collate_fn_map, path)
-
-    def _dims_of(self, field: Any) -> tuple[int, ...] | None:
-        dims = self.dims
-        if isinstance(dims, Mapping):
-            if field not in dims:
-                return None
-            dims = dims[field]
-        return tuple(dims) if isinstance(dims, tuple | list) else (dims,)
-
-    def _pad(self, arrays: list[np.ndarray], dims: tuple[int, ...], path: str, field: Any, xp: Any) -> Any:
-        first = arrays[0]
-        if [array.ndim for array in arrays].count(first.ndim) < len(arrays) or max(dims) >= first.ndim:
-            entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
-            raise RuntimeError(
-                f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions and"
-                f" {sample_name(entry)}{path} has {arrays[entry].ndim}; padding dims {dims} needs at least"
-                f" {max(dims) + 1}, the same in every sample"
-            )
-        shapes = itertools.chain.from_iterable([array.shape for array in arrays])
-        extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(len(arrays), first.ndim)
-        for axis in range(first.ndim):
-            if axis not in dims and (extents[:, axis] != extents[0, axis]).any():
-                entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])
-                raise RuntimeError(
-                    f"pad_collate pads dimension {dims} only, but {sample_name(0)}{path} has shape"
-                    f" {first.shape} and {sample_name(entry)}{path} has shape {arrays[entry].shape}; name"
-                    f" every dimension that may differ: pad_collate(dims={tuple(sorted({*dims, axis}))})"
-                )
-        value = self.padding_value
-        if isinstance(value, Mapping):
-            value = value.get(field, 0)
-        same = [array.dtype for array in arrays].count(first.dtype) == len(arrays)
-        dtype = first.dtype if same else common_dtype(arrays)
-        dtype = dtype.newbyteorder("=") if not dtype.isnative else dtype
-        dtypes.of(dtype)
-        n, (longest, *rest) = len(arrays), extents.max(axis=0).tolist()
-        shape = (n, longest, *rest) if self.batch_first else (longest, n, *rest)
-        with xp.scope():
-            out = empty_batch(shape, dtype) if xp is CPU else xp.empty(shape, dtype)
-            if xp is CPU and self.batch_first and dims == (0,) and out.nbytes // n <= ROW_OF_ONE_CALL:
-                _fill_in_one_call(out, arrays, value)
-            else:
-                rows = out if self.batch_first else xp.moveaxis(out, 1, 0)
-                for row, array in zip(rows, arrays, strict=True):
-                    if array.shape == row.shape:
-                        row[...] = array
-                    elif dims == (0,):  # write the sequence and its padding, each byte once
-                        row[: len(array)] = array
-                        row[len(array) :] = value
-                    else:
-                        row[...] = value
-                        row[tuple(map(slice, array.shape))] = array
-        values = tensor_of(out) if xp is CPU else wrap(out, xp)
-        if not self.lengths:
-            return values
-        true = extents[:, dims[0]] if len(dims) == 1 else extents[:, list(dims)]
-        lengths = empty_batch(true.shape, np.int64)
-        lengths[...] = true
-        return Padded(values, tensor_of(lengths))
-
-
-def _fill_in_one_call(out: np.ndarray, arrays: list[np.ndarray], value: Any) -> None:
-    """Each array and its padding, one after the other: the rows of ``out``, (n, longest, ...)."""
-    n, longest, *rest = out.shape
-    padding = np.full((longest, *rest), value, out.dtype)
-    pieces = []
-    for array in arrays:
-        pieces.append(array)
-        if len(array) < longest:
-            pieces.append(padding[len(array) :])
-    np.concatenate(pieces, out=out.reshape(n * longest, *rest), casting="unsafe")
-
-
-def _field_keys(sample: Any) -> list[Any]:
-    if isinstance(sample, Mapping):
-        return list(sample)
-    if dataclasses.is_dataclass(sample):
-        return [field.name for field in dataclasses.fields(sample)]
-    return list(getattr(sample, "_fields", range(len(sample))))
-
-
-def _sequence_of_numbers(value: Any) -> bool:
-    return type(value) is list and all(isinstance(item, int | float | np.generic) for item in value)
-
-
-def _sequences(batch: Sequence[Any]) -> list[np.ndarray] | None:
-    """The samples as arrays, or None where they are not sequences (arrays, Tensors, lists of numbers)."""
-    if set(map(type, batch)) == {np.ndarray}:
-        return list(batch)
-    if all(isinstance(value, np.ndarray | Tensor) for value in batch):
-        return [value.array if isinstance(value, Tensor) else value for value in batch]
-    if all(_sequence_of_numbers(value) for value in batch):
-        return _unify([np.asarray(value) if value else np.empty(0, np.int64) for value in batch])
-    return None
-
-
-def _unify(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Lists of numbers: integers stay int64, a float anywhere makes all of them the default dtype."""
-    if any(array.dtype.kind == "f" for array in arrays):
-        return [array.astype(dtypes.get_default_dtype().numpy) for array in arrays]
-    return arrays
-
-
-pad_collate = PadCollate()
-"""Collate sequences of different lengths: ``DataLoader(..., collate_fn=pad_collate)``, or configured,
-``collate_fn=pad_collate(padding_value=-1, batch_first=False, lengths=False)``.
-
-Every array, Tensor or list of numbers with a dimension is padded at its end, along dimension 0 of the
-sample, to the longest of the batch, shape ``(n, longest, ...)`` or with ``batch_first=False`` ``(longest, n,
-...)``, and becomes the pair ``Padded(values, lengths)``; with ``lengths=False`` only the values.  Other
-fields are collated as usual.
-
-``dims``: the dimension or dimensions of a sample that may differ (several give lengths of shape ``(n,
-len(dims))``); a dict from field (key, position or attribute) to dimensions restricts padding to the fields
-named. ``padding_value``: a number, or a dict from field to number.
-"""
