@@ -20,6 +20,7 @@ from typing import Any
 __all__ = ["MOVED", "find", "register"]
 
 MOVED: dict[str, str] = {
+    "utils.data.collate": "utils.data.collation utils.data.padding",
     "autograd.anomaly": "autograd.anomaly_mode",
     "backend": "arrays.backend",
     "checks": "mentor.checks",
@@ -148,7 +149,10 @@ MOVED: dict[str, str] = {
 """Old name -> new name, below accelgrad; several new names for a file that was split."""
 
 
-LEFT = {"optim.adam": {"AdamW": "optim.adamw"}}
+LEFT = {
+    "optim.adam": {"AdamW": "optim.adamw"},
+    "utils.data.sampler": {"DistributedSampler": "utils.data.distributed"},
+}
 """Names that have left a module which is still there: module -> name -> new module."""
 
 
