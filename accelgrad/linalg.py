@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
     """A word about what cannot be here."""
     if name in _COMPLEX:
         raise AttributeError(
-            f"accelgrad.linalg has no {name!r}: eigenvalues of a general matrix are complex numbers, and"
-            f" accelgrad has none; {_COMPLEX[name]}"
+            f"accelgrad.linalg has no {name!r}: eigenvalues of a general matrix are complex numbers,"
+            f" and accelgrad has none; {_COMPLEX[name]}"
         )
     raise AttributeError(f"module 'accelgrad.linalg' has no attribute {name!r}")

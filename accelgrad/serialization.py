@@ -203,8 +203,9 @@ def _read(file: IO[bytes], name: str, map_location: Any) -> Any:
         return _read_safetensors(file, name, map_location)
     if start[:1] == b"\x80":
         raise RuntimeError(
-            f"load: {name} is a bare pickle (or a PyTorch file from before version 1.6), which could run code"
-            " on loading. Save it again with a current PyTorch, or as .safetensors"
+            f"load: {name} is a bare pickle (or a PyTorch file from before version 1.6),"
+            " which could run code on loading."
+            " Save it again with a current PyTorch, or as .safetensors"
         )
     if not start:
         raise RuntimeError(f"load: {name} is empty")
@@ -220,8 +221,8 @@ def _read_archive(archive: zipfile.ZipFile, name: str, map_location: Any) -> Any
         raise RuntimeError(f"load: {name} is not an {FORMAT}")
     if structure["version"] > VERSION:
         raise RuntimeError(
-            f"load: {name} was written by a newer accelgrad (format {structure['version']}, this one reads"
-            f" {VERSION})"
+            f"load: {name} was written by a newer accelgrad (format {structure['version']},"
+            f" this one reads {VERSION})"
         )
     arrays: dict[int, np.ndarray] = {}
     tensors: dict[int, Any] = {}
@@ -301,8 +302,8 @@ def _safetensors() -> Any:
         import safetensors.numpy
     except ImportError as error:
         raise RuntimeError(
-            "the .safetensors format needs the package safetensors: pip install 'accelgrad[io]'; any other"
-            " ending takes the format of accelgrad itself"
+            "the .safetensors format needs the package safetensors: pip install 'accelgrad[io]';"
+            " any other ending takes the format of accelgrad itself"
         ) from error
     return safetensors
 
@@ -316,8 +317,8 @@ def _write_safetensors(obj: Any, file: IO[bytes]) -> None:
     for key, value in obj.items():
         if not isinstance(value, Tensor | np.ndarray):
             raise TypeError(
-                f"save: a .safetensors file holds tensors only, {key!r} is a {type(value).__name__}; use"
-                f" another ending"
+                f"save: a .safetensors file holds tensors only, {key!r} is a {type(value).__name__};"
+                " use another ending"
             )
         host = value.xp.to_host(value.array) if isinstance(value, Tensor) else value
         arrays[key] = np.require(host, requirements="C")  # safetensors takes the bytes as they lie
@@ -414,8 +415,8 @@ class _TorchReader(pickle.Unpickler):
         if module == "torch" and name in {kind.name for kind in dtypes.ALL}:
             return dtypes.as_dtype(name)
         raise pickle.UnpicklingError(
-            f"the file asks for {module}.{name}, which is code and not data; refused. Save a state_dict,"
-            " whose entries are tensors"
+            f"the file asks for {module}.{name}, which is code and not data; refused."
+            " Save a state_dict, whose entries are tensors"
         )
 
     def persistent_load(self, pid: Any) -> _Storage:

@@ -45,8 +45,9 @@ class Casting:
             kind = functools.reduce(dtypes.promote_types, [one.dtype for one in tensors])
         elif name in REFUSED.get(device, ()):
             raise RuntimeError(
-                f"{name} is unsafe to autocast: what comes before it is in 16 bits, where its gradient may"
-                f" overflow. Leave the sigmoid out and take {name}_with_logits (nn.BCEWithLogitsLoss)"
+                f"{name} is unsafe to autocast: what comes before it is in 16 bits,"
+                " where its gradient may overflow."
+                f" Leave the sigmoid out and take {name}_with_logits (nn.BCEWithLogitsLoss)"
             )
         else:
             return None
@@ -175,8 +176,8 @@ def _must_be_low(kind: Any) -> None:
     """Raise RuntimeError for a type that is neither float16 nor bfloat16."""
     if kind is not dtypes.float16 and kind is not dtypes.bfloat16:
         raise RuntimeError(
-            f"autocast: {kind} is not supported as the lower type; use accelgrad.bfloat16 or"
-            " accelgrad.float16 (float32 needs no autocast)"
+            f"autocast: {kind} is not supported as the lower type;"
+            " use accelgrad.bfloat16 or accelgrad.float16 (float32 needs no autocast)"
         )
 
 

@@ -216,8 +216,8 @@ class GradScaler:
             return
         if not state_dict:
             raise RuntimeError(
-                "The source state dict is empty, possibly because it was saved from a disabled instance of"
-                " GradScaler."
+                "The source state dict is empty, possibly"
+                " because it was saved from a disabled instance of GradScaler."
             )
         self._scale = float(state_dict["scale"])
         self._growth_factor = state_dict["growth_factor"]

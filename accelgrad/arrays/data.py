@@ -60,8 +60,9 @@ def _plain(data: Any, depth: int = 0) -> Any:
             if length != lengths[0]:
                 raise ValueError(
                     f"expected sequence of length {lengths[0][0] if lengths[0] else 0} at dim {depth + 1}"
-                    f" (got {length[0] if length else 0}): element 0 has shape {lengths[0]}, element {place}"
-                    f" has {length}; pad them to one length first (nn.utils.rnn.pad_sequence)"
+                    f" (got {length[0] if length else 0}): element 0 has shape {lengths[0]},"
+                    f" element {place} has {length}; pad them to one length first"
+                    " (nn.utils.rnn.pad_sequence)"
                 )
         return np.asarray(parts) if parts and not lengths[0] else (np.stack(parts) if parts else parts)
     return data

@@ -119,8 +119,8 @@ def of(numpy_dtype: Any) -> dtype:
     if found is None:
         hint = "; pass numbers, or encode the strings first" if np.dtype(numpy_dtype).kind in "OUS" else ""
         raise TypeError(
-            f"can't convert np.ndarray of type numpy.{np.dtype(numpy_dtype).name}. The only supported types"
-            f" are: {', '.join(entry.name for entry in reversed(ALL))}{hint}"
+            f"can't convert np.ndarray of type numpy.{np.dtype(numpy_dtype).name}."
+            f" The only supported types are: {', '.join(entry.name for entry in reversed(ALL))}{hint}"
         )
     return found
 

@@ -57,8 +57,8 @@ def status() -> Status:
         return Status(
             False,
             "worker",
-            "this is a DataLoader worker, and workers have no share in the card: return samples on the CPU,"
-            " and move the batch in the main process, batch.to('gpu')",
+            "this is a DataLoader worker, and workers have no share in the card:"
+            " return samples on the CPU, and move the batch in the main process, batch.to('gpu')",
         )
     driver = driver_version()
     wheels = cupy_wheels()
@@ -68,8 +68,8 @@ def status() -> Status:
         return Status(
             False,
             "two-cupys",
-            f"{' and '.join(wheels)} are installed together and overwrite each other's files. Run:"
-            f" pip uninstall -y {' '.join(wheels)} && {install_line(_generation(driver))}",
+            f"{' and '.join(wheels)} are installed together and overwrite each other's files."
+            f" Run: pip uninstall -y {' '.join(wheels)} && {install_line(_generation(driver))}",
         )
     try:
         cupy: Any = importlib.import_module("cupy")
@@ -78,8 +78,8 @@ def status() -> Status:
         return Status(
             False,
             "broken-cupy",
-            f"CuPy is installed but cannot be imported ({type(error).__name__}: {first}). Run:"
-            f" {install_line(_generation(driver)).replace('install', 'install --force-reinstall', 1)}",
+            f"CuPy is installed but cannot be imported ({type(error).__name__}: {first})."
+            f" Run: {install_line(_generation(driver)).replace('install', 'install --force-reinstall', 1)}",
         )
     built = cupy.cuda.runtime.runtimeGetVersion()
     found = cupy.cuda.runtime.driverGetVersion()
@@ -87,16 +87,17 @@ def status() -> Status:
         return Status(
             False,
             "no-driver",
-            f"CuPy {cupy.__version__} is installed, but no NVIDIA driver (libcuda) was found. Install a"
-            f" driver, version {DRIVERS.get(built // 1000, '580')} or newer; in a container, start it with"
-            " --gpus all.",
+            f"CuPy {cupy.__version__} is installed, but no NVIDIA driver (libcuda) was found."
+            f" Install a driver, version {DRIVERS.get(built // 1000, '580')} or newer;"
+            " in a container, start it with --gpus all.",
         )
     if found // 1000 < built // 1000:
         return Status(
             False,
             "old-driver",
-            f"the NVIDIA driver runs CUDA up to {_version(found)}, but CuPy {cupy.__version__} was built for"
-            f" CUDA {built // 1000}. Update the driver to {DRIVERS.get(built // 1000, '580')} or newer"
+            f"the NVIDIA driver runs CUDA up to {_version(found)},"
+            f" but CuPy {cupy.__version__} was built for CUDA {built // 1000}."
+            f" Update the driver to {DRIVERS.get(built // 1000, '580')} or newer"
             + (_instead(found // 1000, wheels) if found // 1000 in DRIVERS else "")
             + ".",
         )
@@ -131,8 +132,8 @@ def require(index: int | None = None) -> None:
     count = sys.modules["cupy"].cuda.runtime.getDeviceCount()
     if index is not None and not 0 <= index < count:
         raise RuntimeError(
-            f"CUDA error: invalid device ordinal: 'gpu:{index}' was asked for, but there are {count}"
-            f" device(s), 'gpu:0' to 'gpu:{count - 1}'"
+            f"CUDA error: invalid device ordinal: 'gpu:{index}' was asked for,"
+            f" but there are {count} device(s), 'gpu:0' to 'gpu:{count - 1}'"
         )
 
 
@@ -195,9 +196,11 @@ def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
     free, total = device.mem_info
     found = largest_tensors(int(device.id))
     lines = [
-        f"CUDA out of memory. Tried to allocate {readable(size)} on cuda:{int(device.id)}, which has"
-        f" {readable(total)}, {readable(free)} of it free. Arrays hold {readable(pool.used_bytes())}, the"
-        f" pool keeps another {readable(pool.free_bytes())} for reuse"
+        "CUDA out of memory."
+        f" Tried to allocate {readable(size)} on cuda:{int(device.id)}, which has {readable(total)},"
+        f" {readable(free)} of it free."
+        f" Arrays hold {readable(pool.used_bytes())},"
+        f" the pool keeps another {readable(pool.free_bytes())} for reuse"
         + (f", and its limit is {readable(pool.get_limit())}" if pool.get_limit() else "")
         + "."
     ]
@@ -274,13 +277,14 @@ def _generation(driver: int) -> int:
 def _advice(driver: int) -> str:
     if driver == 0:
         return (
-            f"There is no NVIDIA driver (libcuda) either. With a card and a driver from version {DRIVERS[13]}"
-            f" on, run: {install_line(13)}   (from {DRIVERS[12]} on: {install_line(12)})"
+            "There is no NVIDIA driver (libcuda) either."
+            f" With a card and a driver from version {DRIVERS[13]} on, run:"
+            f" {install_line(13)}   (from {DRIVERS[12]} on: {install_line(12)})"
         )
     if driver < 12000:
         return (
-            f"The NVIDIA driver runs CUDA up to {_version(driver)}; update it to {DRIVERS[13]} or newer, then"
-            f" run: {install_line(13)}"
+            f"The NVIDIA driver runs CUDA up to {_version(driver)};"
+            f" update it to {DRIVERS[13]} or newer, then run: {install_line(13)}"
         )
     return f"Run: {install_line(_generation(driver))}"
 

@@ -197,9 +197,10 @@ def repeatable(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def within(x: Any, *args: Any, **kwargs: Any) -> Any:
         if x.dtype.kind == "f":
             text = (
-                f"{name}_cuda_ does not have a deterministic implementation, but you set"
-                " 'accelgrad.use_deterministic_algorithms(True)'. You can turn off determinism just for this"
-                " operation, or you can use the 'warn_only=True' option, or do it on the CPU"
+                f"{name}_cuda_ does not have a deterministic implementation,"
+                " but you set 'accelgrad.use_deterministic_algorithms(True)'."
+                " You can turn off determinism just for this operation,"
+                " or you can use the 'warn_only=True' option, or do it on the CPU"
             )
             if not settings.warn_only:
                 raise RuntimeError(text)

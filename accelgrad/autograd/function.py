@@ -73,8 +73,9 @@ class FunctionCtx(graph.Node):
         for tensor in tensors:
             if tensor is not None and not isinstance(tensor, Tensor):
                 raise TypeError(
-                    "save_for_backward can only save variables, but argument is of type"
-                    f" {type(tensor).__name__}; keep other things as attributes of ctx"
+                    "save_for_backward can only save variables,"
+                    f" but argument is of type {type(tensor).__name__};"
+                    " keep other things as attributes of ctx"
                 )
         self._to_save = tensors
 
@@ -119,9 +120,10 @@ class FunctionCtx(graph.Node):
         tensor, slot, counter, version = saved
         if counter[0] != version:
             raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an inplace"
-                f" operation: [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at version"
-                f" {counter[0]}; expected version {version} instead. It was saved by {self.name()}."
+                "one of the variables needed for gradient computation has been modified"
+                f" by an inplace operation: [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at"
+                f" version {counter[0]}; expected version {version} instead."
+                f" It was saved by {self.name()}."
             )
         if slot is None:
             return tensor
@@ -138,8 +140,8 @@ class FunctionCtx(graph.Node):
         expected = len(self.edges)
         if len(results) < expected or any(extra is not None for extra in results[expected:]):
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {expected}, got"
-                f" {len(results)})"
+                f"function {self.name()} returned an incorrect number of gradients (expected {expected},"
+                f" got {len(results)})"
             )
         checked: list[Any] = []
         for place, (edge, result) in enumerate(zip(self.edges, results[:expected], strict=True)):
@@ -171,8 +173,8 @@ class FunctionCtx(graph.Node):
         """
         if not isinstance(gradient, Tensor):
             raise TypeError(
-                f"function {self.name()} must return Tensors or None, got {type(gradient).__name__} as"
-                f" gradient {place}"
+                f"function {self.name()} must return Tensors or None,"
+                f" got {type(gradient).__name__} as gradient {place}"
             )
         shape, dtype, xp = self._input_meta[place]
         if gradient.xp is not xp:
@@ -241,8 +243,8 @@ class Function:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
-            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so call"
-            f" {type(self).__name__}.apply(...)"
+            f"{type(self)} should not be instantiated."
+            f" Methods on autograd functions are all static, so call {type(self).__name__}.apply(...)"
         )
 
     @classmethod

@@ -171,8 +171,8 @@ def vjp(
     if v is None:
         if len(outputs) != 1 or outputs[0].numel() != 1:
             raise RuntimeError(
-                "The vector v can only be None if the user-provided function returns a single Tensor with a"
-                " single element."
+                "The vector v can only be None if the user-provided function returns a single Tensor"
+                " with a single element."
             )
         v = (wrap(outputs[0].xp.ones_like(outputs[0].array), outputs[0].xp),)
     products = _gradients(outputs, many, _tuple(v), create_graph)

@@ -50,8 +50,8 @@ def gradcheck(
     varied = [one for one in arguments if isinstance(one, Tensor) and one.requires_grad]
     if not varied:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have"
-            " requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient,"
+            " but none of the them have requires_grad=True."
         )
     for one in varied:
         if one.array.dtype != np.float64:
@@ -67,8 +67,8 @@ def gradcheck(
                 if not raise_exception:
                     return False
                 raise GradcheckError(
-                    f"Jacobian mismatch for output {row} with respect to input {column},\n"
-                    f"numerical:{numerical}\nanalytical:{computed}\n"
+                    f"Jacobian mismatch for output {row} with respect to input"
+                    f" {column},\nnumerical:{numerical}\nanalytical:{computed}\n"
                 )
     return True
 

@@ -192,9 +192,10 @@ def _starts(libraries: list[str]) -> dict[str, float]:
     import tempfile
 
     step = (
-        "import accelgrad as t; from accelgrad import nn, optim; m = nn.Sequential(nn.Linear(784, 256),"
-        " nn.ReLU(), nn.Linear(256, 10)); o = optim.Adam(m.parameters()); x = t.randn(64, 784); y ="
-        " t.randint(0, 10, (64,)); l = nn.functional.cross_entropy(m(x), y); l.backward(); o.step()"
+        "import accelgrad as t; from accelgrad import nn, optim;"
+        " m = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10));"
+        " o = optim.Adam(m.parameters()); x = t.randn(64, 784); y = t.randint(0, 10, (64,));"
+        " l = nn.functional.cross_entropy(m(x), y); l.backward(); o.step()"
     )
     found = {}
 

@@ -47,8 +47,9 @@ def members(
                 unpacked += member.size
                 if unpacked > max_bytes or member.size > (max_file_bytes or max_bytes):
                     raise UnsafeArchiveError(
-                        f"{archive}: unpacking stops at {member.name!r}: more than {max_bytes:,} bytes in"
-                        f" all, or {max_file_bytes or max_bytes:,} in one file"
+                        f"{archive}: unpacking stops at {member.name!r}:"
+                        f" more than {max_bytes:,} bytes in all,"
+                        f" or {max_file_bytes or max_bytes:,} in one file"
                     )
                 if member.isreg() and pattern.fullmatch(member.name):
                     stream = tar.extractfile(member)

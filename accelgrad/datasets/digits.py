@@ -65,7 +65,8 @@ def _load(path: Path) -> NDArray[np.void]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise RuntimeError(
-            f"{path} is damaged: its {len(content):,} bytes are not the known ones (sha256 {SHA256[:12]}...)."
+            f"{path} is damaged: its {len(content):,} bytes are not the known ones"
+            f" (sha256 {SHA256[:12]}...)."
             " It was left as it is; install accelgrad again to get the right file"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as file:

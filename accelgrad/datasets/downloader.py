@@ -114,8 +114,8 @@ def _checked(path: Path, file: RemoteFile) -> Path:
     problem = mismatch(path, file)
     if problem is not None:
         raise RuntimeError(
-            f"{path} is damaged or another file: {problem}. It was left as it is; move it away or delete it,"
-            " and the next call fetches it again"
+            f"{path} is damaged or another file: {problem}."
+            " It was left as it is; move it away or delete it, and the next call fetches it again"
         )
     return path
 
@@ -271,9 +271,9 @@ def _advice(file: RemoteFile, folder: Path, failures: list[str]) -> str:
     tried = "".join(f"\n  {failure}" for failure in failures) or "\n  no address is known"
     digests = ", ".join(f"{name} {digest}" for name, digest in file.digests.items())
     return (
-        f"could not download {file.name}{size}:{tried}\n"
-        f"Without a network here: fetch the file elsewhere, put it into\n  {folder.absolute()}\n"
-        f"under the name {file.name}, and call again"
+        f"could not download {file.name}{size}:{tried}\nWithout a network here:"
+        f" fetch the file elsewhere, put it into\n  {folder.absolute()}\nunder the name {file.name},"
+        " and call again"
         + (f" (it is checked against {digests})." if digests else ".")
         + " What has arrived so far is kept and will be resumed."
         * (_size(folder / (file.name + ".part")) > 0)

@@ -95,8 +95,9 @@ class MNIST(ImageRecords):
         images, labels = read_idx(image_path), read_idx(label_path)
         if images.shape != (len(labels), 28, 28) or labels.ndim != 1:
             raise RuntimeError(
-                f"{image_path} (shape {images.shape}) and {label_path} (shape {labels.shape}) do not"
-                " belong together; both were left as they are: delete them, and they are fetched again"
+                f"{image_path} (shape {images.shape}) and {label_path}"
+                f" (shape {labels.shape}) do not belong together; both were left as they are:"
+                " delete them, and they are fetched again"
             )
         records = np.empty(len(labels), dtype=RECORD)
         records["image"], records["label"] = images, labels

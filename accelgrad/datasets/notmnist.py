@@ -120,8 +120,9 @@ class NotMNIST(ImageRecords):
                 count = _write_records(temporary, _decoded(_with_bar(files, name), skipped))
                 if count == 0 or len(skipped) > 0.01 * count + 10:
                     raise RuntimeError(
-                        f"{archive} is damaged: {count:,} images could be read and {len(skipped):,} could"
-                        " not. It was left as it is; delete it, and it is fetched again"
+                        f"{archive} is damaged: {count:,} images could be read"
+                        f" and {len(skipped):,} could not."
+                        " It was left as it is; delete it, and it is fetched again"
                     )
         if skipped:
             print(f"{name}: skipped {len(skipped)} unreadable files: {', '.join(skipped)}", file=sys.stderr)

@@ -91,9 +91,9 @@ def kernel(
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if not function.__module__.startswith("accelgrad.kernels."):
             raise ImportError(
-                f"the kernel {name!r} was imported as {function.__module__!r}; import it as"
-                f" accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]}, or it would register"
-                " twice"
+                f"the kernel {name!r} was imported as {function.__module__!r};"
+                f" import it as accelgrad.kernels.{device}.{function.__module__.rpartition('.')[2]},"
+                " or it would register twice"
             )
         entries = _kernels.setdefault((device, name), [])
         entries[:] = [entry for entry in entries if entry.call.__qualname__ != function.__qualname__]

@@ -34,13 +34,13 @@ ADVICE = {
         "call optimizer.zero_grad() before every backward()",
     ),
     "no-eval": (
-        "{name} was called for validation in training mode: dropout drops and batch norm learns from held-out"
-        " data",
+        "{name} was called for validation in training mode:"
+        " dropout drops and batch norm learns from held-out data",
         "call model.eval() before validation and model.train() after it",
     ),
     "no-no-grad": (
-        "{count} forward passes of {name} recorded a graph that no backward() used: time and memory for"
-        " nothing",
+        "{count} forward passes of {name} recorded a graph that no backward() used:"
+        " time and memory for nothing",
         "put validation into `with accelgrad.no_grad():`",
     ),
     "softmax-before-loss": (

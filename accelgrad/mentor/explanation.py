@@ -34,8 +34,8 @@ CUTS = {
     "discrete": (
         "discrete",
         "went through {name}, whose result is not a floating point number: no gradient passes there",
-        "compute the loss from the scores themselves; argmax, comparisons and casts to integers are for"
-        " metrics",
+        "compute the loss from the scores themselves;"
+        " argmax, comparisons and casts to integers are for metrics",
     ),
 }
 
@@ -167,8 +167,9 @@ def _without_graph(tensor: Tensor) -> Finding:
         "no-parameters",
         "this tensor",
         "nothing that this tensor was computed from requires a gradient",
-        "set requires_grad=True on what shall be learned, before computing; values taken out by .item(),"
-        " .numpy() or tensor(...) begin anew",
+        "set requires_grad=True on what shall be learned, before computing;"
+        " values taken out by .item(), .numpy() or tensor(...)"
+        " begin anew",
     )
 
 
@@ -192,10 +193,10 @@ def _of_leaf(tensor: Tensor) -> Explanation:
             Finding(
                 "not-yet",
                 "this tensor",
-                "no backward() has reached this tensor since it was made or since zero_grad() took its"
-                " gradient away",
-                "call explain on the loss instead: explain(loss, inputs=[tensor]) says whether the loss"
-                " depends on it",
+                "no backward() has reached this tensor since it was made"
+                " or since zero_grad() took its gradient away",
+                "call explain on the loss instead: explain(loss,"
+                " inputs=[tensor]) says whether the loss depends on it",
             )
         )
     else:
@@ -214,8 +215,8 @@ def _of_leaf(tensor: Tensor) -> Explanation:
                     trouble,
                     "this tensor",
                     f"its .grad is {'not finite' if trouble == 'nan' else trouble}",
-                    "compute the loss again and call explain(loss, inputs=[tensor]) before backward() to see"
-                    " where it comes from",
+                    "compute the loss again and call explain(loss,"
+                    " inputs=[tensor]) before backward() to see where it comes from",
                 )
             )
     return Explanation(findings, summary, None)
@@ -287,8 +288,8 @@ def _unreached(record: Record, wanted: list[tuple[str, Tensor]]) -> list[Finding
             Finding(
                 "unused",
                 ", ".join(names),
-                f"{listed(names)} {_has(names, 'was', 'were')} not used in computing this tensor: .grad stays"
-                " None",
+                f"{listed(names)} {_has(names, 'was', 'were')} not used in computing this tensor:"
+                " .grad stays None",
                 "use it in forward(), or take it out of the model; inside, .numpy(), .item() and tensor(...)"
                 " lose the graph",
             )

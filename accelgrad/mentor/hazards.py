@@ -100,8 +100,8 @@ def forward(name: str, inputs: Sequence[Any], output: Any) -> Hazard | None:
     if grows and result is not None and np.isinf(result).any():
         return (
             "overflow",
-            f"{_some(np.isinf(result))} too large for {result.dtype}: exp(x) is inf above x = 88.7 in"
-            " float32",
+            f"{_some(np.isinf(result))} too large for {result.dtype}:"
+            " exp(x) is inf above x = 88.7 in float32",
             "subtract the largest value first; log_softmax, logsumexp and softplus do so",
         )
     if name in ("Sub", "Add") and first is not None and second is not None:
@@ -119,8 +119,8 @@ def forward(name: str, inputs: Sequence[Any], output: Any) -> Hazard | None:
             return (
                 "inf-times-zero",
                 "0 times inf is nan",
-                "select with where() before the operation that becomes infinite, not by multiplying with a"
-                " mask",
+                "select with where() before the operation that becomes infinite,"
+                " not by multiplying with a mask",
             )
     if name in ("Softmax", "LogSoftmax") and (
         (first is not None and first.ndim and np.isneginf(first).all(axis=-1).any())
@@ -167,16 +167,16 @@ def zero(
             return (
                 "dead-relu",
                 f"{share} negative, for every sample: no gradient passes",
-                "lower the learning rate, start with smaller or non-negative biases, or use leaky_relu or"
-                " gelu",
+                "lower the learning rate, start with smaller or non-negative biases,"
+                " or use leaky_relu or gelu",
             )
     if name in SATURATING and ratio < 1e-6 and not _symmetric(result):
         return (
             "saturated",
-            f"its inputs are so extreme that the slope is almost 0 (gradients shrink to {number(ratio)} of"
-            " what came)",
-            "scale the inputs down: normalise, initialise smaller; give logits, not probabilities, to the"
-            " loss",
+            "its inputs are so extreme that the slope is almost 0"
+            f" (gradients shrink to {number(ratio)} of what came)",
+            "scale the inputs down: normalise, initialise smaller;"
+            " give logits, not probabilities, to the loss",
         )
     if name in STEPS and ratio == 0:
         return (
@@ -267,8 +267,8 @@ def _forward_origin(record: Record) -> Finding:
                 return Finding(
                     "nan-parameter",
                     name,
-                    f"{name} itself holds values that are not finite ({count_bad(value)}): an earlier step"
-                    " broke it",
+                    f"{name} itself holds values that are not finite ({count_bad(value)}):"
+                    " an earlier step broke it",
                     "start again from a good state with a smaller learning rate, or clip the gradients",
                     node=node,
                 )
@@ -387,8 +387,9 @@ def extremes(record: Record) -> list[Finding]:
                 Finding(
                     "huge",
                     name,
-                    f"the gradient of {name} reaches {number(size)}; the operation that enlarges most is"
-                    f" {called(record, node)} ({number(ratio)} times){hazard}",
+                    f"the gradient of {name} reaches {number(size)};"
+                    f" the operation that enlarges most is {called(record, node)}"
+                    f" ({number(ratio)} times){hazard}",
                     "scale the input or the loss (mean instead of sum), keep away from poles, or clip:"
                     " nn.utils.clip_grad_norm_",
                     node=node,

@@ -345,8 +345,8 @@ class _Passage:
                 answer = hook.function(self.module, (None,) * self.inputs, grads)
                 if answer is not None and any(one is not None for one in answer):
                     raise RuntimeError(
-                        "Backward hook for Modules where no input requires gradient should always return None"
-                        " or None for all gradients."
+                        "Backward hook for Modules where no input requires gradient should always return"
+                        " None or None for all gradients."
                     )
         if changed is None:
             return None

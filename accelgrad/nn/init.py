@@ -90,8 +90,8 @@ def trunc_normal_(
         raise ValueError(f"trunc_normal_ expects a <= b, got a={a} and b={b}")
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may"
-            " be incorrect.",
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_."
+            " The distribution of values may be incorrect.",
             stacklevel=2,
         )
     # Far in a tail, or in a narrow window, drawing again would take forever.

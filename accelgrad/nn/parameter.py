@@ -81,8 +81,9 @@ class _Uninitialized:
     def shape(self) -> Any:
         """RuntimeError, since there is no shape yet."""
         raise RuntimeError(
-            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in"
-            " `load_state_dict` when trying to load an uninitialized parameter into an initialized module."
+            "Can't access the shape of an uninitialized parameter or buffer."
+            " This error usually happens in `load_state_dict` when trying to load an uninitialized parameter"
+            " into an initialized module."
             " Call `forward` once to give it a shape."
         )
 

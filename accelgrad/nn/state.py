@@ -129,8 +129,8 @@ def load_own(
             value = wrap(value.array[0:1].reshape(()), value.xp)
         if value.array.shape != held.array.shape:
             errors.append(
-                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the"
-                f" shape in current model is {held.shape}."
+                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint,"
+                f" the shape in current model is {held.shape}."
             )
         elif assign:
             if isinstance(held, Parameter) and not isinstance(value, Parameter):

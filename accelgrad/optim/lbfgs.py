@@ -85,9 +85,10 @@ class LBFGS(Optimizer):
         """
         if closure is None:
             raise TypeError(
-                "step() missing 1 required positional argument: 'closure'; LBFGS computes the loss many times"
-                " in one step: pass a function that zeroes the gradients, computes the loss, calls backward"
-                " and returns the loss"
+                "step() missing 1 required positional argument: 'closure';"
+                " LBFGS computes the loss many times in one step:"
+                " pass a function that zeroes the gradients, computes the loss,"
+                " calls backward and returns the loss"
             )
         group = self.param_groups[0]
         lr, tolerance_change = float(number(group["lr"])), group["tolerance_change"]

@@ -384,8 +384,8 @@ class _Combined(LRScheduler):
                 )
             if one.optimizer is not optimizer:
                 raise ValueError(
-                    f"{name} expects all schedulers to belong to the same optimizer, but got scheduler"
-                    f" {type(one).__name__} at index {place} with another one."
+                    f"{name} expects all schedulers to belong to the same optimizer,"
+                    f" but got scheduler {type(one).__name__} at index {place} with another one."
                 )
         self._schedulers = list(schedulers)
         self.optimizer = optimizer
@@ -427,8 +427,8 @@ class SequentialLR(_Combined):
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 "Sequential Schedulers expects number of schedulers provided to be one more than the number"
-                f" of milestone points, but got number of schedulers {len(schedulers)} and the number of"
-                f" milestones to be equal to {len(milestones)}"
+                f" of milestone points, but got number of schedulers {len(schedulers)}"
+                f" and the number of milestones to be equal to {len(milestones)}"
             )
         self._milestones = milestones
         self.last_epoch = last_epoch + 1

@@ -118,10 +118,12 @@ def _placed(step: Callable[..., Any], optimizer: Optimizer, args: tuple[Any, ...
                     if isinstance(value, Tensor) and value.xp is not one.xp:
                         raise RuntimeError(
                             "Expected all tensors to be on the same device, but found at least two devices,"
-                            f" {one.device} and {value.device}! In {type(optimizer).__name__}, parameter"
-                            f" {place} of shape {tuple(one.shape)} is on {one.device}, but its {name!r} on"
-                            f" {value.device}. Move the model before the first step; afterwards"
-                            " optimizer.load_state_dict(optimizer.state_dict()) takes the state along"
+                            f" {one.device} and {value.device}!"
+                            f" In {type(optimizer).__name__}, parameter {place} of shape {tuple(one.shape)}"
+                            f" is on {one.device}, but its {name!r} on {value.device}."
+                            " Move the model before the first step;"
+                            " afterwards optimizer.load_state_dict(optimizer.state_dict()) takes the state"
+                            " along"
                         ) from None
         raise
 
@@ -165,8 +167,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got"
-                f" {type(params).__name__}; put it into a list"
+                "params argument given to the optimizer should be an iterable of Tensors or dicts,"
+                f" but got {type(params).__name__}; put it into a list"
             )
         self.defaults = defaults
         self.state: defaultdict[Any, State] = defaultdict(dict)
@@ -175,8 +177,8 @@ class Optimizer:
         groups = list(params)
         if not groups:
             raise ValueError(
-                "optimizer got an empty parameter list; layers kept in a plain Python list or dict are not"
-                " registered by their Module: use nn.ModuleList or nn.ModuleDict"
+                "optimizer got an empty parameter list; layers kept in a plain Python list"
+                " or dict are not registered by their Module: use nn.ModuleList or nn.ModuleDict"
             )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
@@ -208,8 +210,9 @@ class Optimizer:
             params = [params]
         elif isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of"
-                " tensors in sets will change between runs. Please use a list instead."
+                "optimizer parameters need to be organized in ordered collections,"
+                " but the ordering of tensors in sets will change between runs."
+                " Please use a list instead."
             )
         params = list(params)
         named = sum(isinstance(one, tuple) for one in params)
@@ -230,8 +233,8 @@ class Optimizer:
                 )
             if not one.is_leaf and not one.retains_grad:
                 raise ValueError(
-                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost; give"
-                    " the parameter that it was computed from"
+                    "can't optimize a non-leaf Tensor: it was computed, so a step on it would be lost;"
+                    " give the parameter that it was computed from"
                 )
         for name, value in self.defaults.items():
             if value is required and name not in param_group:
@@ -243,16 +246,16 @@ class Optimizer:
         # Each of them once, and named if the others are.
         if len(params) != len({id(one) for one in params}):
             warnings.warn(
-                "optimizer contains a parameter group with duplicate parameters; in future, this will"
-                " cause an error",
+                "optimizer contains a parameter group with duplicate parameters;"
+                " in future, this will cause an error",
                 stacklevel=3,
             )
         for group in self.param_groups:
             if ("param_names" in group) != ("param_names" in param_group):
                 kind = "with names" if "param_names" in param_group else "without names"
                 raise ValueError(
-                    "all optimizer param groups should be with/without names. cannot add param group"
-                    f" {kind} to the optimizer"
+                    "all optimizer param groups should be with/without names."
+                    f" cannot add param group {kind} to the optimizer"
                 )
         known = {id(one) for group in self.param_groups for one in group["params"]}
         if any(id(one) in known for one in params):
@@ -403,14 +406,15 @@ class Optimizer:
         saved = copy.deepcopy(state_dict["param_groups"])
         if len(self.param_groups) != len(saved):
             raise ValueError(
-                f"loaded state dict has a different number of parameter groups: {len(saved)}, the optimizer"
-                f" has {len(self.param_groups)}"
+                "loaded state dict has a different number of parameter groups:"
+                f" {len(saved)}, the optimizer has {len(self.param_groups)}"
             )
         for own, theirs in zip(self.param_groups, saved, strict=True):
             if len(own["params"]) != len(theirs["params"]):
                 raise ValueError(
-                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's"
-                    f" group: {len(theirs['params'])} against {len(own['params'])} parameters"
+                    "loaded state dict contains a parameter group"
+                    " that doesn't match the size of optimizer's group:"
+                    f" {len(theirs['params'])} against {len(own['params'])} parameters"
                 )
         parameters = {
             number: one
@@ -516,7 +520,8 @@ def refuse(name: str, differentiable: bool) -> None:
     """Raise RuntimeError for ``differentiable=True``: a step writes into raw arrays, unseen by autograd."""
     if differentiable:
         raise RuntimeError(
-            f"{name}: differentiable=True is not offered: a step changes the parameters in place, outside of"
-            " the graph; write the update as a formula (x = x - lr * grad, with create_graph=True) to"
-            " differentiate through it"
+            f"{name}: differentiable=True is not offered:"
+            " a step changes the parameters in place, outside of the graph;"
+            " write the update as a formula (x = x - lr * grad,"
+            " with create_graph=True) to differentiate through it"
         )

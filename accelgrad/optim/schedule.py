@@ -35,8 +35,8 @@ def for_each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     if isinstance(value, list | tuple):
         if len(value) != len(optimizer.param_groups):
             raise ValueError(
-                f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values,"
-                f" param_groups has {len(optimizer.param_groups)}."
+                f"{name} must have the same length as optimizer.param_groups."
+                f" {name} has {len(value)} values, param_groups has {len(optimizer.param_groups)}."
             )
         return list(value)
     return [value] * len(optimizer.param_groups)
@@ -113,16 +113,17 @@ class LRScheduler:
         """Go to the next epoch, after the optimizer's step; or jump to ``epoch`` (deprecated)."""
         if self._step_count == 1 and not self.optimizer._opt_called:
             warnings.warn(
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite"
-                " order, or the first value of the schedule is skipped.",
+                "Detected call of `lr_scheduler.step()` before `optimizer.step()`."
+                " Call them in the opposite order, or the first value of the schedule is skipped.",
                 UserWarning,
                 stacklevel=2,
             )
         self._step_count += 1
         if epoch is not None:
             warnings.warn(
-                "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where"
-                " possible. Please use `scheduler.step()` to step the scheduler.",
+                "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated"
+                " where possible."
+                " Please use `scheduler.step()` to step the scheduler.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -32,8 +32,8 @@ def check_channels(name: str, x: Any) -> int:
     channels = x.shape[-3] if x.ndim > 2 else 1
     if channels not in (1, 3):
         raise TypeError(
-            f"{name}: Input image tensor permitted channel values are [1, 3], but found {channels}"
-            f" in shape {tuple(x.shape)}"
+            f"{name}: Input image tensor permitted channel values are [1, 3],"
+            f" but found {channels} in shape {tuple(x.shape)}"
         )
     return channels
 

@@ -180,8 +180,8 @@ def normalize(tensor: Any, mean: Sequence[float], std: Sequence[float], inplace:
         raise TypeError(f"Input tensor should be a float tensor. Got {tensor.dtype}; apply ToTensor first")
     if tensor.ndim < 3:
         raise ValueError(
-            "Expected tensor to be a tensor image of size (..., C, H, W). Got tensor.size() ="
-            f" {tuple(tensor.shape)}"
+            "Expected tensor to be a tensor image of size (..., C, H, W)."
+            f" Got tensor.size() = {tuple(tensor.shape)}"
         )
     xp, kind = tensor.xp, tensor.array.dtype
     shift, scale = (np.asarray(value, dtype=kind) for value in (mean, std))
@@ -293,8 +293,8 @@ def pad(img: Any, padding: int | Sequence[int], fill: Fill = 0, padding_mode: st
     _, h, w = dimensions(img)
     if padding_mode == "reflect" and (max(left, right) >= w or max(top, bottom) >= h):
         raise RuntimeError(
-            "Padding size should be less than the corresponding input dimension, but got"
-            f" padding (left, top, right, bottom) = {amounts} for an image of {h} x {w}"
+            "Padding size should be less than the corresponding input dimension, but got padding (left, top,"
+            f" right, bottom) = {amounts} for an image of {h} x {w}"
         )
 
     def on_array(x: Any, xp: Namespace) -> Any:
@@ -348,8 +348,8 @@ def _resized(img: Any, size: int | Sequence[int], max_size: int | None) -> tuple
     if max_size is not None:
         if max_size <= sizes[0]:
             raise ValueError(
-                f"max_size = {max_size} must be strictly greater than the requested size for the smaller edge"
-                f" size = {size}"
+                f"max_size = {max_size} must be strictly greater than the requested size for the smaller"
+                f" edge size = {size}"
             )
         if new_long > max_size:
             new_short, new_long = int(max_size * new_short / new_long), max_size

@@ -202,8 +202,8 @@ def blur(x: Any, xp: Namespace, kernel_size: tuple[int, int], sigma: tuple[float
     (kx, ky), (h, w) = kernel_size, x.shape[-2:]
     if kx // 2 >= w or ky // 2 >= h:
         raise RuntimeError(
-            f"gaussian_blur: the padding ({kx // 2}, {ky // 2}) of the kernel {kernel_size} must be less than"
-            f" the image's width and height, ({w}, {h})"
+            f"gaussian_blur: the padding ({kx // 2}, {ky // 2}) of the kernel {kernel_size} must be less"
+            f" than the image's width and height, ({w}, {h})"
         )
     for axis, k, s in ((-1, kx, sigma[0]), (-2, ky, sigma[1])):
         weights = gaussian_weights(k, s).astype(y.dtype)

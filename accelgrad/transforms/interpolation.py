@@ -50,8 +50,8 @@ def as_mode(interpolation: InterpolationMode | int | str) -> InterpolationMode:
         return _PILLOW_NUMBERS[interpolation]
     except (ValueError, KeyError, TypeError):
         raise TypeError(
-            "Argument interpolation should be a InterpolationMode or a corresponding Pillow integer constant,"
-            f" got {interpolation!r}"
+            "Argument interpolation should be a InterpolationMode"
+            f" or a corresponding Pillow integer constant, got {interpolation!r}"
         ) from None
 
 

@@ -200,8 +200,8 @@ class RandomRotation(Transform):
     def extra_repr(self) -> str:
         center = "" if self.center is None else f", center={self.center}"
         return (
-            f"degrees={self.degrees}, interpolation={self.interpolation.value}, expand={self.expand}{center}"
-            f", fill={self.fill}"
+            f"degrees={self.degrees}, interpolation={self.interpolation.value},"
+            f" expand={self.expand}{center}, fill={self.fill}"
         )
 
 
@@ -381,8 +381,8 @@ class RandomErasing(_WithProbability):
             values = np.reshape(np.asarray(self.value, dtype=float), (-1, 1, 1))
             if values.shape[0] not in (1, channels):
                 raise ValueError(
-                    f"If value is a sequence, it should have either a single value or {channels} (number of"
-                    f" input channels), got {self.value!r}"
+                    f"If value is a sequence, it should have either a single value or {channels}"
+                    f" (number of input channels), got {self.value!r}"
                 )
         return wrap(img.xp.from_host(values.astype(img.array.dtype)), img.xp)
 

@@ -323,15 +323,15 @@ class Sweep:
         name = f"sweep{id(self):x}"
         count = len(self.frames)
         rules = "".join(
-            f"#{name}-{i}:checked~.{name} .f{i}{{display:block}}"
-            f"#{name}-{i}:checked~.{name}-steps label.s{i}{{background:{ORANGE};color:white}}"
+            f"#{name}-{i}:checked~.{name} .f{i}{{display:block}}#{name}-{i}:checked~.{name}-steps"
+            f" label.s{i}{{background:{ORANGE};color:white}}"
             for i in range(count)
         )
         style = (
-            f"<style>.{name} .f{{display:none}}.{name}-root>input{{display:none}}{rules}"
-            f".{name}-steps label{{display:inline-block;min-width:1.4em;text-align:center;margin:0 3px 3px 0;"
-            f"padding:1px 5px;border:1px solid {LINE};border-radius:3px;cursor:pointer;font:12px {MONO}}}"
-            f".{name} p{{font:13px {MONO};margin:6px 0;color:{INK}}}</style>"
+            f"<style>.{name} .f{{display:none}}.{name}-root>input{{display:none}}{rules}.{name}-steps"
+            " label{display:inline-block;min-width:1.4em;text-align:center;margin:0 3px 3px 0;padding:1px"
+            f" 5px;border:1px solid {LINE};border-radius:3px;cursor:pointer;font:12px {MONO}}}.{name}"
+            f" p{{font:13px {MONO};margin:6px 0;color:{INK}}}</style>"
         )
         inputs = "".join(
             f'<input type="radio" name="{name}" id="{name}-{i}"{" checked" if i == 0 else ""}>'

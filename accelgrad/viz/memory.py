@@ -307,8 +307,8 @@ def gather_arrows(input: Any, dim: int, index: Any, names: Mapping[str, str] | N
     values, places = _numbers(input), _numbers(index)
     if not 1 <= values.ndim <= 3 or values.ndim != places.ndim or places.size > 64 or values.size > 128:
         raise ValueError(
-            "gather_arrows draws 1 to 3 dimensions, up to 128 values and 64 indices; got input"
-            f" {values.shape} and index {places.shape}"
+            "gather_arrows draws 1 to 3 dimensions, up to 128 values and 64 indices;"
+            f" got input {values.shape} and index {places.shape}"
         )
     if not -values.ndim <= dim < values.ndim:
         raise IndexError(f"gather_arrows: dim {dim} is out of range for {values.ndim} dimensions")
@@ -362,8 +362,8 @@ def gather_arrows(input: Any, dim: int, index: Any, names: Mapping[str, str] | N
         bend = (end[0] - start[0]) / 2
         canvas.box(start[0] - 2, start[1] - 2, 4, 4, color, color, 2)
         canvas.path(
-            f"M {start[0]:.1f} {start[1]:.1f} C {start[0] + bend:.1f} {start[1]:.1f}"
-            f" {end[0] - bend:.1f} {end[1]:.1f} {end[0]:.1f} {end[1]:.1f}",
+            f"M {start[0]:.1f} {start[1]:.1f} C {start[0] + bend:.1f} {start[1]:.1f} {end[0] - bend:.1f}"
+            f" {end[1]:.1f} {end[0]:.1f} {end[1]:.1f}",
             color,
             1.2,
             True,

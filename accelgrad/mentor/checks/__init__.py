@@ -210,8 +210,8 @@ def same(
         if value.ndim == 0:
             raise Refusal(f"{what} is {value}, and that is not the value")
         raise Refusal(
-            f"{what} has the right shape, but {int(wrong.sum())} of {wrong.size} values are wrong; the first"
-            f" one at [{', '.join(map(str, place))}], where you have {value[place]}"
+            f"{what} has the right shape, but {int(wrong.sum())} of {wrong.size} values are wrong;"
+            f" the first one at [{', '.join(map(str, place))}], where you have {value[place]}"
         )
 
 

@@ -28,8 +28,8 @@ def strides(answer: Any) -> None:
         )
         require(
             got[-1] == 1,
-            f"for the shape {shape} your last stride is {got[-1]}; but the last dimension's elements are"
-            " neighbours in memory",
+            f"for the shape {shape} your last stride is {got[-1]};"
+            " but the last dimension's elements are neighbours in memory",
         )
         # The strides are right if they number the cells 0, 1, 2, ... in order.
         cells = sum(step * place for step, place in zip(got, np.indices(shape), strict=True))

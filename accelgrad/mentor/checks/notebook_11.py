@@ -55,8 +55,8 @@ def pairwise(answer: Any) -> None:
     error = abs(float(answer(tenths)) - exact) / exact
     require(
         error < 1e-6,
-        f"for {len(tenths)} times 0.1 the relative error is {error:.1e}: that is how it piles up from left to"
-        " right",
+        f"for {len(tenths)} times 0.1 the relative error is {error:.1e}:"
+        " that is how it piles up from left to right",
     )
 
 

@@ -527,8 +527,8 @@ class _Along(Module):
         if self.dim is not None:
             return self.dim
         warnings.warn(
-            f"Implicit dimension choice for {type(self).__name__} has been deprecated. Change the call to"
-            " include dim=X as an argument.",
+            f"Implicit dimension choice for {type(self).__name__} has been deprecated."
+            " Change the call to include dim=X as an argument.",
             stacklevel=4,
         )
         return 0 if input.ndim in (0, 1, 3) else 1

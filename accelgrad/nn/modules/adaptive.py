@@ -91,16 +91,17 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             raise RuntimeError("Input and target should have the same size in the batch dimension.")
         if input_.ndim != target_.ndim + 1:
             raise RuntimeError(
-                f"{target_.ndim}D target tensor expects {target_.ndim + 1}D input tensors, but found inputs"
-                f" with size {input_.shape}"
+                f"{target_.ndim}D target tensor expects {target_.ndim + 1}D input tensors,"
+                f" but found inputs with size {input_.shape}"
             )
         single = target_.ndim == 0
         input = input_.unsqueeze(0) if single else input_
         target = target_.unsqueeze(0) if single else target_
         if bool(((target < 0) | (target >= self.n_classes)).any()):
             raise RuntimeError(
-                f"Target values should be in [0, {self.n_classes - 1}], but values in range"
-                f" [{target.min().item()}, {target.max().item()}] were found. "
+                f"Target values should be in [0, {self.n_classes - 1}],"
+                f" but values in range [{target.min().item()}, {target.max().item()}] were found."
+                " "
             )
         # Each cluster adds log p(class | cluster) of its targets, and its entry of the head stands for them.
         entry = target.clone()

@@ -55,8 +55,8 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0:
             raise ValueError(
-                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and"
-                f" num_heads={num_heads} instead"
+                "embed_dim and num_heads must be greater than 0,"
+                f" got embed_dim={embed_dim} and num_heads={num_heads} instead"
             )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")
@@ -159,8 +159,8 @@ class MultiheadAttention(Module):
             )
         if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
             raise AssertionError(
-                "query, key and value must all be 2D (unbatched) or 3D (batched), got"
-                f" {query.ndim}D, {key.ndim}D and {value.ndim}D"
+                f"query, key and value must all be 2D (unbatched) or 3D (batched), got {query.ndim}D,"
+                f" {key.ndim}D and {value.ndim}D"
             )
         if query.array.shape[-1] != self.embed_dim:
             raise AssertionError(

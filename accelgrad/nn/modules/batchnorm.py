@@ -81,8 +81,9 @@ class _NormBase(Module):
         dim = self._channel_dim(input)
         if input.ndim > dim and input.array.shape[dim] != self.num_features:
             return (
-                f"the layer expects {self.num_features} channels in dimension {dim}, got"
-                f" {input.array.shape[dim]}. Input shape {tuple(input.array.shape)}."
+                f"the layer expects {self.num_features} channels in dimension {dim},"
+                f" got {input.array.shape[dim]}."
+                f" Input shape {tuple(input.array.shape)}."
             )
         return ""
 

@@ -90,8 +90,8 @@ class _Numbered(Module):
         """Add several modules at the end; TypeError for what cannot be iterated over."""
         if not isinstance(modules, Iterable):
             raise TypeError(
-                f"{type(self).__name__}.extend should be called with an iterable, but got"
-                f" {type(modules).__name__}"
+                f"{type(self).__name__}.extend should be called with an iterable,"
+                f" but got {type(modules).__name__}"
             )
         for module in list(modules):
             self.append(module)
@@ -270,8 +270,8 @@ class ModuleDict(Module):
         """Add the modules of a mapping or of pairs; TypeError for anything else."""
         if not isinstance(modules, Iterable):
             raise TypeError(
-                "ModuleDict.update should be called with an iterable of key/value pairs, but got "
-                f"{type(modules).__name__}"
+                "ModuleDict.update should be called with an iterable of key/value pairs,"
+                f" but got {type(modules).__name__}"
             )
         for name, module in modules.items() if hasattr(modules, "items") else modules:
             self[name] = module
@@ -433,8 +433,8 @@ class ParameterDict(Module):
         """Add the values of a mapping or of pairs; TypeError for anything else."""
         if not isinstance(parameters, Iterable):
             raise TypeError(
-                "ParametersDict.update should be called with an iterable of key/value pairs, but got "
-                f"{type(parameters).__name__}"
+                "ParametersDict.update should be called with an iterable of key/value pairs,"
+                f" but got {type(parameters).__name__}"
             )
         for key, value in parameters.items() if hasattr(parameters, "items") else parameters:
             self[key] = value

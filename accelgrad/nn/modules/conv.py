@@ -52,8 +52,8 @@ class _ConvNd(Module):
             raise ValueError(f"out_channels must be divisible by groups, got {out_channels} and {groups}")
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
             raise ValueError(
-                "padding_mode must be one of {'zeros', 'reflect', 'replicate', 'circular'}, but got"
-                f" padding_mode='{padding_mode}'"
+                "padding_mode must be one of {'zeros', 'reflect', 'replicate', 'circular'},"
+                f" but got padding_mode='{padding_mode}'"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = repeated(kernel_size, self._dims)
@@ -105,8 +105,8 @@ class _ConvNd(Module):
         if len(shape) == self._dims + 2 and shape[-1] == self.in_channels:
             hint = f" The channels seem to come last: x.permute{order}"
         return (
-            f"the layer expects {self.in_channels} channels ({names}), got {channels}. Input shape"
-            f" {shape}.{hint}"
+            f"the layer expects {self.in_channels} channels ({names}), got {channels}."
+            f" Input shape {shape}.{hint}"
         )
 
     def extra_repr(self) -> str:
@@ -260,8 +260,8 @@ class _ConvTranspose(_ConvNd):
         wanted = tuple(output_size)[-self._dims :]
         if len(output_size) not in (self._dims, input.ndim):
             raise ValueError(
-                f"{type(self).__name__}: for {input.ndim}D input, output_size must have {self._dims} or"
-                f" {input.ndim} elements (got {len(output_size)})"
+                f"{type(self).__name__}: for {input.ndim}D input,"
+                f" output_size must have {self._dims} or {input.ndim} elements (got {len(output_size)})"
             )
         least = [
             (extent - 1) * s - 2 * p + d * (k - 1) + 1
@@ -273,7 +273,8 @@ class _ConvTranspose(_ConvNd):
         most = [low + s - 1 for low, s in zip(least, self.stride, strict=True)]
         if any(not low <= size <= high for size, low, high in zip(wanted, least, most, strict=True)):
             raise ValueError(
-                f"requested an output size of {list(wanted)}, but valid sizes range from {least} to {most}"
+                f"requested an output size of {list(wanted)},"
+                f" but valid sizes range from {least} to {most}"
                 f" (for an input of {list(input.array.shape[-self._dims :])})"
             )
         return tuple(size - low for size, low in zip(wanted, least, strict=True))
@@ -360,8 +361,8 @@ class _LazyConv(LazyModuleMixin, _ConvNd):
         """Take the number of channels from the first input."""
         if input.ndim not in (self._dims + 1, self._dims + 2):
             raise RuntimeError(
-                f"Expected {self._dims + 1}D (unbatched) or {self._dims + 2}D (batched) input to"
-                f" {type(self).__name__}, but got input of size: {tuple(input.shape)}"
+                f"Expected {self._dims + 1}D (unbatched) or {self._dims + 2}D"
+                f" (batched) input to {type(self).__name__}, but got input of size: {tuple(input.shape)}"
             )
         self.in_channels = input.array.shape[-self._dims - 1]
         # A checkpoint that was loaded has given the shapes already.

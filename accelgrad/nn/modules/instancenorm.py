@@ -42,8 +42,8 @@ class _InstanceNorm(_NormBase):
         channels = input.array.shape[dim]
         if channels != self.num_features and self.affine:
             raise ValueError(
-                f"expected input's size at dim={dim} to match num_features"
-                f" ({self.num_features}), but got: {channels}."
+                f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got:"
+                f" {channels}."
             )
         single = dim == 0
         batch = input.unsqueeze(0) if single else input  # (n, c, ...)

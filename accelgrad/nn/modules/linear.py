@@ -70,8 +70,9 @@ class Linear(Module):
     def _expects(self, input: Tensor) -> str:
         if input.ndim and input.array.shape[-1] != self.in_features:
             return (
-                f"the input has {input.array.shape[-1]} features in its last dimension, the layer expects"
-                f" {self.in_features}. Input shape {tuple(input.array.shape)}."
+                f"the input has {input.array.shape[-1]} features in its last dimension,"
+                f" the layer expects {self.in_features}."
+                f" Input shape {tuple(input.array.shape)}."
             )
         return ""
 

@@ -117,9 +117,10 @@ class Module(Hooked):
             )
         if param is not None and not param.is_leaf:
             raise ValueError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created"
-                f" explicitly. To express '{name}' as a function of another Tensor, compute the value in the"
-                " forward() method."
+                f"Cannot assign non-leaf Tensor to parameter '{name}'."
+                " Model parameters must be created explicitly."
+                f" To express '{name}' as a function of another Tensor,"
+                " compute the value in the forward() method."
             )
         self._parameters[name] = param
 
@@ -138,8 +139,8 @@ class Module(Hooked):
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (accelgrad Tensor or None"
-                " required)"
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (accelgrad Tensor"
+                " or None required)"
             )
         self._buffers[name] = tensor
         if persistent:

@@ -67,8 +67,8 @@ class RNNBase(Module):
             raise ValueError(f"Unrecognized RNN mode: {mode}")
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
             raise ValueError(
-                "dropout should be a number in range [0, 1] representing the probability of an element"
-                " being zeroed"
+                "dropout should be a number in range [0, 1] representing the probability of an element being"
+                " zeroed"
             )
         for name, value in (("hidden_size", hidden_size), ("num_layers", num_layers)):
             if not isinstance(value, int):
@@ -79,8 +79,9 @@ class RNNBase(Module):
             raise ValueError("proj_size should be a positive integer, or zero, and smaller than hidden_size")
         if dropout > 0 and num_layers == 1:
             warnings.warn(
-                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects"
-                f" num_layers greater than 1, but got dropout={dropout} and num_layers={num_layers}",
+                "dropout option adds dropout after all but last recurrent layer,"
+                " so non-zero dropout expects num_layers greater than 1,"
+                f" but got dropout={dropout} and num_layers={num_layers}",
                 stacklevel=3,
             )
         # The settings, and the weights that they ask for.
@@ -191,8 +192,8 @@ class RNNBase(Module):
         """RuntimeError where the input has another number of features."""
         if data.array.shape[-1] != self.input_size:
             raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got"
-                f" {data.array.shape[-1]}"
+                "input.size(-1) must be equal to input_size."
+                f" Expected {self.input_size}, got {data.array.shape[-1]}"
             )
 
     def _first_state(self, data: Tensor, batch: int, hx: Any, batched: bool) -> State:

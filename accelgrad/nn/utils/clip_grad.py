@@ -46,9 +46,10 @@ def get_total_norm(
     total = wrap(*together.total_norm(tensors, norm_type))
     if error_if_nonfinite and not math.isfinite(float(total.item())):
         raise RuntimeError(
-            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot"
-            " be clipped. To disable this error and scale the gradients by the non-finite norm anyway, set"
-            " `error_if_nonfinite=False`"
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite,"
+            " so it cannot be clipped."
+            " To disable this error and scale the gradients by the non-finite norm anyway,"
+            " set `error_if_nonfinite=False`"
         )
     return total
 

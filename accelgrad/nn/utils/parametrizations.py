@@ -100,8 +100,8 @@ class _SpectralNorm(Module):
         super().__init__()
         if not -weight.ndim <= dim < weight.ndim:
             raise IndexError(
-                f"Dimension out of range (expected to be in range of [-{weight.ndim}, {weight.ndim - 1}] but"
-                f" got {dim})"
+                f"Dimension out of range (expected to be in range of [-{weight.ndim},"
+                f" {weight.ndim - 1}] but got {dim})"
             )
         check_iterations(n_power_iterations)
         self.dim, self.eps = dim % weight.ndim, eps
@@ -220,8 +220,8 @@ class _Orthogonal(Module):
         # Computed for tall matrices (..., n, k) with n >= k, as forward.
         if tuple(Q.shape) != self.extents:
             raise ValueError(
-                f"Expected a matrix or batch of matrices of shape {self.extents}. Got a tensor of shape"
-                f" {tuple(Q.shape)}."
+                f"Expected a matrix or batch of matrices of shape {self.extents}."
+                f" Got a tensor of shape {tuple(Q.shape)}."
             )
         wide = Q.array.shape[-2] < Q.array.shape[-1]
         tall = Q.mT if wide else Q
@@ -230,8 +230,8 @@ class _Orthogonal(Module):
         if not self.use_trivialization:
             if self.orthogonal_map != "householder":
                 raise NotImplementedError(
-                    "It is not possible to assign to the matrix exponential or the Cayley parametrizations"
-                    " when use_trivialization=False."
+                    "It is not possible to assign to the matrix exponential"
+                    " or the Cayley parametrizations when use_trivialization=False."
                 )
             A, tau = geqrf(tall)
             signs = A.diagonal(0, -2, -1).sign()

@@ -77,8 +77,8 @@ class ParametrizationList(ModuleList):
                         new = module.right_inverse(new)
         if not isinstance(new, Tensor | Sequence):
             raise ValueError(
-                "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got"
-                f" {type(new).__name__}"
+                "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...)."
+                f" Got {type(new).__name__}"
             )
         self.is_tensor = isinstance(new, Tensor)
         self.ntensors = 1 if isinstance(new, Tensor) else len(new)
@@ -87,8 +87,8 @@ class ParametrizationList(ModuleList):
         if isinstance(new, Tensor):
             if new.dtype != dtype:
                 raise ValueError(
-                    "When `right_inverse` outputs one tensor, it may not change the dtype.\n"
-                    f"original.dtype: {dtype}\nright_inverse(original).dtype: {new.dtype}"
+                    "When `right_inverse` outputs one tensor, it may not change the dtype.\noriginal.dtype:"
+                    f" {dtype}\nright_inverse(original).dtype: {new.dtype}"
                 )
             _set(original, new)
             _register(self, "original", original)
@@ -96,8 +96,8 @@ class ParametrizationList(ModuleList):
             for place, one in enumerate(new):
                 if not isinstance(one, Tensor):
                     raise ValueError(
-                        "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got"
-                        f" element {place} of the sequence with type {type(one).__name__}."
+                        "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...)."
+                        f" Got element {place} of the sequence with type {type(one).__name__}."
                     )
                 if isinstance(original, Parameter):
                     one = Parameter(one.detach(), original.requires_grad)
@@ -138,14 +138,14 @@ class ParametrizationList(ModuleList):
         values = [value] if self.is_tensor else list(value)
         if len(values) != self.ntensors:
             raise ValueError(
-                f"'right_inverse' must return a sequence of tensors of length {self.ntensors}. Got a sequence"
-                f" of length {len(values)}."
+                f"'right_inverse' must return a sequence of tensors of length {self.ntensors}."
+                f" Got a sequence of length {len(values)}."
             )
         for own, one in zip(self._originals(), values, strict=True):
             if own.dtype != one.dtype:
                 raise ValueError(
-                    f"The tensor returned by `right_inverse` has dtype {one.dtype} while `original` has dtype"
-                    f" {own.dtype}"
+                    f"The tensor returned by `right_inverse` has dtype {one.dtype} while `original` has"
+                    f" dtype {own.dtype}"
                 )
             _set(own, one)
 
@@ -171,8 +171,8 @@ def _check_kept(x: Any, shape: Any, dtype: Any, told: str, flag: str) -> None:
     for what, before, after in (("dtype", dtype, x.dtype), ("shape", shape, x.shape)):
         if before != after:
             raise ValueError(
-                f"Registering a parametrization may not change the {what} of the tensor, unless {flag} is"
-                f" enabled.\n{told.format(what, before, what, after)}"
+                f"Registering a parametrization may not change the {what} of the tensor,"
+                f" unless {flag} is enabled.\n{told.format(what, before, what, after)}"
             )
 
 
@@ -218,8 +218,8 @@ def register_parametrization(
         table[tensor_name] = parametrizations
     else:
         raise ValueError(
-            f"Module '{module}' does not have a parameter, a buffer, or a parametrized element with name"
-            f" '{tensor_name}'"
+            f"Module '{module}' does not have a parameter, a buffer,"
+            f" or a parametrized element with name '{tensor_name}'"
         )
     return module
 
@@ -267,8 +267,8 @@ def _property(name: str) -> property:
 def _refuse_pickling(self: Any) -> Any:
     """RuntimeError: the class of a parametrized module is made at run time and cannot be found again."""
     raise RuntimeError(
-        "Serialization of parametrized modules is only supported through state_dict(): save that, and load it"
-        " into a module that was parametrized in the same way"
+        "Serialization of parametrized modules is only supported through state_dict():"
+        " save that, and load it into a module that was parametrized in the same way"
     )
 
 
@@ -327,8 +327,8 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         original = Parameter(value.detach()) if value.requires_grad else value
     else:
         raise ValueError(
-            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in terms"
-            " of a sequence of tensors."
+            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor"
+            " that is parametrized in terms of a sequence of tensors."
         )
     delattr(type(module), tensor_name)
     del table[tensor_name]

@@ -29,8 +29,8 @@ class Recomputed:
             raise RuntimeError(f"Cannot register two {kind} hooks on the same parameter {self.name}")
         if isinstance(getattr(module, self.name), UninitializedParameter):
             raise ValueError(
-                f"The module passed to `{type(self).__name__}` can't have uninitialized parameters. Make sure"
-                " to run the dummy forward before applying it"
+                f"The module passed to `{type(self).__name__}` can't have uninitialized parameters."
+                " Make sure to run the dummy forward before applying it"
             )
         self.handle = module.register_forward_pre_hook(self)
 

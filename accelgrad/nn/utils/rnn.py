@@ -109,8 +109,8 @@ def _order(lengths: np.ndarray, enforce_sorted: bool, xp: Any) -> tuple[np.ndarr
     if enforce_sorted:
         if (np.diff(lengths) > 0).any():
             raise RuntimeError(
-                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can"
-                " pass `enforce_sorted=False` to sort them."
+                "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True."
+                " You can pass `enforce_sorted=False` to sort them."
             )
         return lengths, None
     order = np.argsort(-lengths, kind="stable")
@@ -145,8 +145,8 @@ def pack_padded_sequence(
     x: Any = input.transpose(0, 1) if batch_first else input
     if sizes.size != x.array.shape[1]:
         raise RuntimeError(
-            f"Expected `len(lengths)` to be equal to batch_size, but got {sizes.size}"
-            f" (batch_size={x.array.shape[1]})"
+            "Expected `len(lengths)` to be equal to batch_size,"
+            f" but got {sizes.size} (batch_size={x.array.shape[1]})"
         )
     if sizes[0] > x.array.shape[0]:
         raise RuntimeError(
@@ -189,8 +189,8 @@ def pad_packed_sequence(
     if total_length is not None:
         if total_length < length:
             raise ValueError(
-                "Expected total_length to be at least the length of the longest sequence in input, but got"
-                f" total_length={total_length} and max sequence length being {length}"
+                "Expected total_length to be at least the length of the longest sequence in input,"
+                f" but got total_length={total_length} and max sequence length being {length}"
             )
         length = total_length
     # Each place of the batch takes its row of the data; the padding takes one more row, past the end.
@@ -239,8 +239,9 @@ def pad_sequence(
     for place, one in enumerate(sequences):
         if one.array.shape[1:] != sequences[0].array.shape[1:]:
             raise RuntimeError(
-                "The size of the sequences must match except in their first dimension, but sequence"
-                f" {place} has shape {tuple(one.shape)} and sequence 0 {tuple(sequences[0].shape)}"
+                "The size of the sequences must match except in their first dimension,"
+                f" but sequence {place} has shape {tuple(one.shape)}"
+                f" and sequence 0 {tuple(sequences[0].shape)}"
             )
         missing = longest - one.array.shape[0]
         if missing:

@@ -214,8 +214,8 @@ def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
     """
     if self.is_cuda:
         raise RuntimeError(
-            f"cannot pin 'accelgrad.cuda.{self.dtype.title}': only dense CPU tensors can be pinned; this one"
-            f" is on {self.device} already"
+            f"cannot pin 'accelgrad.cuda.{self.dtype.title}': only dense CPU tensors can be pinned;"
+            f" this one is on {self.device} already"
         )
     if self.is_pinned() or not gpu.status().ok:
         return self
@@ -231,8 +231,8 @@ def _record_stream(self: Tensor, stream: Any) -> None:
     """
     if not self.is_cuda:
         raise RuntimeError(
-            f"record_stream is for tensors on a card, this one is on {self.device}: memory of the host is"
-            " never waited for"
+            f"record_stream is for tensors on a card, this one is on {self.device}:"
+            " memory of the host is never waited for"
         )
     self.xp.hold(self.array, stream.cupy)
 

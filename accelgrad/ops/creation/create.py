@@ -142,14 +142,15 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     own = dtypes.of(ndarray.dtype).numpy
     if ndarray.dtype != own:
         raise ValueError(
-            "given numpy array has byte order different from the native byte order. Conversion between byte"
-            " orders is currently not supported: use array.astype(array.dtype.newbyteorder('='))"
+            "given numpy array has byte order different from the native byte order."
+            " Conversion between byte orders is currently not supported:"
+            " use array.astype(array.dtype.newbyteorder('='))"
         )
     if any(step < 0 for step in ndarray.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are"
-            " not currently supported. (You can probably work around this by making a copy of your array"
-            "  with array.copy().)"
+            "At least one stride in the given numpy array is negative,"
+            " and tensors with negative strides are not currently supported."
+            " (You can probably work around this by making a copy of your array  with array.copy().)"
         )
     # NumPy hands out one dtype object per type; promotion relies on it: an equal but other one is replaced.
     return wrap(ndarray if ndarray.dtype is own else ndarray.view(own), backend.CPU)
@@ -168,8 +169,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         return ext_tensor.detach()
     if not hasattr(ext_tensor, "__dlpack_device__"):
         raise TypeError(
-            f"from_dlpack() expects an object with __dlpack__, got {type(ext_tensor).__name__}; pass the"
-            " array, not its capsule"
+            f"from_dlpack() expects an object with __dlpack__, got {type(ext_tensor).__name__};"
+            " pass the array, not its capsule"
         )
     kind, index = ext_tensor.__dlpack_device__()
     xp = backend.CPU if kind == 1 else backend.namespace(backend.Device("cuda", int(index)))

@@ -380,8 +380,8 @@ def multinomial(
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if not replacement and ((rows > 0).sum(axis=1) < num_samples).any():
         raise RuntimeError(
-            "invalid multinomial distribution (with replacement=False, not enough non-negative category to"
-            " sample)"
+            "invalid multinomial distribution (with replacement=False,"
+            " not enough non-negative category to sample)"
         )
     rng = draws(generator)
     if replacement:

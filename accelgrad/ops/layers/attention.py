@@ -153,15 +153,16 @@ def scaled_dot_product_attention(
     q, k, v = query.array, key.array, value.array
     if min(q.ndim, k.ndim, v.ndim) < 2:
         raise ValueError(
-            "scaled_dot_product_attention: query, key and value must be at least 2 dimensional, but got"
-            f" {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
+            "scaled_dot_product_attention: query, key and value must be at least 2 dimensional,"
+            f" but got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         )
     must_be_floating(q, "scaled_dot_product_attention")
     one_type("scaled_dot_product_attention", query=q, key=k, value=v)
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise RuntimeError(
-            "scaled_dot_product_attention: the last dimension of query and key must be equal, and key and"
-            f" value must have as many rows, but got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
+            "scaled_dot_product_attention: the last dimension of query and key must be equal,"
+            f" and key and value must have as many rows, but got {tuple(q.shape)},"
+            f" {tuple(k.shape)} and {tuple(v.shape)}"
         )
     if is_causal and attn_mask is not None:
         raise RuntimeError(
@@ -188,8 +189,8 @@ def _shared_heads(one: Tensor, heads: int) -> Tensor:
     have = one.array.shape[-3]
     if heads % have:
         raise RuntimeError(
-            f"Number of heads in key and value must divide the number of heads in query, but got {have} and"
-            f" {heads}"
+            "Number of heads in key and value must divide the number of heads in query,"
+            f" but got {have} and {heads}"
         )
     return one.repeat_interleave(heads // have, dim=-3)
 

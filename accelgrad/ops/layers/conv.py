@@ -120,9 +120,10 @@ def _convolution(
         padded = " x ".join(str(extent + 2 * p) for extent, p in zip(space, around, strict=True))
         window = " x ".join(str(d * (k - 1) + 1) for k, d in zip(kernel, spacing, strict=True))
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({padded}). Kernel size: ({window}). Kernel size"
-            f" can't be greater than actual input size: {name} got an input of shape {tuple(input.shape)} and"
-            f" a weight of shape {tuple(weight.shape)}"
+            f"Calculated padded input size per channel: ({padded})."
+            f" Kernel size: ({window})."
+            " Kernel size can't be greater than actual input size:"
+            f" {name} got an input of shape {tuple(input.shape)} and a weight of shape {tuple(weight.shape)}"
         )
     if bias is None:
         result = Convolution.apply(input, weight, geometry=geometry)
@@ -138,13 +139,14 @@ def check(
     x, w = input.array, weight.array
     if w.ndim != dims + 2:
         raise RuntimeError(
-            f"weight should have at least {dims + 2} dimensions: {name} expects a weight (out, in / groups, "
-            f"{', '.join(['kernel'] * dims)}), got shape {tuple(w.shape)}"
+            f"weight should have at least {dims + 2} dimensions:"
+            f" {name} expects a weight (out, in / groups, {', '.join(['kernel'] * dims)}),"
+            f" got shape {tuple(w.shape)}"
         )
     if x.ndim not in (dims + 1, dims + 2):
         raise RuntimeError(
-            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {name}, but got input of"
-            f" size: {list(x.shape)}"
+            f"Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {name},"
+            f" but got input of size: {list(x.shape)}"
         )
     if x.dtype is not w.dtype or (bias is not None and bias.array.dtype is not x.dtype):
         one_type(name, input=x, weight=w, bias=None if bias is None else bias.array)
@@ -152,13 +154,13 @@ def check(
         raise RuntimeError(f"non-positive groups is not supported: {name} got groups={groups}")
     if bias is not None and bias.array.shape != (outputs,):
         raise RuntimeError(
-            f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional with {outputs}"
-            f" elements, but got bias of size {list(bias.shape)} instead"
+            f"Given weight of size {list(w.shape)}, expected bias to be 1-dimensional"
+            f" with {outputs} elements, but got bias of size {list(bias.shape)} instead"
         )
     if w.shape[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got"
-            f" weight of size {list(w.shape)} instead"
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0,"
+            f" but got weight of size {list(w.shape)} instead"
         )
     return x.ndim == dims + 2
 
@@ -170,8 +172,9 @@ def _channels(name: str, input: Tensor, weight: Tensor, groups: int, where: int)
         axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
         hint = f" The last dimension has {wanted}: if they come last, x.permute{axes} moves them."
     return RuntimeError(
-        f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(shape)} to have"
-        f" {wanted} channels, but got {shape[where]} channels instead: {name} takes (n, channels, ...).{hint}"
+        f"Given groups={groups}, weight of size {list(weight.shape)},"
+        f" expected input{list(shape)} to have {wanted} channels, but got {shape[where]} channels instead:"
+        f" {name} takes (n, channels, ...).{hint}"
     )
 
 

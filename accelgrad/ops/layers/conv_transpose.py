@@ -39,14 +39,15 @@ def _transposed(
     if input.array.shape[1 if batched else 0] != weight.array.shape[0]:
         shape = list(input.shape)
         raise RuntimeError(
-            f"Given transposed=1, weight of size {list(weight.shape)}, expected input{shape} to have"
-            f" {weight.array.shape[0]} channels, but got {shape[1 if batched else 0]} channels instead"
+            f"Given transposed=1, weight of size {list(weight.shape)},"
+            f" expected input{shape} to have {weight.array.shape[0]} channels,"
+            f" but got {shape[1 if batched else 0]} channels instead"
         )
     for one, s, d in zip(extra, steps, spacing, strict=True):
         if not 0 <= one < max(s, d):
             raise RuntimeError(
-                "output padding must be smaller than either stride or dilation, but got"
-                f" output_padding={list(extra)}, stride={list(steps)}, dilation={list(spacing)}"
+                "output padding must be smaller than either stride or dilation,"
+                f" but got output_padding={list(extra)}, stride={list(steps)}, dilation={list(spacing)}"
             )
     if not batched:
         input = input.unsqueeze(0)
@@ -59,8 +60,9 @@ def _transposed(
     )
     if min(space) <= 0:
         raise RuntimeError(
-            f"Given input size per channel: {list(input.shape[2:])}. Calculated output size per channel:"
-            f" {list(space)}. Output size is too small"
+            f"Given input size per channel: {list(input.shape[2:])}."
+            f" Calculated output size per channel: {list(space)}."
+            " Output size is too small"
         )
     geometry = Geometry(steps, around, spacing, groups)
     missing = [a - b for a, b in zip(geometry.places(space, kernel), input.array.shape[2:], strict=True)]

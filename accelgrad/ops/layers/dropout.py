@@ -86,8 +86,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def _drop_channels(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     if input.ndim < 2:
         raise RuntimeError(
-            "Feature dropout requires at least 2 dimensions in the input: batch and channels, got shape"
-            f" {tuple(input.shape)}"
+            "Feature dropout requires at least 2 dimensions in the input:"
+            f" batch and channels, got shape {tuple(input.shape)}"
         )
     _checked(p)
     if not training or p == 0.0 or input.array.size == 0:
@@ -157,9 +157,9 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _checked(p)
     if input.ndim != 4:
         warnings.warn(
-            f"dropout2d: Received a {input.ndim}-D input to dropout2d; its channels are taken to be dimension"
-            " 1. Channels are dropped in (n, c, h, w); for (c, h, w) add a batch dimension with"
-            " unsqueeze(0).",
+            f"dropout2d: Received a {input.ndim}-D input to dropout2d;"
+            " its channels are taken to be dimension 1. Channels are dropped in (n, c, h, w);"
+            " for (c, h, w) add a batch dimension with unsqueeze(0).",
             stacklevel=3,
         )
     return _drop_channels(input, p, training, inplace)
@@ -181,8 +181,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _checked(p)
     if input.ndim not in (4, 5):
         warnings.warn(
-            f"dropout3d: Received a {input.ndim}-D input to dropout3d, which drops the channels of (n, c,"
-            " d, h, w).",
+            f"dropout3d: Received a {input.ndim}-D input to dropout3d, which drops the channels of (n, c, d,"
+            " h, w).",
             stacklevel=3,
         )
     return _drop_channels(input, p, training, inplace)

@@ -52,8 +52,8 @@ def _index(input: Any, weight: Tensor, name: str) -> Any:
     """The raw indices, checked."""
     if not isinstance(input, Tensor) or not isinstance(weight, Tensor):
         raise TypeError(
-            f"{name}(): arguments 'input' and 'weight' must be Tensor, not {type(input).__name__} and"
-            f" {type(weight).__name__}"
+            f"{name}(): arguments 'input' and 'weight' must be Tensor,"
+            f" not {type(input).__name__} and {type(weight).__name__}"
         )
     if input.xp is not weight.xp:  # CuPy would fetch an index from the host, and wait
         refuse_two_devices(name, (input, weight))
@@ -61,8 +61,8 @@ def _index(input: Any, weight: Tensor, name: str) -> Any:
     if index.dtype != np.int64 and index.dtype != np.int32:
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int;"
-            f" but got accelgrad.{title(index)}Tensor instead (while checking arguments for {name}): indices"
-            " are whole numbers, convert with .long()"
+            f" but got accelgrad.{title(index)}Tensor instead (while checking arguments for {name}):"
+            " indices are whole numbers, convert with .long()"
         )
     if weight.ndim != 2:
         raise RuntimeError(f"'weight' must be 2-D, got {tuple(weight.shape)}: a table (rows, width)")
@@ -277,13 +277,13 @@ def embedding_bag(
         raise ValueError("mode has to be one of sum, mean or max")
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
-            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for"
-            f" mode='sum' (got mode='{mode}')."
+            "embedding_bag: per_sample_weights was not None."
+            f" per_sample_weights is only supported for mode='sum' (got mode='{mode}')."
         )
     if per_sample_weights is not None and per_sample_weights.array.shape != input.array.shape:
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, it must"
-            f" have the same shape as the input ({tuple(input.shape)})"
+            f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None,"
+            f" it must have the same shape as the input ({tuple(input.shape)})"
         )
     xp = input.xp
     if input.ndim == 2:
@@ -308,8 +308,8 @@ def embedding_bag(
             )
         if (np.diff(bounds) < 0).any() or bounds[-1] > input.array.size:
             raise RuntimeError(
-                f"offsets must not decrease nor pass the input's length {input.array.size}, got"
-                f" {bounds.tolist()}"
+                f"offsets must not decrease nor pass the input's length {input.array.size},"
+                f" got {bounds.tolist()}"
             )
     else:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
@@ -378,8 +378,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     xp, classes = input.xp, input.array
     if classes.dtype.kind != "i":
         raise RuntimeError(
-            "one_hot is only applicable to index tensor of type LongTensor, but got"
-            f" {input.dtype}: convert with .long()"
+            f"one_hot is only applicable to index tensor of type LongTensor, but got {input.dtype}:"
+            " convert with .long()"
         )
     if num_classes < -1 or num_classes == 0:
         raise RuntimeError("num_classes should be positive")
@@ -392,7 +392,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(classes.max()) + 1
     elif xp.looks and int(classes.max()) >= num_classes:
         raise RuntimeError(
-            f"Class values must be smaller than num_classes: got {int(classes.max())} with"
-            f" num_classes={num_classes}"
+            "Class values must be smaller than num_classes:"
+            f" got {int(classes.max())} with num_classes={num_classes}"
         )
     return wrap((xp.expand_dims(classes, -1) == xp.arange(num_classes)).astype(np.int64), xp)

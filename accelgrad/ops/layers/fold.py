@@ -133,17 +133,17 @@ def unfold(
     kernel, geometry = _settings("unfold", kernel_size, dilation, padding, stride)
     if input.ndim not in (3, 4):
         raise RuntimeError(
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions"
-            f" for input, but got: {list(input.shape)}"
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size"
+            f" and other non-zero dimensions for input, but got: {list(input.shape)}"
         )
     space = input.array.shape[-2:]
     counts = geometry.places(space, kernel)
     if min(counts) <= 0:
         raise RuntimeError(
             f"Given input with spatial size {tuple(space)}, kernel_size={kernel},"
-            f" dilation={geometry.dilation}, padding={geometry.padding}, stride={geometry.stride}, calculated"
-            f" shape of the array of sliding blocks as {tuple(counts)}, but its components must be at least"
-            " one."
+            f" dilation={geometry.dilation}, padding={geometry.padding}, stride={geometry.stride},"
+            f" calculated shape of the array of sliding blocks as {tuple(counts)},"
+            " but its components must be at least one."
         )
     if input.ndim == 3:
         return ToColumns.apply(input.unsqueeze(0), kernel=kernel, geometry=geometry).squeeze(0)
@@ -195,16 +195,16 @@ def fold(
     rows, places = input.array.shape[-2:]
     if rows % product(kernel):
         raise RuntimeError(
-            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got"
-            f" input.size(1)={rows} and kernel_size={kernel}."
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size,"
+            f" but got input.size(1)={rows} and kernel_size={kernel}."
         )
     counts = geometry.places(space, kernel)
     if min(counts) <= 0 or product(counts) != places:
         raise RuntimeError(
             f"Given output_size={space}, kernel_size={kernel}, dilation={geometry.dilation},"
-            f" padding={geometry.padding}, stride={geometry.stride}, expected size of input's dimension 2 to"
-            f" match the calculated number of sliding blocks {counts[0]} * {counts[1]} = {product(counts)},"
-            f" but got input.size(2)={places}."
+            f" padding={geometry.padding}, stride={geometry.stride},"
+            " expected size of input's dimension 2 to match the calculated number of sliding blocks"
+            f" {counts[0]} * {counts[1]} = {product(counts)}, but got input.size(2)={places}."
         )
     batched = input.ndim == 3
     x = input if batched else input.unsqueeze(0)

@@ -46,15 +46,16 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     """
     if len(size) not in (4, 5):
         raise NotImplementedError(
-            f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got"
-            f" size {list(size)}"
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively."
+            f" Got size {list(size)}"
         )
     n, _, *space = size
     count = len(space)
     if tuple(theta.shape) != (n, count, count + 1):
         raise ValueError(
             f"Expected a batch of {count}D affine matrices of shape Nx{count}x{count + 1} for size"
-            f" {list(size)}. Got {theta.shape}."
+            f" {list(size)}."
+            f" Got {theta.shape}."
         )
     xp = theta.xp
 
@@ -227,18 +228,18 @@ def grid_sample(
     count = input.ndim - 2
     if count not in (2, 3) or grid.ndim != input.ndim:
         raise RuntimeError(
-            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input"
-            f" with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions,"
+            f" but got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
         )
     if input.array.shape[0] != grid.array.shape[0]:
         raise RuntimeError(
-            "grid_sampler(): expected grid and input to have same batch size, but got input with sizes"
-            f" {list(input.shape)} and grid with sizes {list(grid.shape)}"
+            "grid_sampler(): expected grid and input to have same batch size,"
+            f" but got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
         )
     if grid.array.shape[-1] != count:
         raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {count} in last dimension, but got grid with sizes"
-            f" {list(grid.shape)}"
+            f"grid_sampler(): expected grid to have size {count} in last dimension,"
+            f" but got grid with sizes {list(grid.shape)}"
         )
     if mode == "bicubic" and count != 2:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")

@@ -57,28 +57,29 @@ def _same_type(x: Any, weight: Any, bias: Any) -> None:
     for label, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype != x.dtype:
             raise RuntimeError(
-                f"mat1 and mat2 must have the same dtype, but got {title(x)} and {title(other)}: in linear"
-                f" the input is {x.dtype.name} but {label} is {other.dtype.name}. NumPy arrays are float64 by"
-                " default: x.float()"
+                f"mat1 and mat2 must have the same dtype, but got {title(x)} and {title(other)}:"
+                f" in linear the input is {x.dtype.name} but {label} is {other.dtype.name}."
+                " NumPy arrays are float64 by default: x.float()"
             )
 
 
 def _misfit(x: Any, weight: Any, bias: Any) -> RuntimeError:
     if weight.ndim == 2 and x.ndim and x.shape[-1] == weight.shape[1]:
         return RuntimeError(
-            f"linear: bias must have shape ({weight.shape[0]},) to be added to the {weight.shape[0]} outputs,"
-            f" got {tuple(bias.shape)}"
+            f"linear: bias must have shape ({weight.shape[0]},) to be added to the {weight.shape[0]}"
+            f" outputs, got {tuple(bias.shape)}"
         )
     if weight.ndim > 2 or x.ndim == 0:
         return RuntimeError(
-            f"linear(): expected an input (..., in) and a weight (out, in), got {tuple(x.shape)} and"
-            f" {tuple(weight.shape)}"
+            "linear(): expected an input (..., in) and a weight (out, in),"
+            f" got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
     columns, rows = weight.shape if weight.ndim == 2 else (1, *weight.shape)
     return RuntimeError(
-        f"mat1 and mat2 shapes cannot be multiplied ({product(x.shape[:-1])}x{x.shape[-1]} and"
-        f" {rows}x{columns}): the input has {x.shape[-1]} features in its last dimension, the weight expects"
-        f" {rows}. Input shape {tuple(x.shape)}, weight shape {tuple(weight.shape)}"
+        f"mat1 and mat2 shapes cannot be multiplied ({product(x.shape[:-1])}x{x.shape[-1]}"
+        f" and {rows}x{columns}): the input has {x.shape[-1]} features in its last dimension,"
+        f" the weight expects {rows}."
+        f" Input shape {tuple(x.shape)}, weight shape {tuple(weight.shape)}"
     )
 
 
@@ -139,8 +140,9 @@ class Bilinear(Primitive):
             or (x1.shape[-1], x2.shape[-1]) != weight.shape[1:]
         ):
             raise RuntimeError(
-                "bilinear(): input dimensions do not match: expected (..., in1), (..., in2) and a weight"
-                f" (out, in1, in2), got {tuple(x1.shape)}, {tuple(x2.shape)} and {tuple(weight.shape)}"
+                "bilinear(): input dimensions do not match:"
+                f" expected (..., in1), (..., in2) and a weight (out, in1, in2), got {tuple(x1.shape)},"
+                f" {tuple(x2.shape)} and {tuple(weight.shape)}"
             )
         ctx.save_for_backward(x1, x2, weight)
         xp = ctx.xp

@@ -89,8 +89,8 @@ def _channels(name: str, input: Tensor, **vectors: Tensor | None) -> None:
     for label, vector in vectors.items():
         if vector is not None and vector.array.shape != (channels,):
             raise RuntimeError(
-                f"{label} should contain {channels} elements not {vector.numel()}: {name} needs one for each"
-                f" channel (dimension 1) of the input {tuple(input.shape)}"
+                f"{label} should contain {channels} elements not {vector.numel()}:"
+                f" {name} needs one for each channel (dimension 1) of the input {tuple(input.shape)}"
             )
 
 
@@ -187,8 +187,8 @@ def batch_norm(
     count = x.size // x.shape[1] if x.shape[1] else 0
     if count == 1:
         raise ValueError(
-            f"Expected more than 1 value per channel when training, got input size {input.shape}: the"
-            " variance of one value is 0. Use a larger batch (drop_last=True), or eval()"
+            f"Expected more than 1 value per channel when training, got input size {input.shape}:"
+            " the variance of one value is 0. Use a larger batch (drop_last=True), or eval()"
         )
     found: list[Any] = []
     result = BatchNorm.apply(input, weight, bias, eps=eps, found=found)
@@ -249,8 +249,8 @@ def instance_norm(
     count = product(space)
     if count == 1:
         raise ValueError(
-            f"Expected more than 1 spatial element when training, got input size {input.shape}: one value"
-            " has no spread"
+            f"Expected more than 1 spatial element when training, got input size {input.shape}:"
+            " one value has no spread"
         )
     found: list[Any] = []
     rows = widened(input).reshape(1, n * c, count)
@@ -321,14 +321,14 @@ def _normalised(name: str, input: Tensor, normalized_shape: Any, **affine: Tenso
     for label, one in affine.items():
         if one is not None and one.array.shape != shape:
             raise RuntimeError(
-                f"Expected {label} to be of same shape as normalized_shape, but got {label} of shape"
-                f" {list(one.shape)} and normalized_shape = {list(shape)}"
+                f"Expected {label} to be of same shape as normalized_shape,"
+                f" but got {label} of shape {list(one.shape)} and normalized_shape = {list(shape)}"
             )
     if x.shape[-len(shape) :] != shape or x.ndim < len(shape):
         raise RuntimeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [*,"
-            f" {', '.join(map(str, shape))}], but got input of size{list(x.shape)}: {name} works over the"
-            " last dimensions"
+            f" {', '.join(map(str, shape))}], but got input of size{list(x.shape)}:"
+            f" {name} works over the last dimensions"
         )
     must_be_floating(x, name)
     one_type(name, input=x, **{label: one.array for label, one in affine.items() if one is not None})
@@ -450,14 +450,14 @@ def group_norm(
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {x.ndim}")
     if num_groups <= 0 or x.shape[1] % num_groups:
         raise RuntimeError(
-            "Expected number of channels in input to be divisible by num_groups, but got input of shape"
-            f" {list(x.shape)} and num_groups={num_groups}"
+            "Expected number of channels in input to be divisible by num_groups,"
+            f" but got input of shape {list(x.shape)} and num_groups={num_groups}"
         )
     for label, one in (("weight", weight), ("bias", bias)):
         if one is not None and one.array.shape != (x.shape[1],):
             raise RuntimeError(
-                f"Expected {label} to be a vector of size equal to the number of channels in input, but got"
-                f" {label} of shape {list(one.shape)} and input of shape {list(x.shape)}"
+                f"Expected {label} to be a vector of size equal to the number of channels in input,"
+                f" but got {label} of shape {list(one.shape)} and input of shape {list(x.shape)}"
             )
     must_be_floating(x, "group_norm")
     width = product(x.shape[1:]) // num_groups

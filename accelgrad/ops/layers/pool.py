@@ -105,16 +105,16 @@ def window_settings(
     spacing = tuple_of(dilation, dims, "dilation", name)
     if min(kernel) <= 0 or min(steps) <= 0 or min(spacing) <= 0:
         raise RuntimeError(
-            f"{name}: kernel size, stride and dilation should be greater than zero, but got"
-            f" kernel_size={list(kernel)}, stride={list(steps)}, dilation={list(spacing)}"
+            f"{name}: kernel size, stride and dilation should be greater than zero,"
+            f" but got kernel_size={list(kernel)}, stride={list(steps)}, dilation={list(spacing)}"
         )
     for k, p, d in zip(kernel, around, spacing, strict=True):
         if p < 0:
             raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
         if p > (d * (k - 1) + 1) // 2:
             raise RuntimeError(
-                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and"
-                f" dilation={d}"
+                f"pad should be at most half of effective kernel size, but got pad={p},"
+                f" kernel_size={k} and dilation={d}"
             )
     return kernel, steps, around, spacing
 
@@ -125,16 +125,18 @@ def must_not_be_empty(name: str, dims: int, input: Tensor, shape: Sequence[int])
         before = "x".join(map(str, (input.shape[-dims - 1], *input.shape[-dims:])))
         after = "x".join(map(str, (input.shape[-dims - 1], *shape)))
         raise RuntimeError(
-            f"Given input size: ({before}). Calculated output size: ({after}). Output size is too small: the"
-            f" windows of {name} do not fit into the input {tuple(input.shape)}"
+            f"Given input size: ({before})."
+            f" Calculated output size: ({after})."
+            f" Output size is too small: the windows of {name} do not fit into the input"
+            f" {tuple(input.shape)}"
         )
 
 
 def is_batch(name: str, dims: int, input: Tensor) -> bool:
     if input.ndim not in (dims + 1, dims + 2):
         raise RuntimeError(
-            f"non-empty {dims + 1}D or {dims + 2}D (batch mode) tensor expected for input: {name} got shape"
-            f" {tuple(input.shape)}"
+            f"non-empty {dims + 1}D or {dims + 2}D (batch mode) tensor expected for input:"
+            f" {name} got shape {tuple(input.shape)}"
         )
     return input.ndim == dims + 2
 
@@ -411,8 +413,8 @@ def unpooled(
     sides, steps, around, _ = window_settings(name, dims, kernel, stride, padding)
     if indices.array.shape != input.array.shape:
         raise RuntimeError(
-            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got"
-            f" indices tensor with shape: {list(indices.shape)}"
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)})"
+            f" but got indices tensor with shape: {list(indices.shape)}"
         )
     if indices.array.dtype != np.int64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
@@ -432,8 +434,8 @@ def unpooled(
     places = indices.array
     if input.xp.looks and places.size and not 0 <= int(places.min()) <= int(places.max()) < product(space):
         raise RuntimeError(
-            f"Found an invalid max index: {int(places.max())} (output volumes are of size"
-            f" {'x'.join(map(str, space))})"
+            f"Found an invalid max index: {int(places.max())}"
+            f" (output volumes are of size {'x'.join(map(str, space))})"
         )
     result = PutAtPlaces.apply(input, indices=places, shape=(*input.array.shape[:2], *space))
     return result if batched else result.squeeze(0)

@@ -151,8 +151,9 @@ def _sizes(input: Tensor, size: Any, scale_factor: Any) -> tuple[list[int], list
     values = list(given) if isinstance(given, Sequence) else [given] * len(space)
     if len(values) != len(space):
         raise ValueError(
-            "Input and output must have the same number of spatial dimensions, but got input with spatial"
-            f" dimensions of {list(space)} and {'size' if size is not None else 'scale_factor'} of {values}."
+            "Input and output must have the same number of spatial dimensions,"
+            f" but got input with spatial dimensions of {list(space)}"
+            f" and {'size' if size is not None else 'scale_factor'} of {values}."
             " Please provide input tensor in (N, C, d1, d2, ...,dK) format"
         )
     if size is not None:
@@ -227,8 +228,8 @@ def interpolate(
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
             raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear |"
-                " bicubic | trilinear"
+                "align_corners option can only be set with the interpolating modes:"
+                " linear | bilinear | bicubic | trilinear"
             )
     elif mode not in ("linear", "bilinear", "trilinear", "bicubic"):
         raise NotImplementedError(
@@ -250,8 +251,8 @@ def interpolate(
         scales = [None] * len(scales)
     if min(counts) <= 0 or input.array.size == 0:
         raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input (H: {list(input.shape[2:])})"
-            f" output (H: {counts})"
+            "Input and output sizes should be greater than 0, but got input (H:"
+            f" {list(input.shape[2:])}) output (H: {counts})"
         )
     if mode == "area":
         return adaptive_average("interpolate", input.ndim - 2, input, counts)
@@ -361,14 +362,14 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     r = upscale_factor
     if input.ndim < 3:
         raise RuntimeError(
-            f"pixel_shuffle expects input to have at least 3 dimensions, but got input with {input.ndim}"
-            " dimension(s)"
+            "pixel_shuffle expects input to have at least 3 dimensions,"
+            f" but got input with {input.ndim} dimension(s)"
         )
     *batch, c, h, w = input.array.shape
     if r <= 0 or c % (r * r):
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of"
-            f" upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible"
+            f" by the square of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
         )
     x: Any = input.reshape(product(batch), c // (r * r), r, r, h, w)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(*batch, c // (r * r), h * r, w * r)
@@ -397,15 +398,15 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     r = downscale_factor
     if input.ndim < 3:
         raise RuntimeError(
-            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.ndim}"
-            " dimension(s)"
+            "pixel_unshuffle expects input to have at least 3 dimensions,"
+            f" but got input with {input.ndim} dimension(s)"
         )
     *batch, c, h, w = input.array.shape
     for name, extent in (("height", h), ("width", w)):
         if r <= 0 or extent % r:
             raise RuntimeError(
-                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size is"
-                f" {extent} and downscale_factor={r}"
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor,"
+                f" but input.size is {extent} and downscale_factor={r}"
             )
     x: Any = input.reshape(product(batch), c, h // r, r, w // r, r)
     return x.permute(0, 1, 3, 5, 2, 4).reshape(*batch, c * r * r, h // r, w // r)

@@ -35,15 +35,15 @@ def _stacked(
     each = len(params) // (num_layers * ways)
     if each * num_layers * ways != len(params) or each - (4 if has_biases else 2) not in (0, 1):
         raise RuntimeError(
-            f"{name}: expected {4 if has_biases else 2} weights for each of {num_layers} layers and {ways}"
-            f" directions, got {len(params)}"
+            f"{name}: expected {4 if has_biases else 2} weights for each of {num_layers} layers"
+            f" and {ways} directions, got {len(params)}"
         )
     must_be_floating(data.array, name)
     one_type(name, input=data.array, hx=states[0].array, weight=params[0].array)
     if data.array.shape[-1] != params[0].array.shape[1]:
         raise RuntimeError(
-            f"input.size(-1) must be equal to input_size. Expected {params[0].array.shape[1]}, got"
-            f" {data.array.shape[-1]}"
+            "input.size(-1) must be equal to input_size."
+            f" Expected {params[0].array.shape[1]}, got {data.array.shape[-1]}"
         )
     finals: list[tuple[Tensor, ...]] = []
     for number in range(num_layers):

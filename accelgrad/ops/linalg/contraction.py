@@ -75,8 +75,8 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
             return tensordot(input, other, (left, right))
         if a[i] != b[j]:
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a[i]} in dim {i} and second has"
-                f" size {b[j]} in dim {j}"
+                f"contracted dimensions need to match, but first has size {a[i]} in dim {i}"
+                f" and second has size {b[j]} in dim {j}"
             )
     rest_a = tuple(i for i in range(len(a)) if i not in left)
     rest_b = tuple(j for j in range(len(b)) if j not in right)
@@ -148,8 +148,8 @@ def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
         if matrices[place - 1].array.shape[1] != extents[place]:
             a, b = matrices[place - 1].array.shape, matrices[place].array.shape
             raise RuntimeError(
-                f"{name}(): tensors {place - 1} and {place} with shapes {list(a)} and {list(b)} cannot be"
-                f" multiplied"
+                f"{name}(): tensors {place - 1} and {place} with shapes {list(a)}"
+                f" and {list(b)} cannot be multiplied"
             )
     cost = [[0] * count for _ in range(count)]
     split = [[0] * count for _ in range(count)]

@@ -58,8 +58,8 @@ def cov(
     """
     if input.array.ndim > 2:
         raise RuntimeError(
-            "cov(): expected input to have two or fewer dimensions but got an input with"
-            f" {input.array.ndim} dimensions"
+            "cov(): expected input to have two or fewer dimensions but got an input"
+            f" with {input.array.ndim} dimensions"
         )
     x = input.reshape(1, -1) if input.array.ndim < 2 else input
     observations = x.array.shape[1]
@@ -74,8 +74,8 @@ def cov(
             raise RuntimeError(f"cov(): expected {name} to have {word} dtype, got {given.dtype}")
         if given.array.size != observations:
             raise RuntimeError(
-                f"cov(): expected {name} to have the same numel as there are observations in the input but"
-                f" got {given.array.size} != {observations}"
+                f"cov(): expected {name} to have the same numel as there are observations in the input"
+                f" but got {given.array.size} != {observations}"
             )
         weight = given if weight is None else weight * given
     if weight is None:
@@ -109,8 +109,8 @@ def corrcoef(input: Tensor) -> Tensor:
     """
     if input.array.ndim > 2:
         raise RuntimeError(
-            "corrcoef(): expected input to have two or fewer dimensions but got an input with"
-            f" {input.array.ndim} dimensions"
+            "corrcoef(): expected input to have two or fewer dimensions but got an input"
+            f" with {input.array.ndim} dimensions"
         )
     covariance = cov(input)
     if not covariance.array.ndim:

@@ -63,8 +63,8 @@ class QR(Primitive):
         m, n = A.shape[-2], A.shape[-1]
         if Q.shape[-1] > n:
             raise RuntimeError(
-                "linalg.qr: the gradient of mode='complete' is defined for matrices with at least as many"
-                f" columns as rows only, not for {m} by {n}; use mode='reduced'"
+                "linalg.qr: the gradient of mode='complete' is defined for matrices"
+                f" with at least as many columns as rows only, not for {m} by {n}; use mode='reduced'"
             )
         if m >= n:
             return _tall(ctx, grad_Q, grad_R, Q, R)
@@ -128,8 +128,8 @@ class SVD(Primitive):
         if type(error).__name__ != "LinAlgError":
             return error
         return LinAlgError(
-            "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite"
-            " values."
+            "linalg.svd: The algorithm failed to converge"
+            " because the input matrix contained non-finite values."
         )
 
 
@@ -240,8 +240,8 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     matrices("qr", A, square=False)
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
-            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or"
-            f" 'complete'"
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r',"
+            " or 'complete'"
         )
     Q, R = QR.apply(A, mode="complete" if mode == "complete" else "reduced")
     return _QR(wrap(A.xp.empty((0,), dtype=A.array.dtype), A.xp) if mode == "r" else Q, R)
@@ -408,8 +408,8 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     right = unsqueeze(B, -1) if vector else B
     if A.array.shape[-2] != right.array.shape[-2]:
         raise RuntimeError(
-            f"linalg.lstsq: input.size(-2) should match other.size(-2), got {A.array.shape[-2]} and"
-            f" {right.array.shape[-2]}"
+            "linalg.lstsq: input.size(-2) should match other.size(-2),"
+            f" got {A.array.shape[-2]} and {right.array.shape[-2]}"
         )
     m, n = A.array.shape[-2:]
     X = Pinv.apply(A, rtol=rcond) @ right

@@ -129,8 +129,8 @@ def _read(args: tuple[Any, ...]) -> tuple[list[Labels], Labels | None, list[Tens
     if len(inputs) != len(operands):
         more = "fewer" if len(operands) < len(inputs) else "more"
         raise RuntimeError(
-            f"einsum(): {more} operands were provided than specified in the equation ({len(operands)}"
-            f" against {len(inputs)})"
+            f"einsum(): {more} operands were provided than specified in the equation"
+            f" ({len(operands)} against {len(inputs)})"
         )
     return inputs, output, operands
 
@@ -162,9 +162,9 @@ def _labelled(place: int, labels: Labels, operand: Tensor) -> tuple[list[Any], T
     ndim, named = operand.array.ndim, sum(label is not ... for label in labels)
     if named > ndim or (named < ndim and ... not in labels):
         raise RuntimeError(
-            f"einsum(): the number of subscripts in the equation ({named}) does not match the number of"
-            f" dimensions ({ndim}) for operand"
-            f" {place}{' and no ellipsis was given' if ... not in labels else ''}"
+            "einsum(): the number of subscripts in the equation"
+            f" ({named}) does not match the number of dimensions"
+            f" ({ndim}) for operand {place}{' and no ellipsis was given' if ... not in labels else ''}"
         )
     full: list[Any] = []
     for label in labels:
@@ -195,8 +195,8 @@ def _check_extents(parts: list[tuple[list[Any], Tensor]]) -> None:
             elif extent not in (1, known):
                 raise RuntimeError(
                     f"einsum(): subscript {label if not isinstance(label, tuple) else '...'} has size"
-                    f" {extent} for operand {place} which does not broadcast with previously seen size"
-                    f" {known}"
+                    f" {extent} for operand {place} which does not broadcast"
+                    f" with previously seen size {known}"
                 )
 
 

@@ -51,13 +51,13 @@ def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A", low: 
     shape = A.array.shape
     if len(shape) < 2:
         raise RuntimeError(
-            f"linalg.{name}: The input tensor {letter} must have at least 2 dimensions; got shape"
-            f" {tuple(shape)}"
+            f"linalg.{name}: The input tensor {letter} must have at least 2 dimensions;"
+            f" got shape {tuple(shape)}"
         )
     if square and shape[-1] != shape[-2]:
         raise RuntimeError(
-            f"linalg.{name}: {letter} must be batches of square matrices, but they are {shape[-2]} by"
-            f" {shape[-1]} matrices"
+            f"linalg.{name}: {letter} must be batches of square matrices,"
+            f" but they are {shape[-2]} by {shape[-1]} matrices"
         )
     if not A.is_floating_point() or (A.array.itemsize == 2 and not low):
         words = (
@@ -101,8 +101,8 @@ class Inverse(Primitive):
         if type(error).__name__ != "LinAlgError":
             return error
         return LinAlgError(
-            "linalg.inv: The diagonal element of the factor U is zero, the inversion could not be completed"
-            f" because the input matrix is singular{_which(arrays[0])}."
+            "linalg.inv: The diagonal element of the factor U is zero,"
+            f" the inversion could not be completed because the input matrix is singular{_which(arrays[0])}."
         )
 
 
@@ -143,8 +143,8 @@ class Solve(Primitive):
         A, B = arrays
         if type(error).__name__ == "LinAlgError":
             return LinAlgError(
-                f"linalg.solve: The solver failed because the input matrix is singular{_which(A)}. Check the"
-                " rank, or use linalg.lstsq for the least-squares solution."
+                f"linalg.solve: The solver failed because the input matrix is singular{_which(A)}."
+                " Check the rank, or use linalg.lstsq for the least-squares solution."
             )
         if A.shape[-1] != B.shape[-2]:
             return RuntimeError(
@@ -244,9 +244,10 @@ class Cholesky(Primitive):
         if type(error).__name__ != "LinAlgError":
             return error
         return LinAlgError(
-            "linalg.cholesky: The factorization could not be completed because the input is not"
-            " positive-definite. It must be symmetric with positive eigenvalues; adding a small multiple of"
-            " the identity often helps."
+            "linalg.cholesky: The factorization could not be completed"
+            " because the input is not positive-definite."
+            " It must be symmetric with positive eigenvalues;"
+            " adding a small multiple of the identity often helps."
         )
 
 
@@ -341,8 +342,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     matrices("solve", A)
     if A.array.dtype != B.array.dtype:
         raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {title(A.array)} and"
-            f" B of type {title(B.array)} instead"
+            "linalg.solve: Expected A and B to have the same dtype,"
+            f" but found A of type {title(A.array)} and B of type {title(B.array)} instead"
         )
     if _is_vector(A, B) and left:
         return squeeze(Solve.apply(A, unsqueeze(B, -1)), -1)

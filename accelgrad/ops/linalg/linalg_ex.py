@@ -101,8 +101,9 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     if check_errors:
         _refuse(
             info,
-            "linalg.cholesky_ex: The factorization could not be completed because the input is not"
-            " positive-definite (the leading minor of order {} is not positive-definite).",
+            "linalg.cholesky_ex: The factorization could not be completed"
+            " because the input is not positive-definite"
+            " (the leading minor of order {} is not positive-definite).",
         )
     return _CHOLESKY(transpose(L, -2, -1) if upper else L, info)
 

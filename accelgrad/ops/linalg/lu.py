@@ -128,8 +128,8 @@ def _pivoting(name: str, A: Tensor, pivot: bool) -> None:
     matrices(name, A, square=False)
     if not pivot:
         raise RuntimeError(
-            f"linalg.{name}: LU without pivoting is not implemented on the CPU; leave pivot=True, which is"
-            " also the stable way"
+            f"linalg.{name}: LU without pivoting is not implemented on the CPU;"
+            " leave pivot=True, which is also the stable way"
         )
 
 
@@ -241,9 +241,10 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
         if bad.any():
             first = int(bad[bad > 0].reshape(-1)[0])
             raise LinAlgError(
-                f"linalg.lu_factor: U[{first},{first}] is zero and using it on lu_solve would result in a"
-                " division by zero. If you still want to perform the factorization, consider calling"
-                " linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
+                f"linalg.lu_factor: U[{first},{first}] is zero"
+                " and using it on lu_solve would result in a division by zero."
+                " If you still want to perform the factorization, consider calling linalg.lu(A,"
+                " pivot) or linalg.lu_factor_ex(A, pivot)"
             )
     return _FACTOR(factored, pivots)
 
@@ -327,16 +328,16 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     matrices("lu_solve", LU, letter="LU")
     if pivots.array.dtype != "int32":
         raise RuntimeError(
-            "linalg.lu_solve: pivots should be a Tensor of scalar type accelgrad.int32, as lu_factor gives"
-            f" them, got {title(pivots.array)}"
+            "linalg.lu_solve: pivots should be a Tensor of scalar type accelgrad.int32,"
+            f" as lu_factor gives them, got {title(pivots.array)}"
         )
     if not left:
         return transpose(lu_solve(LU, pivots, transpose(B, -2, -1), adjoint=not adjoint), -2, -1)
     if LU.array.shape[-1] != B.array.shape[-2]:
         size = LU.array.shape[-1]
         raise RuntimeError(
-            f"linalg.lu_solve: Incompatible shapes of A and B for the equation AX = B ({size}x{size} and"
-            f" {B.array.shape[-2]}x{B.array.shape[-1]})"
+            f"linalg.lu_solve: Incompatible shapes of A and B for the equation AX = B ({size}x{size}"
+            f" and {B.array.shape[-2]}x{B.array.shape[-1]})"
         )
     raw = LU.xp
     order = _order(raw, pivots.array, LU.array.shape[-1])

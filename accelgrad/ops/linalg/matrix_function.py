@@ -174,8 +174,8 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
         q = min(6, least)
     elif not 0 <= q <= least:
         raise ValueError(
-            f"q(={q}) must be non-negative integer and not greater than min(m, n)={least}: so many directions"
-            " there are"
+            f"q(={q}) must be non-negative integer and not greater than min(m, n)={least}:"
+            " so many directions there are"
         )
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")

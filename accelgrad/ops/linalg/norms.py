@@ -71,8 +71,8 @@ def _floats(name: str, input: Tensor, dtype: Dtype | None) -> Tensor:
     input = as_kind(input, dtype)
     if not input.is_floating_point():
         raise RuntimeError(
-            f"{name}: Expected a floating point or complex tensor as input. Got {title(input.array)};"
-            f" convert with .float()"
+            f"{name}: Expected a floating point or complex tensor as input."
+            f" Got {title(input.array)}; convert with .float()"
         )
     return input
 
@@ -177,8 +177,8 @@ def matrix_norm(
     A = _floats("linalg.matrix_norm", A, dtype)
     if A.array.ndim < 2:
         raise RuntimeError(
-            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions; got shape"
-            f" {tuple(A.shape)}"
+            "linalg.matrix_norm: The input tensor A must have at least 2 dimensions;"
+            f" got shape {tuple(A.shape)}"
         )
     axes = wrap_dims(tuple(dim), A.array.ndim)
     if len(axes) != 2:
@@ -253,8 +253,8 @@ def norm(
     given = A.array.ndim if dim is None else 1 if isinstance(dim, int) else len(tuple(dim))
     if given > 2:
         raise RuntimeError(
-            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got"
-            f" {A.array.ndim}D."
+            "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D."
+            f" Got {A.array.ndim}D."
         )
     if given == 2:
         return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
@@ -449,8 +449,8 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     rows, columns = math.prod(shape[:ind]), math.prod(shape[ind:])
     if rows != columns:
         raise RuntimeError(
-            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but"
-            f" got {columns} != {rows}"
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]),"
+            f" but got {columns} != {rows}"
         )
     inverse = Inverse.apply(A.reshape((rows, columns)))
     return inverse.reshape((*shape[ind:], *shape[:ind]))

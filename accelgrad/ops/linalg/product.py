@@ -29,8 +29,9 @@ class Matmul(Primitive):
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         if x.dtype is not y.dtype and x.dtype != y.dtype:
             raise RuntimeError(
-                f"expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype}; NumPy's arrays"
-                " are float64 unless told otherwise: convert one with .float() or .to(other.dtype)"
+                f"expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype};"
+                " NumPy's arrays are float64 unless told otherwise:"
+                " convert one with .float() or .to(other.dtype)"
             )
         ctx.save_for_backward(x, y)
         if (
@@ -78,7 +79,7 @@ class Matmul(Primitive):
         if not a or not b:
             return RuntimeError(
                 f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D;"
-                f" use * to scale"
+                " use * to scale"
             )
         return mismatch(a, b) or unequal_shapes([_Shape(a[:-2]), _Shape(b[:-2])]) or error
 
@@ -104,21 +105,23 @@ def mismatch(a: tuple[int, ...], b: tuple[int, ...]) -> Exception | None:
         return None
     if len(a) == 1 and len(b) == 1:
         return RuntimeError(
-            f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of"
-            f" elements, but got {a[0]} and {b[0]} elements respectively"
+            f"inconsistent tensor size, expected tensor [{a[0]}]"
+            f" and src [{b[0]}] to have the same number of elements,"
+            f" but got {a[0]} and {b[0]} elements respectively"
         )
     if len(b) == 1:
         return RuntimeError(f"size mismatch, got input ({a[-2]}), mat ({a[-2]}x{a[-1]}), vec ({b[0]})")
     if len(b) > 2 and len(a) > 2:
         return RuntimeError(
             f"Expected size for first two dimensions of batch2 tensor to be: [{b[0]}, {a[-1]}] but got:"
-            f" [{b[0]}, {inner}]. The last dimension of {a} must equal the second last of {b}"
+            f" [{b[0]}, {inner}]."
+            f" The last dimension of {a} must equal the second last of {b}"
         )
     rows = 1 if len(a) == 1 else _rows(a)
     hint = "; did you mean b.mT?" if b[-1] == a[-1] else ""
     return RuntimeError(
-        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a[-1]} and {inner}x{b[-1]}): the last dimension"
-        f" of {a} must equal the second last of {b}{hint}"
+        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{a[-1]} and {inner}x{b[-1]}):"
+        f" the last dimension of {a} must equal the second last of {b}{hint}"
     )
 
 
@@ -268,8 +271,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     """
     if input.array.ndim != 2 or vec.array.ndim != 1:
         raise RuntimeError(
-            f"vector + matrix @ vector expected, got 1, {input.array.ndim}, {vec.array.ndim}: mv takes a"
-            f" matrix and a vector"
+            f"vector + matrix @ vector expected, got 1, {input.array.ndim}, {vec.array.ndim}:"
+            " mv takes a matrix and a vector"
         )
     return Matmul.apply(input, vec)
 
@@ -277,8 +280,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 def _vectors(name: str, input: Tensor, other: Tensor) -> None:
     if input.array.ndim != 1 or other.array.ndim != 1:
         raise RuntimeError(
-            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors: {name} takes"
-            " two vectors; use matmul for matrices"
+            f"1D tensors expected, but got {input.array.ndim}D and {other.array.ndim}D tensors:"
+            f" {name} takes two vectors; use matmul for matrices"
         )
 
 

@@ -76,13 +76,13 @@ def _check(name: str, A: Tensor, tau: Tensor) -> None:
     matrices(name, A, square=False)
     if A.array.shape[-2] < A.array.shape[-1]:
         raise RuntimeError(
-            f"linalg.{name}: input.shape[-2] must be greater than or equal to input.shape[-1], got"
-            f" {tuple(A.array.shape)}"
+            f"linalg.{name}: input.shape[-2] must be greater than or equal to input.shape[-1],"
+            f" got {tuple(A.array.shape)}"
         )
     if A.array.shape[-1] < tau.array.shape[-1]:
         raise RuntimeError(
-            f"linalg.{name}: input.shape[-1] must be greater than or equal to tau.shape[-1], got"
-            f" {A.array.shape[-1]} and {tau.array.shape[-1]}"
+            f"linalg.{name}: input.shape[-1] must be greater than or equal to tau.shape[-1],"
+            f" got {A.array.shape[-1]} and {tau.array.shape[-1]}"
         )
 
 
@@ -178,8 +178,8 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     extent = other.array.shape[-2 if left else -1]
     if extent != input.array.shape[-2]:
         raise RuntimeError(
-            f"ormqr: other.shape[{-2 if left else -1}] must be equal to input.shape[-2], got {extent} and"
-            f" {input.array.shape[-2]}"
+            f"ormqr: other.shape[{-2 if left else -1}] must be equal to input.shape[-2],"
+            f" got {extent} and {input.array.shape[-2]}"
         )
     count = range(tau.array.shape[-1])
     if left:

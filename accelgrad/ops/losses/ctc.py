@@ -252,8 +252,8 @@ def ctc_loss(
         one = host[row, : sizes[row]] if host.ndim == 2 else host[starts[row] : starts[row] + sizes[row]]
         if one.size != sizes[row]:
             raise RuntimeError(
-                f"Expected tensor to have size at least {sizes[row]} at dimension 1, but got size {one.size}:"
-                f" target {row} is shorter than its target_length"
+                f"Expected tensor to have size at least {sizes[row]} at dimension 1,"
+                f" but got size {one.size}: target {row} is shorter than its target_length"
             )
         if one.size and (one.min() < 0 or one.max() >= c):
             raise RuntimeError(f"ctc_loss: target {row} has labels outside 0 to {c - 1}: {one.tolist()}")

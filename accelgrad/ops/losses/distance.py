@@ -156,8 +156,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
         )
     if x1.array.shape[-1] != x2.array.shape[-1]:
         raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.array.shape[-1]} X2:"
-            f" {x2.array.shape[-1]}"
+            "X1 and X2 must have the same number of columns."
+            f" X1: {x1.array.shape[-1]} X2: {x2.array.shape[-1]}"
         )
     return RootOfSum.apply(x1.unsqueeze(-2) - x2.unsqueeze(-3), p=float(p))
 

@@ -87,8 +87,8 @@ def kl_div(
     batch = reduction == "batchmean"
     if not input.is_floating_point() or not target.is_floating_point():
         raise RuntimeError(
-            "kl_div: Integral inputs not supported. The input holds logarithms of probabilities, the target"
-            " probabilities: convert with .float()"
+            "kl_div: Integral inputs not supported."
+            " The input holds logarithms of probabilities, the target probabilities: convert with .float()"
         )
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
@@ -215,8 +215,9 @@ def gaussian_nll_loss(
                 variance = variance.unsqueeze(-1)
             elif len(own) != len(shape) or sum(b for a, b in zip(shape, own, strict=True) if a != b) != 1:
                 raise ValueError(
-                    f"var is of incorrect size: for an input {tuple(shape)} it may be that, or"
-                    f" {tuple(shape[:-1])}, or have one extent of 1 in place of the input's; got {tuple(own)}"
+                    f"var is of incorrect size: for an input {tuple(shape)} it may be that,"
+                    f" or {tuple(shape[:-1])}, or have one extent of 1 in place of the input's;"
+                    f" got {tuple(own)}"
                 )
         if input.xp.looks and var.array.size and var.array.min() < 0:
             raise ValueError(f"var has negative entry/entries: the least is {float(var.array.min()):g}")

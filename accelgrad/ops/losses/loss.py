@@ -126,8 +126,8 @@ def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
     if not within(xp, target, c):
         bad = target[(target < 0) | (target >= c)]
         raise IndexError(
-            f"Target {int(bad[0])} is out of bounds. The input scores {c} classes, so targets are 0 to"
-            f" {c - 1} (or ignore_index={ignore_index})"
+            f"Target {int(bad[0])} is out of bounds."
+            f" The input scores {c} classes, so targets are 0 to {c - 1} (or ignore_index={ignore_index})"
         )
     return valid, target
 
@@ -140,8 +140,8 @@ def _check(xp: Any, target: Any, c: int, ignore_index: int) -> None:
 
 def _sizes(n: int, target: Any) -> ValueError:
     return ValueError(
-        f"Expected input batch_size ({n}) to match target batch_size ({target.shape[0]}): one class for"
-        " each row"
+        f"Expected input batch_size ({n}) to match target batch_size ({target.shape[0]}):"
+        " one class for each row"
     )
 
 
@@ -150,8 +150,8 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
     x, t = input.array, target.array
     if t.dtype != np.int64 and t.dtype != np.uint8:
         raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {title(t)} (expected scalar type Long but"
-            f" found {title(t)}): targets are the numbers of classes, convert with .long()"
+            f"expected target dtype to be Long or Byte, but got {title(t)} (expected scalar type Long"
+            f" but found {title(t)}): targets are the numbers of classes, convert with .long()"
         )
     if x.ndim == 0:
         raise ValueError(f"Expected 1 or more dimensions (got {x.ndim})")
@@ -168,22 +168,23 @@ def _classes(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tens
         x = input.array
     if t.ndim != x.ndim - 1 and x.ndim == 2:
         raise RuntimeError(
-            "0D or 1D target tensor expected, multi-target not supported: the target has shape"
-            f" {tuple(t.shape)}, expected ({x.shape[0]},), one class for each row; one-hot targets must be"
-            " floating point numbers, and y.argmax(1) turns them into classes"
+            "0D or 1D target tensor expected, multi-target not supported:"
+            f" the target has shape {tuple(t.shape)}, expected ({x.shape[0]},), one class for each row;"
+            " one-hot targets must be floating point numbers, and y.argmax(1) turns them into classes"
         )
     if t.ndim and t.shape[0] != x.shape[0]:
         raise _sizes(x.shape[0], t)
     expected = [x.shape[0], *x.shape[2:]]
     if list(t.shape) != expected:
         raise RuntimeError(
-            f"Expected target size {expected}, got {list(t.shape)}: the input {tuple(x.shape)} has its"
-            " classes in dimension 1, the target has all the other dimensions"
+            f"Expected target size {expected}, got {list(t.shape)}:"
+            f" the input {tuple(x.shape)} has its classes in dimension 1,"
+            " the target has all the other dimensions"
         )
     if weight is not None and weight.array.shape != (x.shape[1],):
         raise RuntimeError(
-            f"weight tensor should be defined either for all {x.shape[1]} classes or no classes but got"
-            f" weight tensor of shape: {list(weight.shape)}"
+            f"weight tensor should be defined either for all {x.shape[1]} classes or no classes"
+            f" but got weight tensor of shape: {list(weight.shape)}"
         )
     return input, t
 
@@ -352,9 +353,9 @@ def _with_probabilities(
 ) -> Tensor:
     if not target.is_floating_point():
         raise RuntimeError(
-            f"Expected floating point type for target with class probabilities, got {title(target.array)}: a"
-            " target of the input's shape holds a probability for each class; classes have one dimension"
-            " less"
+            f"Expected floating point type for target with class probabilities, got {title(target.array)}:"
+            " a target of the input's shape holds a probability for each class;"
+            " classes have one dimension less"
         )
     dim = 0 if input.ndim == 1 else 1
     classes = input.array.shape[dim]
@@ -364,8 +365,8 @@ def _with_probabilities(
     if weight is not None:
         if weight.array.shape != (classes,):
             raise RuntimeError(
-                "cross_entropy: weight tensor should be defined either for all or no classes: expected shape"
-                f" ({classes},), got {tuple(weight.shape)}"
+                "cross_entropy: weight tensor should be defined either for all or no classes:"
+                f" expected shape ({classes},), got {tuple(weight.shape)}"
             )
         terms = terms * weight.reshape((-1,) + (1,) * max(input.ndim - 2, 0))
     losses = -terms.sum(dim)

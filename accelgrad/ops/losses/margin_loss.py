@@ -143,9 +143,9 @@ def cosine_embedding_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     if target.ndim > 1 or input1.ndim != target.ndim + 1 or input2.ndim != target.ndim + 1:
         raise RuntimeError(
-            f"{min(target.ndim, 1)}D target tensor expects {min(target.ndim, 1) + 1}D input tensors, but"
-            f" found inputs with sizes {list(input1.shape)} and {list(input2.shape)} and a target with size"
-            f" {list(target.shape)}"
+            f"{min(target.ndim, 1)}D target tensor expects {min(target.ndim, 1) + 1}D input tensors,"
+            f" but found inputs with sizes {list(input1.shape)} and {list(input2.shape)} and a target"
+            f" with size {list(target.shape)}"
         )
     cosine: Any = cosine_similarity(input1, input2, -1)
     alike, other = target == 1, target == -1
@@ -375,8 +375,8 @@ def multi_margin_loss(
     xp, places = x.xp, target.array.reshape(-1, 1)
     if target.array.size != x.shape[0]:
         raise RuntimeError(
-            f"inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}: one class for"
-            " each row"
+            f"inconsistent target size, expected {x.shape[0]} but got {list(target.shape)}:"
+            " one class for each row"
         )
     terms = (margin - x.gather(1, wrap(places, xp)) + x).clamp(min=0)
     if p == 2:

@@ -37,8 +37,8 @@ class PairLoss(Primitive):
         xp = ctx.xp
         if x.dtype.kind != "f":
             raise NotImplementedError(
-                f"\"{ctx.primitive.__name__.lower()}_cpu\" not implemented for '{title(x)}': losses need"
-                " floating point numbers; convert with .float()"
+                f"\"{ctx.primitive.__name__.lower()}_cpu\" not implemented for '{title(x)}':"
+                " losses need floating point numbers; convert with .float()"
             )
         ctx.save_for_backward(x, y)
         try:
@@ -66,8 +66,9 @@ def _misfit(x: Any, y: Any) -> RuntimeError:
         if a != b and 1 not in (a, b):
             break
     return RuntimeError(
-        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton dimension"
-        f" {max(x.ndim, y.ndim) - place}: the input has shape {tuple(x.shape)}, the target {tuple(y.shape)}"
+        f"The size of tensor a ({a}) must match the size of tensor b"
+        f" ({b}) at non-singleton dimension {max(x.ndim, y.ndim) - place}:"
+        f" the input has shape {tuple(x.shape)}, the target {tuple(y.shape)}"
     )
 
 
@@ -76,9 +77,9 @@ def _loss(
 ) -> Tensor:
     if input.array.shape != target.array.shape:
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This"
-            " will likely lead to incorrect results due to broadcasting. Please ensure they have the same"
-            f" size{_remedy(input, target)}.",
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape})."
+            " This will likely lead to incorrect results due to broadcasting."
+            f" Please ensure they have the same size{_remedy(input, target)}.",
             stacklevel=4,
         )
     return primitive.apply(input, target, reduction=reduction, **constants)
@@ -393,20 +394,21 @@ def binary_cross_entropy(
     reduction = reduction_of(reduction, size_average, reduce)
     if input.array.shape != target.array.shape:
         raise ValueError(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is"
-            f" deprecated. Please ensure they have the same size{_remedy(input, target)}."
+            f"Using a target size ({target.shape}) that is different to the input size"
+            f" ({input.shape}) is deprecated."
+            f" Please ensure they have the same size{_remedy(input, target)}."
         )
     x = input.array
     if target.array.dtype != x.dtype:
         raise RuntimeError(
-            f"Found dtype {title(target.array)} but expected {title(x)}: the targets are probabilities of the"
-            " input's type, target.to(input.dtype)"
+            f"Found dtype {title(target.array)} but expected {title(x)}:"
+            " the targets are probabilities of the input's type, target.to(input.dtype)"
         )
     if input.xp.looks and x.size and not (x.min() >= 0 and x.max() <= 1):
         low, high = float(x.min()), float(x.max())
         raise RuntimeError(
-            "all elements of input should be between 0 and 1: binary_cross_entropy takes probabilities; for"
-            f" scores use binary_cross_entropy_with_logits (got values from {low:g} to {high:g})"
+            "all elements of input should be between 0 and 1: binary_cross_entropy takes probabilities;"
+            f" for scores use binary_cross_entropy_with_logits (got values from {low:g} to {high:g})"
         )
     if weight is None:
         return BinaryCrossEntropy.apply(input, target, reduction=reduction)

@@ -111,9 +111,10 @@ class PRelu(Primitive):
         channels = x.shape[1] if x.ndim > 1 else 1
         if weight.size not in (1, channels) or weight.ndim > 1:
             raise RuntimeError(
-                "Mismatch of parameter numbers and input channel size. Found parameter numbers ="
-                f" {weight.size} and channel size = {channels}: prelu's weight must have 1 or {channels}"
-                f" elements, one per channel of dimension 1 of the input {tuple(x.shape)}"
+                "Mismatch of parameter numbers and input channel size."
+                f" Found parameter numbers = {weight.size} and channel size = {channels}:"
+                f" prelu's weight must have 1 or {channels} elements,"
+                f" one per channel of dimension 1 of the input {tuple(x.shape)}"
             )
         ctx.save_for_backward(x, weight)
         return ctx.xp.where(x > 0, x, _beside(ctx.xp, weight, x) * x)
@@ -546,8 +547,8 @@ class Glu(Primitive):
     def forward(ctx: Any, x: Any, *, axis: int) -> Any:
         if x.shape[axis] % 2:
             raise RuntimeError(
-                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}: glu takes the"
-                f" input {tuple(x.shape)} in two halves"
+                f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}:"
+                f" glu takes the input {tuple(x.shape)} in two halves"
             )
         ctx.save_for_backward(must_be_floating(x, "glu"))
         ctx.axis = axis

@@ -60,11 +60,11 @@ def unequal_shapes(arrays: list[Any]) -> Exception | None:
             marks = ["    ^" if i in wrong else "     " for i in range(depth)]
             axes = ", ".join(f"{i} ({a[i]} against {b[i]})" for i in wrong)
             return RuntimeError(
-                f"The size of tensor a ({a[wrong[-1]]}) must match the size of tensor b ({b[wrong[-1]]}) at"
-                f" non-singleton"
-                f" dimension {wrong[-1]}. Shapes broadcast from the right, and extents must be equal or 1;"
-                f" they differ in"
-                f" dimension {axes}:\n  a: {''.join(columns)}\n  b: {''.join(others)}\n     {''.join(marks)}"
+                f"The size of tensor a ({a[wrong[-1]]}) must match the size of tensor b"
+                f" ({b[wrong[-1]]}) at non-singleton dimension {wrong[-1]}."
+                " Shapes broadcast from the right, and extents must be equal or 1;"
+                f" they differ in dimension {axes}:\n  a: {''.join(columns)}\n  b:"
+                f" {''.join(others)}\n     {''.join(marks)}"
             )
     return None
 
@@ -101,8 +101,8 @@ class Sub(Pairwise):
         if all(_is_bool(one) for one in arrays):
             two = "two bool tensors" if all(hasattr(one, "dtype") for one in arrays) else "a bool tensor"
             return RuntimeError(
-                f"Subtraction, the `-` operator, with {two} is not supported. If you are trying to invert a"
-                " mask, use the `~` or `logical_not()` operator instead."
+                f"Subtraction, the `-` operator, with {two} is not supported."
+                " If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
             )
         return Pairwise.explain(error, arrays)
 
@@ -245,8 +245,8 @@ class Neg(Primitive):
     @staticmethod
     def explain(error: Exception, arrays: list[Any]) -> Exception:
         return RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a"
-            " mask, use the `~` or `logical_not()` operator instead."
+            "Negation, the `-` operator, on a bool tensor is not supported."
+            " If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
         )
 
 

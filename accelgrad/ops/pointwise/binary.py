@@ -114,8 +114,8 @@ class Heaviside(Pairwise):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         raise NotImplementedError(
-            "derivative for heaviside is not implemented: it is 0 almost everywhere; detach() the input if"
-            " that is meant"
+            "derivative for heaviside is not implemented: it is 0 almost everywhere;"
+            " detach() the input if that is meant"
         )
 
 
@@ -290,8 +290,8 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """
     if isinstance(values, Tensor) and values.dtype is not input.dtype:
         raise RuntimeError(
-            f"heaviside is not yet implemented for tensors with different dtypes: {input.dtype} and"
-            f" {values.dtype}"
+            "heaviside is not yet implemented for tensors with different dtypes:"
+            f" {input.dtype} and {values.dtype}"
         )
     return Heaviside.apply(input, values)
 
@@ -420,8 +420,8 @@ def float_power_(input: Tensor, exponent: Any) -> Tensor:
     """
     if input.array.dtype != "float64":
         raise RuntimeError(
-            f"the base given to float_power_ has dtype {title(input.array)} but the operation's result"
-            " requires dtype Double"
+            f"the base given to float_power_ has dtype {title(input.array)}"
+            " but the operation's result requires dtype Double"
         )
     since = graph.now()
     return assign(input, float_power(input, exponent), since)
@@ -470,8 +470,8 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
     """
     if not tensor1.is_floating_point() and not tensor2.is_floating_point():
         raise RuntimeError(
-            "Integer division with addcdiv is no longer supported: convert one of tensor1 and tensor2 with"
-            " .float()"
+            "Integer division with addcdiv is no longer supported:"
+            " convert one of tensor1 and tensor2 with .float()"
         )
     quotient = tensor1 / tensor2 if value == 1 else tensor1 * value / tensor2
     return Add.apply(input, quotient)

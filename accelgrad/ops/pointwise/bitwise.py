@@ -30,7 +30,7 @@ def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
         if hasattr(one, "dtype") and (one.dtype.kind == "f" or (one.dtype.kind == "b" and not bools)):
             raise NotImplementedError(
                 f"\"{name}_cpu\" not implemented for '{title(one)}': it works on the bits of integers;"
-                f" convert with .long()"
+                " convert with .long()"
             )
 
 

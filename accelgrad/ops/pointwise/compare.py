@@ -162,7 +162,8 @@ def _two_tensors(name: str, input: Any, other: Any) -> None:
     if input.xp is not other.xp:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices,"
-            f" {input.device} and {other.device}! Move one with .to('{input.device}')"
+            f" {input.device} and {other.device}!"
+            f" Move one with .to('{input.device}')"
         )
 
 
@@ -245,8 +246,8 @@ def isclose(
     if input.array.dtype != other.array.dtype:
         raise RuntimeError(
             f"{input.dtype.title.removesuffix('Tensor')} did not match"
-            f" {other.dtype.title.removesuffix('Tensor')}: isclose compares tensors of one dtype; convert"
-            f" with .to()"
+            f" {other.dtype.title.removesuffix('Tensor')}: isclose compares tensors of one dtype;"
+            " convert with .to()"
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value < 0:

@@ -33,8 +33,8 @@ class Pow(Pairwise):
                 return x * x * x if y == 3 else x**y
             if y < 0:
                 raise RuntimeError(
-                    "Integers to negative integer powers are not allowed. Convert the base with .float(), or"
-                    " write a floating point exponent."
+                    "Integers to negative integer powers are not allowed."
+                    " Convert the base with .float(), or write a floating point exponent."
                 )
             return x**y
         kind = y.dtype if hasattr(y, "dtype") else x.dtype

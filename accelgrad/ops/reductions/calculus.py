@@ -33,8 +33,8 @@ def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[T
     if x.array.ndim == 1:
         if x.array.shape[0] != y.array.shape[axis]:
             raise RuntimeError(
-                f"{name}: There must be one `x` value for each sample point: {x.array.shape[0]} for"
-                f" {y.array.shape[axis]}"
+                f"{name}: There must be one `x` value for each sample point:"
+                f" {x.array.shape[0]} for {y.array.shape[axis]}"
             )
         steps = x[1:] - x[:-1]
         steps = steps.reshape(-1, *[1] * (y.array.ndim - 1 - axis))
@@ -160,15 +160,15 @@ def gradient(
     spaces = list(spacing) if isinstance(spacing, list | tuple) else [spacing] * len(dims)
     if len(spaces) != len(dims):
         raise RuntimeError(
-            "gradient expected spacing to be unspecified, a scalar or a list of length"
-            f" {len(dims)}, one for each dimension, but got a list of length {len(spaces)}"
+            f"gradient expected spacing to be unspecified, a scalar or a list of length {len(dims)},"
+            f" one for each dimension, but got a list of length {len(spaces)}"
         )
     results = []
     for one, space in zip(dims, spaces, strict=True):
         if input.array.shape[one] < edge_order + 1:
             raise RuntimeError(
-                "gradient expected each dimension size to be at least edge_order+1, got"
-                f" {input.array.shape[one]} in dimension {one}"
+                "gradient expected each dimension size to be at least edge_order+1,"
+                f" got {input.array.shape[one]} in dimension {one}"
             )
         results.append(_derivative(input, one, space, edge_order))
     return results

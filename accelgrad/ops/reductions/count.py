@@ -153,8 +153,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         return wrap(xp.bincount(array, minlength=minlength).astype(np.int64, copy=False), xp)
     if weights.array.shape != array.shape:
         raise RuntimeError(
-            f"weights should be 1-d and have the same length as input: {tuple(weights.shape)} against"
-            f" {tuple(input.shape)}"
+            "weights should be 1-d and have the same length as input:"
+            f" {tuple(weights.shape)} against {tuple(input.shape)}"
         )
     sums = xp.bincount(array, weights=weights.array, minlength=minlength)
     return wrap(sums.astype(np.float32 if weights.array.dtype == np.float32 else np.float64), xp)
@@ -352,9 +352,10 @@ def searchsorted(
     else:
         if sequence.shape[:-1] != values.shape[:-1]:
             raise RuntimeError(
-                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions"
-                " of boundaries tensor and input value tensor must match, but we got boundaries tensor"
-                f" {list(sequence.shape)} and input value tensor {list(values.shape)}"
+                "torch.searchsorted(): boundaries tensor should be 1 dimension"
+                " or the first N-1 dimensions of boundaries tensor and input value tensor must match,"
+                f" but we got boundaries tensor {list(sequence.shape)}"
+                f" and input value tensor {list(values.shape)}"
             )
         rows = zip(
             sequence.reshape(-1, sequence.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True

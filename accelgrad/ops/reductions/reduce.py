@@ -172,8 +172,9 @@ def needs_floats(name: str, input: Tensor, dtype: Dtype | None = None) -> None:
     if not kind.is_floating_point:
         what = "Input" if dtype is None else "Optional"
         raise RuntimeError(
-            f"{name}(): could not infer output dtype. {what} dtype must be either a floating point or complex"
-            f" dtype. Got: {kind.title.removesuffix('Tensor')}; convert with .float() first"
+            f"{name}(): could not infer output dtype."
+            f" {what} dtype must be either a floating point or complex dtype."
+            f" Got: {kind.title.removesuffix('Tensor')}; convert with .float() first"
         )
 
 

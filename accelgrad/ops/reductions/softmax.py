@@ -53,8 +53,8 @@ class LogSoftmax(Primitive):
 def _dim(input: Tensor, dim: int | None, name: str) -> int:
     if dim is None:
         warnings.warn(
-            f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as"
-            " an argument.",
+            f"Implicit dimension choice for {name} has been deprecated."
+            " Change the call to include dim=X as an argument.",
             stacklevel=4,
         )
         return 0 if input.ndim in (0, 1, 3) else 1

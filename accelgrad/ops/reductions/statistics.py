@@ -100,8 +100,9 @@ def _spread_of(
     count = count_of(input.array.shape, axis)
     if input.array.size and count <= free:
         warnings.warn(
-            f"{name}(): degrees of freedom is <= 0: {count} elements fall together and the correction is"
-            f" {free}; the result is nan. Use correction=0 for single elements.",
+            f"{name}(): degrees of freedom is <= 0: {count} elements fall together"
+            f" and the correction is {free}; the result is nan."
+            " Use correction=0 for single elements.",
             UserWarning,
             stacklevel=4,
         )
@@ -431,8 +432,8 @@ def _quantile(
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     if interpolation not in _METHODS:
         raise RuntimeError(
-            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got"
-            f" {interpolation}"
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest,"
+            f" but got {interpolation}"
         )
     if isinstance(q, Tensor) and q.dtype is not input.dtype:
         raise RuntimeError(

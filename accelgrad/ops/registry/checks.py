@@ -34,9 +34,10 @@ def one_type(name: str, **arrays: Any) -> None:
     for label, x in given[1:]:
         if x.dtype != first:
             raise RuntimeError(
-                f"expected scalar type {title(given[0][1])} but found {title(x)}: in {name} {given[0][0]} is"
-                f" {dtypes.of(first).name} but {label} is {dtypes.of(x.dtype).name}. NumPy arrays are float64"
-                f" by default: {given[0][0]}.float()"
+                f"expected scalar type {title(given[0][1])} but found {title(x)}:"
+                f" in {name} {given[0][0]} is {dtypes.of(first).name}"
+                f" but {label} is {dtypes.of(x.dtype).name}."
+                f" NumPy arrays are float64 by default: {given[0][0]}.float()"
             )
 
 
@@ -64,8 +65,8 @@ def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str
         if len(value) == 1:
             return (int(value[0]),) * count
         raise RuntimeError(
-            f"{call}: expected {name} to be a single integer value or a list of {count} values to match the"
-            f" convolution dimensions, but got {name}={list(value)}"
+            f"{call}: expected {name} to be a single integer value"
+            f" or a list of {count} values to match the convolution dimensions, but got {name}={list(value)}"
         )
     if hasattr(value, "__index__"):
         return (int(value),) * count  # type: ignore[call-overload]
@@ -81,7 +82,8 @@ def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
     if isinstance(input, Tensor) and mask.xp is not input.xp:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices,"
-            f" {input.device} and {mask.device}! In {name}: move the {what} with .to('{input.device}')"
+            f" {input.device} and {mask.device}!"
+            f" In {name}: move the {what} with .to('{input.device}')"
         )
     return mask.array
 
@@ -96,7 +98,8 @@ def no_broadcast(*operands: Any) -> RuntimeError:
                 if a != b and 1 not in (a, b):
                     dim = max(len(first), len(second)) + place
                     return RuntimeError(
-                        f"The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton"
-                        f" dimension {dim}: shapes {', '.join(str(list(shape)) for shape in shapes)}"
+                        f"The size of tensor a ({a}) must match the size of tensor b"
+                        f" ({b}) at non-singleton dimension {dim}:"
+                        f" shapes {', '.join(str(list(shape)) for shape in shapes)}"
                     )
     return RuntimeError(f"shapes cannot be broadcast: {shapes}")

@@ -82,13 +82,13 @@ def _into(name: str, target: Any, result: Any) -> Any:
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(target).__name__}")
     if target.xp is not result.xp:
         raise RuntimeError(
-            f"Expected out tensor to have device {result.device}, but got {target.device} instead: in"
-            f" {name}(), give an out on {result.device}, or move the result"
+            f"Expected out tensor to have device {result.device}, but got {target.device} instead:"
+            f" in {name}(), give an out on {result.device}, or move the result"
         )
     if state.grad and (result.requires_grad or target.requires_grad):
         raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of"
-            " the arguments requires grad."
+            f"{name}(): functions with out=..."
+            " arguments don't support automatic differentiation, but one of the arguments requires grad."
         )
     if target.array.shape != result.array.shape:
         if target.array.size:

@@ -205,7 +205,7 @@ def _for_numpy(name: str, inputs: Any, options: Any) -> Any:
     function = getattr(context.reading, name, None)
     if function is None or not set(options) <= {"axis", "keepdims"}:
         raise TypeError(
-            f"numpy.{name} does not work on Tensors; use accelgrad's functions, or"
-            " tensor.detach().numpy() for NumPy's"
+            f"numpy.{name} does not work on Tensors; use accelgrad's functions,"
+            " or tensor.detach().numpy() for NumPy's"
         )
     return function(*inputs, **options)

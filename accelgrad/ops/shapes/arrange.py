@@ -321,8 +321,8 @@ def repeat_interleave(
             raise RuntimeError(f"repeats has to be Long or Int tensor, but got {repeats.dtype}")
         if counts.size not in (1, extent):
             raise RuntimeError(
-                f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size}"
-                f" and input.size({dim}) = {extent}"
+                "repeats must have the same size as input along dim,"
+                f" but got repeats.size(0) = {counts.size} and input.size({dim}) = {extent}"
             )
     else:
         counts = np.asarray(repeats)

@@ -72,8 +72,8 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     for one in given:
         if one.array.ndim > 1:
             raise RuntimeError(
-                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape"
-                f" {tuple(one.shape)}"
+                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list"
+                f" but got shape {tuple(one.shape)}"
             )
     exchanged = indexing == "xy" and len(given) > 1
     order = [1, 0, *range(2, len(given))] if exchanged else list(range(len(given)))
@@ -166,8 +166,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
     for place, one in enumerate(_given(tensors)):
         if one.array.ndim > 2:
             raise RuntimeError(
-                "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input"
-                f" {place} has {one.array.ndim} dimensions"
+                "torch.block_diag: Input tensors must have 2 or fewer dimensions."
+                f" Input {place} has {one.array.ndim} dimensions"
             )
         given.append(at_least(one, 2))
     width, before, rows = sum([one.array.shape[1] for one in given]), 0, []

@@ -315,7 +315,7 @@ def as_strided(
     last = offset + sum([(extent - 1) * step for extent, step in zip(shape, strides, strict=True)])
     if 0 not in shape and (offset < 0 or last >= input.array.size):
         raise RuntimeError(
-            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of"
-            f" bounds for storage of size {input.array.size}"
+            f"setStorage: sizes {list(shape)}, strides {list(strides)},"
+            f" storage offset {offset} are out of bounds for storage of size {input.array.size}"
         )
     return AsStrided.apply(input, shape=shape, strides=strides, offset=offset)

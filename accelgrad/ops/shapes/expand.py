@@ -68,22 +68,23 @@ def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False) ->
     extra = len(wanted) - len(shape)
     if extra < 0:
         raise RuntimeError(
-            f"expand(accelgrad.{input.dtype.title}{{{list(shape)}}}, size={list(wanted)}): the number of"
-            f" sizes provided ({len(wanted)}) must be greater or equal to the number of dimensions in the"
-            f" tensor ({len(shape)})"
+            f"expand(accelgrad.{input.dtype.title}{{{list(shape)}}}, size={list(wanted)}):"
+            f" the number of sizes provided ({len(wanted)}) must be greater"
+            f" or equal to the number of dimensions in the tensor ({len(shape)})"
         )
     if -1 in wanted:
         if -1 in wanted[:extra]:
             raise RuntimeError(
-                "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension"
-                f" {wanted.index(-1)}"
+                "The expanded size of the tensor (-1) isn't allowed in a leading,"
+                f" non-existing dimension {wanted.index(-1)}"
             )
         wanted = tuple([shape[i - extra] if extent == -1 else extent for i, extent in enumerate(wanted)])
     for place, extent in enumerate(shape):
         if extent not in (1, wanted[extra + place]):
             raise RuntimeError(
                 f"The expanded size of the tensor ({wanted[extra + place]}) must match the existing size"
-                f" ({extent}) at non-singleton dimension {extra + place}.  Target sizes: {list(wanted)}."
+                f" ({extent}) at non-singleton dimension {extra + place}."
+                f"  Target sizes: {list(wanted)}."
                 f"  Tensor sizes: {list(shape)}"
             )
     return Expand.apply(input, shape=wanted)
@@ -144,8 +145,8 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
             elif shape[place] not in (1, result[place]):
                 raise RuntimeError(
                     "Shape mismatch: objects cannot be broadcast to a single shape:"
-                    f" {', '.join(map(str, given))} differ in dimension {place} ({shape[place]} against"
-                    f" {result[place]})"
+                    f" {', '.join(map(str, given))} differ in dimension {place}"
+                    f" ({shape[place]} against {result[place]})"
                 )
     return Size(result)
 

@@ -112,8 +112,8 @@ def where(
     array = condition.array if isinstance(condition, Tensor) else condition
     if array.dtype.kind != "b" and array.dtype != np.uint8:
         raise RuntimeError(
-            "where expected condition to be a boolean tensor, but got a tensor with dtype"
-            f" {dtypes.of(array.dtype)}"
+            "where expected condition to be a boolean tensor,"
+            f" but got a tensor with dtype {dtypes.of(array.dtype)}"
         )
     xp = condition.xp if isinstance(condition, Tensor) else backend.of_array(array)
     if array.dtype.kind != "b":
@@ -177,8 +177,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     if isinstance(value, Tensor):
         if value.array.ndim:
             raise RuntimeError(
-                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with"
-                f" {value.array.ndim} dimension(s)."
+                "masked_fill_ only supports a 0-dimensional value tensor,"
+                f" but got tensor with {value.array.ndim} dimension(s)."
             )
         value = value.to(input.dtype)
     else:
@@ -208,8 +208,8 @@ def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
     if isinstance(value, Tensor):
         if value.array.ndim:
             raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim}"
-                " dimensions."
+                "fill_ only supports 0-dimension value tensor but got tensor"
+                f" with {value.array.ndim} dimensions."
             )
         value = value.to(input.dtype)
     else:

@@ -187,7 +187,8 @@ def along(name: str, input: Tensor, index: Any) -> Any:
     if index.xp is not input.xp:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices,"
-            f" {input.device} and {index.device}! In {name}: move the index with .to('{input.device}')"
+            f" {input.device} and {index.device}!"
+            f" In {name}: move the index with .to('{input.device}')"
         )
     return array
 
@@ -201,15 +202,15 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
     extents = array.shape
     if len(extents or (1,)) != len(shape or (1,)):
         raise RuntimeError(
-            f"Index tensor must have the same number of dimensions as input tensor: {name}() got index"
-            f" {list(extents)} and input {list(shape)}"
+            "Index tensor must have the same number of dimensions as input tensor:"
+            f" {name}() got index {list(extents)} and input {list(shape)}"
         )
     for place, extent in enumerate(extents):
         if place != dim and extent > shape[place]:
             if source is None:
                 raise RuntimeError(
-                    f"Size does not match at dimension {place} expected index {list(extents)} to be no larger"
-                    f" than self {list(shape)} apart from dimension {dim}"
+                    f"Size does not match at dimension {place} expected index {list(extents)} to be no"
+                    f" larger than self {list(shape)} apart from dimension {dim}"
                 )
             raise _too_large(extents, shape, dim, source)
         if source is not None and source.array.ndim and extent > source.array.shape[place]:
@@ -230,8 +231,8 @@ def same_type(name: str, input: Tensor, source: Tensor) -> None:
     """Scatter and its kin do not convert."""
     if source.array.dtype is not input.array.dtype and source.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype} and"
-            f" {source.dtype}; convert with .to({input.dtype})"
+            f"{name}(): Expected self.dtype to be equal to src.dtype,"
+            f" but got {input.dtype} and {source.dtype}; convert with .to({input.dtype})"
         )
 
 
@@ -331,8 +332,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         return gather(flat, 0, _from_start(indices.reshape(-1), flat.array.size))
     if input.array.ndim != indices.array.ndim:
         raise RuntimeError(
-            "take_along_dim(): input and indices should have the same number of dimensions, but got"
-            f" {input.array.ndim} dimensions for input, and {indices.array.ndim} dimensions for indices"
+            "take_along_dim(): input and indices should have the same number of dimensions,"
+            f" but got {input.array.ndim} dimensions for input,"
+            f" and {indices.array.ndim} dimensions for indices"
         )
     dim = wrap_dim(dim, input.array.ndim)
     ours, theirs = list(input.array.shape), list(indices.array.shape)
@@ -502,11 +504,11 @@ def check_source(
     extent = theirs[dim] if theirs else 1
     if array.size != extent:
         raise error(
-            f"{name}(): Number of indices ({array.size}) should be equal to source.size(dim): ({extent}),"
-            f" for dim: {dim}"
+            f"{name}(): Number of indices ({array.size}) should be equal to source.size(dim):"
+            f" ({extent}), for dim: {dim}"
         )
     if ours[:dim] != theirs[:dim] or ours[dim + 1 :] != theirs[dim + 1 :]:
         raise RuntimeError(
-            "source tensor shape must match self tensor shape, excluding the specified dimension. Got"
-            f" self.shape = {list(ours)} source.shape = {list(theirs)}"
+            "source tensor shape must match self tensor shape, excluding the specified dimension."
+            f" Got self.shape = {list(ours)} source.shape = {list(theirs)}"
         )

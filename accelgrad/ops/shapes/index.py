@@ -222,8 +222,8 @@ def _assigned(input: Tensor, value: Any) -> Any:
     if not isinstance(value, Tensor):
         if not isinstance(value, bool | int | float | np.generic):
             raise TypeError(
-                f"can't assign a {_type_name(value)} to a accelgrad.{input.dtype.title}; wrap it in"
-                " accelgrad.tensor(...)"
+                f"can't assign a {_type_name(value)} to a accelgrad.{input.dtype.title};"
+                " wrap it in accelgrad.tensor(...)"
             )
         return element(value, input.dtype)
     if value.array.dtype is not input.array.dtype:
@@ -232,7 +232,8 @@ def _assigned(input: Tensor, value: Any) -> Any:
         if value.array.ndim:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices,"
-                f" {input.device} and {value.device}! Move the value with .to('{input.device}')"
+                f" {input.device} and {value.device}!"
+                f" Move the value with .to('{input.device}')"
             )
         value = value.to(input.device)
     shape = value.array.shape
@@ -268,8 +269,9 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
     if used > array.ndim:
         if not array.ndim:
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++"
-                " to convert a 0-dim tensor to a number"
+                "invalid index of a 0-dim tensor."
+                " Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a"
+                " number"
             )
         raise IndexError(f"too many indices for tensor of dimension {array.ndim}: {used} in {index!r}")
     basic: list[Any] = []
@@ -324,8 +326,8 @@ def _item(item: Any, xp: Any) -> Any:
     if isinstance(item, Tensor):
         if item.xp is not xp and item.is_cuda:
             raise RuntimeError(
-                "indices should be either on cpu or on the same device as the indexed tensor"
-                f" ({xp.device}), but this one is on {item.device}: move it with .to('{xp.device}')"
+                f"indices should be either on cpu or on the same device as the indexed tensor ({xp.device}),"
+                f" but this one is on {item.device}: move it with .to('{xp.device}')"
             )
         item = item.array
     elif backend.is_array(item):
@@ -340,16 +342,16 @@ def _item(item: Any, xp: Any) -> Any:
         raise TypeError("new(): invalid data type 'str': a tensor is indexed by numbers")
     else:
         raise IndexError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid"
-            f" indices (got {type(item).__name__})"
+            "only integers, slices (`:`), ellipsis (`...`),"
+            f" None and long or byte Variables are valid indices (got {type(item).__name__})"
         )
     kind = item.dtype
     if kind.kind == "b":
         return item if item.ndim else bool(item)
     if kind == np.uint8:
         warnings.warn(
-            "indexing with dtype accelgrad.uint8 is now deprecated, please use a dtype accelgrad.bool"
-            " instead.",
+            "indexing with dtype accelgrad.uint8 is now deprecated,"
+            " please use a dtype accelgrad.bool instead.",
             UserWarning,
             stacklevel=5,
         )
@@ -382,8 +384,8 @@ def _slice(index: slice) -> slice:
                 return slice(*[None if one is None else operator.index(one) for one in (start, stop, step)])
             except TypeError:
                 raise TypeError(
-                    "slice indices must be integers or None or have an __index__ method, but got"
-                    f" {type(bound).__name__}"
+                    "slice indices must be integers or None or have an __index__ method,"
+                    f" but got {type(bound).__name__}"
                 ) from None
     return index
 
@@ -417,8 +419,8 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
     text = str(error)
     if "read-only" in text:
         return RuntimeError(
-            "this tensor shares memory with a read-only array (or was made by expand) and cannot be changed"
-            " in place; clone() it first"
+            "this tensor shares memory with a read-only array (or was made by expand)"
+            " and cannot be changed in place; clone() it first"
         )
     if "out of bounds" in text:
         return IndexError(text.replace("axis", "dimension"))
@@ -430,8 +432,8 @@ def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exce
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         )
     return RuntimeError(
-        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of"
-        f" shape {list(result)}"
+        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result"
+        f" of shape {list(result)}"
     )
 
 

@@ -133,15 +133,15 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def _check_joins(first: tuple[int, ...], shape: tuple[int, ...], dim: int, place: int) -> None:
     if len(shape) != len(first):
         raise RuntimeError(
-            f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)} (shapes"
-            f" {list(first)} and {list(shape)})"
+            "Tensors must have same number of dimensions:"
+            f" got {len(first)} and {len(shape)} (shapes {list(first)} and {list(shape)})"
         )
     for axis, (expected, got) in enumerate(zip(first, shape, strict=True)):
         if axis != dim and expected != got:
             raise RuntimeError(
-                f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got"
-                f" size {got} for tensor number {place} in the list: dimension {axis} of {list(shape)}"
-                f" against {list(first)}."
+                f"Sizes of tensors must match except in dimension {dim}."
+                f" Expected size {expected} but got size {got} for tensor number {place} in the list:"
+                f" dimension {axis} of {list(shape)} against {list(first)}."
             )
 
 
@@ -176,8 +176,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for place, one in enumerate(given):
         if one.array.shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and"
-                f" {list(one.array.shape)} at entry {place}"
+                "stack expects each tensor to be equal size,"
+                f" but got {list(shape)} at entry 0 and {list(one.array.shape)} at entry {place}"
             )
     return Stack.apply(*given, dim=wrap_dim(dim, len(shape) + 1))
 
@@ -337,13 +337,13 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     dim = wrap_dim(dim, len(shape))
     if any(part < 0 for part in parts):
         raise RuntimeError(
-            "split_with_sizes expects split_sizes have only non-negative entries, but got"
-            f" split_sizes={parts}"
+            "split_with_sizes expects split_sizes have only non-negative entries,"
+            f" but got split_sizes={parts}"
         )
     if sum(parts) != shape[dim]:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at"
-            f" dimension {dim}), but got split_sizes={parts}"
+            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]}"
+            f" (input tensor's size at dimension {dim}), but got split_sizes={parts}"
         )
     ends = [0, *itertools.accumulate(parts)]
     return tuple([_part(input, dim, start, end) for start, end in itertools.pairwise(ends)])
@@ -430,13 +430,14 @@ def tensor_split(
 def _split_along(name: str, input: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, ...]:
     if input.array.ndim < least:
         raise RuntimeError(
-            f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a"
-            f" tensor with {input.array.ndim} dimensions!"
+            f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)},"
+            f" but got a tensor with {input.array.ndim} dimensions!"
         )
     if isinstance(where, int) and (where <= 0 or input.array.shape[dim] % where):
         raise RuntimeError(
-            f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension"
-            f" {input.array.shape[dim]} is not divisible by the split_size {where}!"
+            f"torch.{name} attempted to split along dimension {dim},"
+            f" but the size of the dimension {input.array.shape[dim]} is not divisible"
+            f" by the split_size {where}!"
         )
     return tensor_split(input, where, dim)
 

@@ -113,16 +113,17 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise RuntimeError(f"Padding length must be divisible by 2, got {list(flat)}")
     if len(flat) > 2 * len(shape):
         raise RuntimeError(
-            "Padding length should be less than or equal to two times the input dimension but got padding"
-            f" length {len(flat)} and input of dimension {len(shape)}"
+            "Padding length should be less than or equal to two times the input dimension"
+            f" but got padding length {len(flat)} and input of dimension {len(shape)}"
         )
     pairs = [(flat[place], flat[place + 1]) for place in range(0, len(flat), 2)]
     widths = [(0, 0)] * (len(shape) - len(pairs)) + pairs[::-1]
     for dim, (extent, (low, high)) in enumerate(zip(shape, widths, strict=True)):
         if extent + low + high < 0:
             raise RuntimeError(
-                f"The input size {extent}, plus negative padding {low} and {high}, resulting in a negative"
-                f" output size, which is invalid. Check dimension {dim} of your input."
+                f"The input size {extent}, plus negative padding {low} and {high},"
+                " resulting in a negative output size, which is invalid."
+                f" Check dimension {dim} of your input."
             )
     if mode == "constant":
         filled = element(0 if value is None else value, input.dtype)
@@ -151,8 +152,8 @@ def _reflected(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
     low, high = -min(int(wanted[0]), 0), max(int(wanted[-1]) - extent + 1, 0)
     if low >= extent or high >= extent:
         raise RuntimeError(
-            "Padding size should be less than the corresponding input dimension, but got: padding"
-            f" ({low}, {high}) at dimension {dim} of extent {extent}"
+            "Padding size should be less than the corresponding input dimension, but got:"
+            f" padding ({low}, {high}) at dimension {dim} of extent {extent}"
         )
     wanted = np.abs(wanted)
     return np.where(wanted >= extent, 2 * (extent - 1) - wanted, wanted)
@@ -169,8 +170,8 @@ def _wrapped(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
         return wanted
     if -int(wanted[0]) > extent or int(wanted[-1]) + 1 - extent > extent:
         raise RuntimeError(
-            f"Padding value causes wrapping around more than once: {wanted.size - extent} values around"
-            f" dimension {dim} of extent {extent}"
+            "Padding value causes wrapping around more than once:"
+            f" {wanted.size - extent} values around dimension {dim} of extent {extent}"
         )
     first, last = max(int(wanted[0]), 0), min(int(wanted[-1]) + 1, extent)  # negative widths cut off, and
     return (wanted - first) % (last - first) + first if last > first else wanted  # what is left goes around

@@ -170,8 +170,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     """
     if source.array.dtype != input.array.dtype:
         raise RuntimeError(
-            "index_copy_(): self and source expected to have the same dtype, but got (self)"
-            f" {input.dtype} and (source) {source.dtype}"
+            "index_copy_(): self and source expected to have the same dtype,"
+            f" but got (self) {input.dtype} and (source) {source.dtype}"
         )
     dim, array = slices("index_copy_", input, dim, index, IndexError)
     check_source("index_copy_", input, dim, array, source, IndexError)
@@ -214,8 +214,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
     if isinstance(value, Tensor):
         if value.array.ndim:
             raise RuntimeError(
-                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with"
-                f" {value.array.ndim} dimension(s)."
+                "index_fill_ only supports a 0-dimensional value tensor,"
+                f" but got tensor with {value.array.ndim} dimension(s)."
             )
         filled = value.to(input.dtype)
     else:
@@ -270,8 +270,8 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
             raise TypeError(f"expected Tensor as element {place} in argument 0, but got {type(one).__name__}")
     if values.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {input.dtype} for the"
-            f" destination and {values.dtype} for the source."
+            "Index put requires the source and destination dtypes match,"
+            f" got {input.dtype} for the destination and {values.dtype} for the source."
         )
     basic, arrays = parse(input, tuple(indices))
     if basic is not None or arrays is None:  # 0-d indices: they become a view
@@ -313,13 +313,13 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     array = flat_index("put_", input, index)
     if source.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype} and"
-            f" source.dtype = {source.dtype}"
+            "put_(): self and source expected to have the same dtype,"
+            f" but got self.dtype = {input.dtype} and source.dtype = {source.dtype}"
         )
     if source.array.size != array.size:
         raise IndexError(
-            "put_(): Expected source and index to have the same number of elements, but got source.numel() ="
-            f" {source.array.size}, index.numel() = {array.size}"
+            "put_(): Expected source and index to have the same number of elements,"
+            f" but got source.numel() = {source.array.size}, index.numel() = {array.size}"
         )
     flat, values = View.apply(input, shape=(-1,)), View.apply(source, shape=(-1,))
     changed = IndexPut.apply(flat, values, index=(array.reshape(-1),), accumulate=accumulate)
@@ -373,8 +373,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     if source.array.dtype != input.array.dtype:
         raise RuntimeError(
-            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and"
-            f" {source.dtype}"
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype}"
+            f" and {source.dtype}"
         )
     try:
         shape = np.broadcast_shapes(input.array.shape, array.shape)
@@ -398,8 +398,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 def _fits(shape: tuple[int, ...], src: Tensor) -> None:
     if src.array.shape != shape:
         raise RuntimeError(
-            "expected src to have a size equal to the slice of self. src size ="
-            f" {list(src.array.shape)}, slice size = {list(shape)}"
+            "expected src to have a size equal to the slice of self."
+            f" src size = {list(src.array.shape)}, slice size = {list(shape)}"
         )
 
 

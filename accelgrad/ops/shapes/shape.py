@@ -126,8 +126,8 @@ def _bad_shape(x: Any, shape: tuple[int, ...]) -> RuntimeError:
         return RuntimeError(f"invalid shape dimension {shape[place]} at index {place} of shape {list(shape)}")
     if not x.size and -1 in shape and 0 in shape:
         return RuntimeError(
-            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension"
-            " size -1 can be any value and is ambiguous"
+            f"cannot reshape tensor of 0 elements into shape {list(shape)}"
+            " because the unspecified dimension size -1 can be any value and is ambiguous"
         )
     return RuntimeError(
         f"shape '{list(shape)}' is invalid for input of size {x.size}: the tensor has shape {tuple(x.shape)}"
@@ -216,9 +216,11 @@ def view(input: Tensor, *shape: int | Sequence[int] | DType, dtype: DType | None
     result = View.apply(input, shape=_extents(shape))
     if not input.array.flags.c_contiguous and not _shows(input.array, result.array):
         raise RuntimeError(
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans"
-            f" across two contiguous subspaces): shape {tuple(input.shape)}, stride {input.stride()}. Use"
-            " .reshape(...) instead."
+            "view size is not compatible with input tensor's size and stride"
+            " (at least one dimension spans across two contiguous subspaces):"
+            f" shape {tuple(input.shape)}, stride {input.stride()}."
+            " Use .reshape(...)"
+            " instead."
         )
     return result
 
@@ -234,8 +236,8 @@ def _view_as_type(input: Tensor, kind: DType) -> Tensor:
             )
         if array.strides[-1] != array.itemsize and array.shape[-1] != 1:
             raise RuntimeError(
-                f"self.stride(-1) must be 1 to view {input.dtype} as {kind!r} (different element sizes), but"
-                f" got {input.stride(-1)}"
+                f"self.stride(-1) must be 1 to view {input.dtype} as {kind!r} (different element sizes),"
+                f" but got {input.stride(-1)}"
             )
         if array.shape[-1] * array.itemsize % wanted.itemsize:
             raise RuntimeError(
@@ -470,8 +472,8 @@ def t(input: Tensor) -> Tensor:
     """
     if input.array.ndim > 2:
         raise RuntimeError(
-            f"t() expects a tensor with <= 2 dimensions, but self is {input.array.ndim}D; use .mT or"
-            " .transpose(...)"
+            f"t() expects a tensor with <= 2 dimensions, but self is {input.array.ndim}D;"
+            " use .mT or .transpose(...)"
         )
     return T.apply(input)
 
@@ -481,8 +483,9 @@ def _H(self: Tensor) -> Tensor:
     """The adjoint of a matrix: for real numbers ``T``."""
     if self.array.ndim not in (0, 2):
         raise RuntimeError(
-            f"tensor.H is only supported on matrices (2-D tensors). Got {self.array.ndim}-D tensor. For"
-            " batches of matrices, consider using tensor.mH"
+            "tensor.H is only supported on matrices (2-D tensors)."
+            f" Got {self.array.ndim}-D tensor."
+            " For batches of matrices, consider using tensor.mH"
         )
     return t(self)
 
@@ -528,8 +531,9 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     moved, places = wrap_dims(source, ndim, "movedim"), wrap_dims(destination, ndim, "movedim")
     if len(moved) != len(places):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same"
-            f" number of dims as destination ({destination} dims)"
+            "movedim: Invalid source or destination dims:"
+            f" source ({source} dims) should contain the same number of dims as destination"
+            f" ({destination} dims)"
         )
     order = [dim for dim in range(ndim) if dim not in moved]
     for place, dim in sorted(zip(places, moved, strict=True)):
@@ -552,7 +556,7 @@ def adjoint(input: Tensor) -> Tensor:
     """
     if input.array.ndim < 2:
         raise RuntimeError(
-            "tensor.adjoint() is only supported on matrices or batches of matrices. Got"
-            f" {input.array.ndim}-D tensor."
+            "tensor.adjoint() is only supported on matrices or batches of matrices."
+            f" Got {input.array.ndim}-D tensor."
         )
     return transpose(input, -2, -1)
