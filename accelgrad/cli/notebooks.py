@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     target = pathlib.Path(options.to)
     target.mkdir(parents=True, exist_ok=True)
-    for path in files:
+    for path in [*files, *files[0].parent.glob("engine.py")]:
         copy = target / path.name
         if copy.exists():
             print(f"{copy} is there already, left as it is")
