@@ -1,3 +1,3 @@
-"""Helpers around training; today: :mod:`accelgrad.utils.data`, which feeds it."""
+"""Helpers around training: so far :mod:`accelgrad.utils.data`, which loads the data."""
 
 from accelgrad.utils import data as data

@@ -1,7 +1,7 @@
 """Datasets, samplers and the DataLoader, under the names of ``torch.utils.data``.
 
-Reading order: dataset, sampler, collate, fetch, loader, iterator; then how workers are made: nursery,
-worker, payload; how batches travel: transport, memory, pool.
+The README.md beside this file says what each file holds, follows one batch through them, and gives a
+reading order.
 """
 
 from accelgrad.utils.data.allocation import empty_batch

@@ -1,5 +1,4 @@
-"""Where a batch's arrays come from: ordinary memory, or, in a worker, the shared memory that the parent will
-read."""
+"""The memory of a batch's arrays: ordinary memory, or shared memory in a worker process."""
 
 from __future__ import annotations
 
@@ -14,11 +13,11 @@ _allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] | None = None
 
 
 def empty_batch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An uninitialised array for a part of a batch, as :func:`default_collate` uses it; for your own
-    ``collate_fn``.
+    """Return an uninitialised array for a part of a batch; made for a ``collate_fn`` of your own.
 
-    In a worker process the array lies in shared memory, so that filling it *is* sending it; elsewhere this is
-    ``numpy.empty``.
+    The array has the given ``shape`` and ``dtype`` (a NumPy dtype or its name).  In a worker process it lies
+    in shared memory, so a batch that was collated into it needs no further copy; elsewhere this is
+    ``numpy.empty``, with its errors.  :func:`default_collate` takes its memory from here too.
 
     >>> empty_batch((4, 3), np.float32).shape
     (4, 3)
@@ -29,7 +28,7 @@ def empty_batch(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def batch_copy(array: np.ndarray) -> np.ndarray:
-    """A copy of ``array`` where :func:`empty_batch` would put it."""
+    """Return a copy of ``array`` in memory of :func:`empty_batch`."""
     if _allocate is None:
         return array.copy()
     out = _allocate(array.shape, array.dtype)
@@ -38,7 +37,6 @@ def batch_copy(array: np.ndarray) -> np.ndarray:
 
 
 def use_allocator(allocate: Callable[[tuple[int, ...], np.dtype], np.ndarray] | None) -> None:
-    """Let :func:`empty_batch` of this process ask ``allocate`` (a worker's arena does this); None: plain
-    memory."""
+    """Let :func:`empty_batch` call ``allocate(shape, dtype)`` in this process; None: plain memory again."""
     global _allocate
     _allocate = allocate

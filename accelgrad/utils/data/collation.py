@@ -1,4 +1,4 @@
-"""From a list of samples to one batch: stacking, padding, and errors that name what does not fit."""
+"""From a list of samples to one batch: stacking, and errors that name the sample that does not fit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLAIN_NUMBERS = {int: np.int64, float: np.float64, bool: np.bool_}
 
 
 def sample_name(entry: int) -> str:
-    """``dataset[17]`` where the loader knows the entry's index, else ``sample 3 of the batch``."""
+    """Return ``dataset[17]`` where the loader knows the entry's index, else ``sample 3 of the batch``."""
     indices = position.indices
     if indices is not None and entry < len(indices):
         return f"dataset[{indices[entry]!r}]"
@@ -39,14 +39,19 @@ def sample_name(entry: int) -> str:
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """Stack the samples of a batch, field by field, as PyTorch's function of that name does.
+    """Stack the samples of a batch, field by field.
 
-    Tensors, arrays and numbers become one Tensor with a new first dimension (Python floats float64, integers
-    int64); str and bytes stay lists; dicts, named tuples and dataclasses keep their type; tuples and lists
-    become lists of collated fields.
+    With n samples in the batch:
 
-    Raises RuntimeError where the samples' sizes differ, TypeError for what cannot be batched (None, strings
-    in arrays, sets ...); the message names the sample and the field.
+    - tensors and arrays of one shape become a Tensor of shape (n, ...) and of their common dtype;
+    - Python numbers become a Tensor of shape (n,): float64, int64 or bool, by the type of the first;
+    - str and bytes become a list of n;
+    - dicts, named tuples and dataclasses become one of their type, with collated fields;
+    - tuples and lists become a list of collated fields.
+
+    Errors: RuntimeError where the samples' sizes differ; TypeError for what cannot be stacked (None, arrays
+    of strings, sets ...); KeyError where a dict lacks a key; IndexError for an empty batch.  The message
+    names the sample and the field.
 
     >>> batch = default_collate([{"x": np.zeros(2), "name": "a"}, {"x": np.ones(2), "name": "b"}])
     >>> batch["x"].array.tolist(), batch["name"]
@@ -56,11 +61,12 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, CollateFunction] | None = None) -> Any:
-    """:func:`default_collate` with functions for more types.
+    """Stack the samples of a batch as :func:`default_collate` does, with functions for more types.
 
-    ``collate_fn_map[Type]`` (or of a tuple of types) is called as ``fn(samples,
-    collate_fn_map=collate_fn_map)`` for samples of that type; a type's own entry comes before those of its
-    base classes.  Entries put into :data:`default_collate_fn_map` hold for every loader.
+    ``collate_fn_map`` maps a type, or a tuple of types, to a function that is called as ``fn(samples,
+    collate_fn_map=collate_fn_map)`` for samples of that type.  A type's own entry comes before those of its
+    base classes.  Entries put into :data:`default_collate_fn_map` hold for every loader.  Errors are those
+    of :func:`default_collate`.
 
     >>> collate([1 + 2j, 3j], collate_fn_map={complex: lambda samples, *, collate_fn_map: sum(samples)})
     (1+5j)
@@ -69,6 +75,7 @@ def collate(batch: Sequence[Any], *, collate_fn_map: dict[Any, CollateFunction] 
 
 
 def collate_field(batch: Sequence[Any], functions: dict[Any, CollateFunction], path: str) -> Any:
+    """Collate the samples' values of one field; ``path`` leads to it, e.g. ``['x'][0]``, for messages."""
     if not len(batch):
         raise IndexError(f"default_collate: the batch{path and ' at ' + path} has no samples")
     first = batch[0]
@@ -90,7 +97,7 @@ def collate_field(batch: Sequence[Any], functions: dict[Any, CollateFunction], p
 
 
 def collate_structure(batch: Sequence[Any], path: str, inner: Callable[[list[Any], str], Any]) -> Any:
-    """Samples that are containers: ``inner`` is applied to each field's values."""
+    """Collate samples that are containers: ``inner(values, path)`` is applied to the values of each field."""
     first = batch[0]
     if isinstance(first, Mapping):
         fields = {key: inner(_column(batch, key, path), f"{path}[{key!r}]") for key in first}
@@ -125,7 +132,7 @@ def collate_structure(batch: Sequence[Any], path: str, inner: Callable[[list[Any
 
 
 def with_fields(record: Any, values: dict[str, Any]) -> Any:
-    """A copy of a dataclass with other values; __post_init__, made for one sample, is not run on a batch."""
+    """Return a copy of a dataclass with other values, without running its ``__post_init__`` on a batch."""
     result = copy.copy(record)
     for name, value in values.items():
         object.__setattr__(result, name, value)  # a frozen one is new, too
@@ -133,7 +140,7 @@ def with_fields(record: Any, values: dict[str, Any]) -> Any:
 
 
 def _refusal(batch: Sequence[Any], path: str) -> str:
-    """Why a field of this type cannot be batched."""
+    """Return the text of the error for a field whose type cannot be batched."""
     entry = next((i for i, value in enumerate(batch) if value is None), 0)
     found = batch[entry]
     if found is None:
@@ -154,7 +161,7 @@ def _refusal(batch: Sequence[Any], path: str) -> str:
 
 
 def _column(batch: Sequence[Any], key: Any, path: str) -> list[Any]:
-    """The values of ``key``, one for each sample."""
+    """Return the values of ``key``, one for each sample; KeyError, naming the sample, where one has none."""
     try:
         return [sample[key] for sample in batch]
     except (KeyError, TypeError):
@@ -170,15 +177,16 @@ def _column(batch: Sequence[Any], key: Any, path: str) -> list[Any]:
 
 
 def _attribute(batch: Sequence[Any], entry: int, name: str, path: str) -> Any:
+    """Return the attribute of one sample; TypeError where that sample is of another type than the first."""
     if type(batch[entry]) is not type(batch[0]):
         raise TypeError(_unlike(batch, entry, path))
     return getattr(batch[entry], name)
 
 
 def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
-    """The transposed batch: one list of values for each position of the samples."""
+    """Transpose the batch: one list of values for each position of the samples."""
     size = len(batch[0])
-    # Mostly they fit, which this finds out without a step in Python for each sample.
+    # Usually all samples fit; these calls find it out in C, without a step in Python for each sample.
     fit = PLAIN_ROWS.issuperset(map(type, batch)) and set(map(len, batch)) == {size}
     for entry, sample in () if fit else enumerate(batch):
         if not isinstance(sample, tuple | list):
@@ -193,6 +201,7 @@ def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
 
 
 def _unlike(batch: Sequence[Any], entry: int, path: str) -> str:
+    """Return the text of the error for a sample that has another structure than the first."""
     if batch[entry] is None:
         return _refusal(batch, path)
     return (
@@ -203,6 +212,7 @@ def _unlike(batch: Sequence[Any], entry: int, path: str) -> str:
 
 
 def _same_kind(batch: Sequence[Any], kind: type, path: str) -> list[Any]:
+    """Return the batch as a list; TypeError where a value is not of type ``kind``."""
     values = list(batch)
     for entry, value in enumerate(values):
         if not isinstance(value, kind):
@@ -211,8 +221,9 @@ def _same_kind(batch: Sequence[Any], kind: type, path: str) -> list[Any]:
 
 
 def _numbers(batch: Sequence[Any], path: str) -> np.ndarray:
-    """Python numbers as an array: float64 or int64 or bool by the first sample's type, as PyTorch decides."""
+    """Return an array of Python numbers: float64, int64 or bool by the first one's type, as in PyTorch."""
     first = batch[0]
+    # The common case: all numbers are of one plain type.
     dtype = PLAIN_NUMBERS.get(type(first))
     if dtype is not None and set(map(type, batch)) == {type(first)}:
         out = empty_batch((len(batch),), dtype)
@@ -222,6 +233,7 @@ def _numbers(batch: Sequence[Any], path: str) -> np.ndarray:
             pass
         else:
             return out
+    # Mixed types, or integers that do not fit into int64.
     for entry, value in enumerate(batch):
         if type(value) is not type(first) and not isinstance(value, int | float | np.generic):
             raise TypeError(_unlike(batch, entry, path))
@@ -246,7 +258,8 @@ def _numbers(batch: Sequence[Any], path: str) -> np.ndarray:
 
 
 def _stack(batch: Sequence[Any], path: str) -> Tensor:
-    """One Tensor from arrays or Tensors of one shape, written straight into the batch's memory."""
+    """Return one Tensor of arrays or Tensors of one shape, written straight into the batch's memory."""
+    # Tensors: those on a card are stacked there, the others are handled as arrays below.
     if isinstance(batch[0], Tensor):
         for entry, value in enumerate(batch):
             if not isinstance(value, Tensor):
@@ -257,10 +270,10 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
             if any(array.shape != arrays[0].shape for array in arrays):
                 raise RuntimeError(_ragged(arrays, path))
             with xp.scope():
-                return wrap(xp.stack(arrays), xp)
+                return wrap(xp.stack(arrays), xp)  # (n, *shape)
         batch = [value.array for value in batch]
+    # Whether shapes and dtypes agree: count() compares in C, and usually finds the same object.
     try:
-        # count() compares in C, and mostly finds the same object
         shapes, types = [array.shape for array in batch], [array.dtype for array in batch]
         one_shape = shapes.count(shapes[0]) == len(batch)
         one_dtype = types.count(types[0]) == len(batch)
@@ -278,10 +291,11 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
             "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists;"
             f" found an array of dtype {dtype}: {sample_name(0)}{path}; encode it as numbers first"
         )
-    dtypes.of(dtype)
-    out = empty_batch((len(batch), *first.shape), dtype)
+    dtypes.of(dtype)  # a TypeError for a dtype that no tensor has
+    # The copy: concatenate() writes all samples in one call, as the parts of one long array.
+    out = empty_batch((len(batch), *first.shape), dtype)  # (n, *shape)
     if first.ndim:
-        target = out.reshape(len(batch) * first.shape[0], *first.shape[1:])
+        target = out.reshape(len(batch) * first.shape[0], *first.shape[1:])  # (n shape[0], *shape[1:])
         np.concatenate(batch, out=target, casting="unsafe")
     else:
         out[:] = batch
@@ -289,7 +303,7 @@ def _stack(batch: Sequence[Any], path: str) -> Tensor:
 
 
 def one_device(batch: Sequence[Tensor], path: str) -> Any:
-    """The array module of all tensors of a field; RuntimeError where they lie on several devices."""
+    """Return the array module of all tensors of a field; RuntimeError where they lie on several devices."""
     first = batch[0]
     for entry, value in enumerate(batch):
         if value.xp is not first.xp:
@@ -303,6 +317,7 @@ def one_device(batch: Sequence[Tensor], path: str) -> Any:
 
 
 def _ragged(batch: Sequence[np.ndarray], path: str) -> str:
+    """Return the text of the error for arrays of different shapes."""
     entry = next(i for i, array in enumerate(batch) if array.shape != batch[0].shape)
     return (
         f"stack expects each tensor to be equal size, but got {list(batch[0].shape)} at entry 0 and"
@@ -313,17 +328,21 @@ def _ragged(batch: Sequence[np.ndarray], path: str) -> str:
 
 
 default_collate_fn_map: dict[Any, CollateFunction] = {}
-"""Functions for further types, see :func:`collate`."""
+"""Functions for more types, which hold for every loader; see :func:`collate`."""
 
 
 # --- default_convert
 
 
 def default_convert(data: Any) -> Any:
-    """The arrays within one sample as Tensors; everything else as it is.  Used where ``batch_size`` is None.
+    """Return a sample with its NumPy arrays and NumPy numbers as Tensors, and everything else as it is.
 
-    >>> default_convert((np.zeros(2), "name", 3))[1:]
-    ('name', 3)
+    Containers (dicts, lists, tuples, dataclasses) keep their type; the Tensors share the arrays' memory and
+    have their shape and dtype.  Arrays of text, objects or complex numbers stay arrays.  TypeError for a
+    dtype that no tensor has.  A DataLoader applies it where ``batch_size`` is None.
+
+    >>> default_convert((np.zeros(2), "name", 3))
+    (tensor([0., 0.], dtype=accelgrad.float64), 'name', 3)
     """
     if isinstance(data, Tensor):
         return data

@@ -1,4 +1,4 @@
-"""The DataLoader: batches of a dataset, fetched here or by worker processes."""
+"""The DataLoader: batches of a dataset, fetched by the program itself or by worker processes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from accelgrad.utils.data.timeline import BatchRecord, Timeline
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
-DEEP = 8  # batches that a worker may have in hand where they are small and quick and nobody has said how many
+DEEP = 8  # the prefetch factor for small and quick batches, where none was given
 METHODS = ("fork", "forkserver", "spawn")
+# Attributes that may not be set on a loader.
 FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
 
 class _Endless(Sampler[None]):
-    """The sampler of an iterable dataset: it has no indices."""
+    """The sampler of an iterable dataset, which has no indices: it gives None without end."""
 
     def __iter__(self) -> Iterator[None]:
         while True:
@@ -36,24 +37,31 @@ class DataLoader:
 
     The arguments, their defaults and their meaning are those of ``torch.utils.data.DataLoader``:
 
-    - ``dataset``: with ``__getitem__`` and ``__len__``, or an :class:`IterableDataset`;
-    - ``batch_size`` (None: single samples), ``shuffle``, ``sampler``, ``batch_sampler``, ``drop_last``;
-    - ``num_workers``: processes that fetch and collate; 0 does it here;
-    - ``collate_fn``: makes a batch of a list of samples, by default :func:`default_collate`; see
-      :data:`pad_collate`;
-    - ``pin_memory``: batches in page-locked memory, where there is a card; without one it does nothing;
-    - ``timeout``: seconds one ``next()`` may wait (0: for ever, with a warning after a minute of silence);
+    - ``dataset``: has ``__getitem__`` and ``__len__``, or is an :class:`IterableDataset`;
+    - ``batch_size``: samples in a batch; None gives single samples instead of batches;
+    - ``shuffle``, ``sampler``, ``batch_sampler``, ``drop_last``: the order, see the samplers;
+    - ``num_workers``: processes that fetch and collate; with 0 the program does it itself;
+    - ``collate_fn``: makes a batch of a list of samples, by default :func:`default_collate`; see also
+      :class:`PadCollate`;
+    - ``pin_memory``: batches in page-locked memory; without a card it does nothing;
+    - ``timeout``: seconds that one ``next()`` may wait (0: for ever, with a warning after a minute without a
+      sign of any worker);
     - ``worker_init_fn(worker_id)``: called once in every worker, after seeding;
-    - ``multiprocessing_context``: "forkserver" (the default where there is fork), "spawn", "fork", or such a
-      context;
+    - ``multiprocessing_context``: "forkserver" (the default on Linux), "spawn", "fork", or a context of
+      :mod:`multiprocessing` for one of these;
     - ``generator``: an accelgrad or NumPy generator for shuffling and for the workers' seeds;
-    - ``prefetch_factor``: batches each worker has in hand; None means 2, and 8 once batches turn out to be
-      small (512 KiB) and made in less than a millisecond; ``persistent_workers``: workers survive the epoch;
+    - ``prefetch_factor``: batches that each worker makes ahead; None means 2, and 8 once batches turn out to
+      be small (512 KiB) and made in less than a millisecond;
+    - ``persistent_workers``: workers stay for the next epoch;
     - ``in_order=False``: give out batches as they come.
 
-    More than there: a loader is a context manager and has :meth:`close`; :meth:`state_dict` works in
-    mid-epoch; :meth:`record_timeline`; after an exception, also after the death of a worker, the next
-    ``next()`` goes on with the following batch.
+    Beyond PyTorch: a loader is a context manager and has :meth:`close`; :meth:`state_dict` works in the
+    middle of an epoch; :meth:`record_timeline` records times; after an exception, even after the death of a
+    worker, the next ``next()`` goes on with the following batch.
+
+    Errors: ValueError or TypeError for arguments that are wrong, or do not go together.  While iterating: an
+    exception of the dataset, of type and arguments as raised there; RuntimeError for a worker that died, and
+    after ``timeout``.
 
     >>> loader = DataLoader([1, 2, 3], batch_size=2)
     >>> [batch.array.tolist() for batch in loader]
@@ -130,6 +138,8 @@ class DataLoader:
     def _choose_samplers(
         self, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
     ) -> None:
+        """Check the arguments about the order, and set the sampler and the batch sampler by them."""
+        # Arguments that exclude each other.
         if self.iterable:
             if shuffle:
                 raise ValueError(
@@ -155,6 +165,7 @@ class DataLoader:
             raise ValueError(
                 "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
             )
+        # The samplers where none are given.
         if sampler is None:
             if self.iterable:
                 sampler = _Endless()
@@ -177,7 +188,7 @@ class DataLoader:
 
     @property
     def multiprocessing_context(self) -> Any:
-        """The start method asked for, or the context given; None for the default."""
+        """The start method or the context that was given; None for the default."""
         return self._context
 
     @multiprocessing_context.setter
@@ -197,9 +208,10 @@ class DataLoader:
         return iterator
 
     def __len__(self) -> int:
-        """The number of batches; TypeError where the dataset or sampler has no length.
+        """Return the number of batches; TypeError where the dataset or sampler has no length.
 
-        For an iterable dataset it is an estimate: with uneven shares the workers' last batches may add to it.
+        For an iterable dataset it is an estimate: where workers have uneven shares, their last batches may
+        come on top.
         """
         if not self.iterable:
             return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
@@ -212,18 +224,23 @@ class DataLoader:
     # --- state and end
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the latest pass stands; after :meth:`load_state_dict` the next pass gives the remaining
-        batches.
+        """Return the position of the latest pass, from which :meth:`load_state_dict` lets a pass go on.
 
-        They are the same to the bit, with workers and without, where the dataset draws from Python's,
-        NumPy's or accelgrad's generators, from generators that are attributes of the dataset, or from
-        :func:`sample_generator`; with workers their number must be the same for that (the order of samples
-        does not depend on it). Restoring repeats, in the workers, the fetching of at most a few batches
-        (those since the last photograph of the generators, one each 50 ms); an iterable dataset is iterated
-        from its beginning.
+        The remaining batches are the same to the bit, with workers and without, if the dataset draws from
+        Python's, NumPy's or accelgrad's generators, from generators that are attributes of the dataset, or
+        from :func:`sample_generator`.  With workers their number must be the same for that (the order of
+        samples does not depend on it).  To restore, workers fetch a few batches once more, those since the
+        last snapshot of the generators (one each 50 ms); an iterable dataset is iterated from its beginning.
 
-        The dict holds plain data and NumPy arrays and can be pickled.  After the end of a pass it describes
-        the next one.
+        The dict holds plain data and NumPy arrays and can be pickled.  After the end of a pass, and where its
+        iterator exists no more, it describes the next one.
+
+        >>> loader = DataLoader([1, 2, 3, 4])
+        >>> batches = iter(loader)
+        >>> first, state = next(batches), loader.state_dict()
+        >>> loader.load_state_dict(state)
+        >>> [batch.item() for batch in loader]
+        [2, 3, 4]
         """
         iterator = self._latest() if self._latest is not None else None
         common = {"version": 1, "iterable": self.iterable}
@@ -234,8 +251,7 @@ class DataLoader:
         return {**common, **iterator.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next pass begin where :meth:`state_dict` was taken; ValueError if it belongs to another
-        kind of loader."""
+        """Let the next pass begin at a position of :meth:`state_dict`; ValueError if it does not fit."""
         if state_dict.get("version") != 1 or state_dict.get("iterable") is not self.iterable:
             raise ValueError(
                 "load_state_dict expects what state_dict() of a DataLoader over the same kind of dataset"
@@ -253,8 +269,10 @@ class DataLoader:
         self._resume = state_dict
 
     def close(self) -> None:
-        """End all workers, persistent ones too, within a second; batches stay readable.  A new pass starts
-        new ones."""
+        """End all workers, persistent ones too, within a second.
+
+        Batches that were given out stay readable; a new pass starts new workers.
+        """
         self._staff.close()
 
     def __enter__(self) -> DataLoader:
@@ -276,8 +294,7 @@ class DataLoader:
         self._timeline.start(limit)
 
     def timeline(self) -> list[BatchRecord]:
-        """The :class:`BatchRecord` of every batch given out since :meth:`record_timeline`, in the order of
-        delivery.
+        """Return a :class:`BatchRecord` for every batch given out since :meth:`record_timeline`.
 
         >>> loader = DataLoader([1, 2, 3])
         >>> loader.record_timeline()
@@ -289,7 +306,7 @@ class DataLoader:
 
 
 def _start_method(context: Any, workers: int) -> str:
-    """The name of the start method that ``multiprocessing_context`` asks for."""
+    """Return the name of the start method for ``multiprocessing_context``, a name, a context or None."""
     default = "forkserver" if sys.platform == "linux" else "spawn"
     if context is None:
         return default

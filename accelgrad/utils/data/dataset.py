@@ -1,4 +1,4 @@
-"""Datasets: what a loader reads from, and ways to combine, cut and split them."""
+"""Datasets: the classes that a loader reads samples from, and ways to combine, cut and split them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Dataset(Generic[T_co]):
-    """A collection of samples: a subclass says how to fetch sample ``index``, and usually how many there are.
+    """A collection of samples; a subclass defines ``__getitem__(index)``, and usually ``__len__``.
 
     Two optional methods fetch a whole batch at once.  ``__getitems__(indices)`` returns the list of samples,
-    as in PyTorch; ``__getbatch__(indices)`` returns the batch already collated, and is asked where
-    ``collate_fn`` is :func:`default_collate`.
+    as in PyTorch.  ``__getbatch__(indices)`` returns the batch already collated, or NotImplemented; a loader
+    calls it where its ``collate_fn`` is :func:`default_collate`.  ``a + b`` is a :class:`ConcatDataset`.
+
+    Errors: NotImplementedError where ``__getitem__`` is not defined.
 
     >>> class Squares(Dataset):
     ...     def __len__(self):
@@ -52,10 +54,13 @@ class Dataset(Generic[T_co]):
 
 
 class IterableDataset(Dataset[T_co]):
-    """A stream of samples: a subclass defines ``__iter__``.
+    """A stream of samples; a subclass defines ``__iter__``.
 
-    Every worker of a loader iterates over its own copy; :func:`get_worker_info` tells a worker which share
-    is its own.
+    Every worker of a loader iterates over its own copy, so without further care each sample comes once from
+    every worker: :func:`get_worker_info` tells ``__iter__`` which share is its own.  ``a + b`` is a
+    :class:`ChainDataset`.
+
+    Errors: NotImplementedError where ``__iter__`` is not defined.
 
     >>> class Count(IterableDataset):
     ...     def __iter__(self):
@@ -72,10 +77,12 @@ class IterableDataset(Dataset[T_co]):
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
-    """Samples are the rows of tensors (or arrays) of equal length: ``dataset[i] == (a[i], b[i], ...)``.
+    """Tensors (or arrays) of equal length, sample by sample: ``dataset[i] == (a[i], b[i], ...)``.
 
-    A loader fetches a batch of it by one ``take`` for each tensor, or one copied slice where the indices are
-    consecutive.  Raises AssertionError, as PyTorch does, where the lengths differ.
+    A loader fetches a batch with one ``take`` for each tensor, or one copied slice where the indices are
+    consecutive.
+
+    Errors: ValueError without a tensor; AssertionError, as in PyTorch, where the lengths differ.
 
     >>> data = TensorDataset(np.arange(6.0).reshape(3, 2), np.array([0, 1, 0]))
     >>> len(data), data[1][0].shape == (2,)
@@ -96,7 +103,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         return tuple(tensor[index] for tensor in self.tensors)
 
     def __getbatch__(self, indices: Sequence[int]) -> Any:
-        """What :func:`default_collate` would make of ``[self[i] for i in indices]``, in one step."""
+        """Return ``default_collate([self[i] for i in indices])``, made in one step for each tensor."""
         arrays = []
         for tensor in self.tensors:
             if isinstance(tensor, Tensor):
@@ -117,7 +124,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
 
 def _rows(indices: Sequence[int]) -> slice | np.ndarray:
-    """A slice where ``indices`` are consecutive, otherwise an index array."""
+    """Return a slice where ``indices`` are consecutive, otherwise an index array."""
     if type(indices) is range:
         return slice(indices.start, indices.stop)
     if isinstance(indices, list) and indices and type(indices[0]) is int:
@@ -128,6 +135,7 @@ def _rows(indices: Sequence[int]) -> slice | np.ndarray:
 
 
 def _take(array: Any, rows: slice | np.ndarray) -> Any:
+    """Return the rows of one tensor or array as a Tensor with memory of its own; IndexError outside of it."""
     if not isinstance(rows, slice) and rows.size and not -len(array) <= rows.min() <= rows.max() < len(array):
         raise IndexError(f"index {rows.max()} is out of bounds for a TensorDataset of {len(array)} samples")
     if isinstance(array, Tensor):  # on a card: the batch is made there, of positions that were checked here
@@ -149,6 +157,8 @@ def _take(array: Any, rows: slice | np.ndarray) -> Any:
 
 class StackDataset(Dataset[Any]):
     """Several datasets of equal length side by side: samples are tuples, or dicts where keywords were given.
+
+    Errors: ValueError for no dataset, for positional and keyword datasets together, for different lengths.
 
     >>> StackDataset([1, 2], ["a", "b"])[1], StackDataset(x=[1, 2], y=["a", "b"])[0]
     ((2, 'b'), {'x': 1, 'y': 'a'})
@@ -176,7 +186,7 @@ class StackDataset(Dataset[Any]):
         return tuple(dataset[index] for dataset in self.datasets)
 
     def __getitems__(self, indices: Sequence[Any]) -> list[Any]:
-        """The samples at ``indices``, each dataset asked once where it can answer for many."""
+        """Return the samples at ``indices``; each dataset is asked once where it has ``__getitems__``."""
         if isinstance(self.datasets, dict):
             columns = [_get_many(dataset, indices) for dataset in self.datasets.values()]
             return [dict(zip(self.datasets, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -187,6 +197,7 @@ class StackDataset(Dataset[Any]):
 
 
 def _get_many(dataset: Any, indices: Sequence[Any]) -> list[Any]:
+    """Return the samples at ``indices``, by ``__getitems__`` where the dataset has it."""
     many = getattr(dataset, "__getitems__", None)
     if not callable(many):
         return [dataset[index] for index in indices]
@@ -199,7 +210,10 @@ def _get_many(dataset: Any, indices: Sequence[Any]) -> list[Any]:
 
 
 class ConcatDataset(Dataset[T_co]):
-    """Datasets one after the other, seen as one.
+    """Datasets one after the other, as one dataset; ``cumulative_sizes`` says where each one ends.
+
+    Errors: ValueError for no dataset; TypeError for an :class:`IterableDataset` among them; IndexError for an
+    index outside.
 
     >>> both = ConcatDataset([[10, 11], [12]])
     >>> len(both), both[2], both[-1], both.cumulative_sizes
@@ -232,7 +246,9 @@ class ConcatDataset(Dataset[T_co]):
 
 
 class ChainDataset(IterableDataset[T_co]):
-    """Streams one after the other.
+    """Streams one after the other, as one stream.
+
+    Errors: TypeError from ``len()`` where a stream has no length.
 
     >>> list(ChainDataset([[1, 2], [3]]))
     [1, 2, 3]
@@ -251,7 +267,9 @@ class ChainDataset(IterableDataset[T_co]):
 
 
 class Subset(Dataset[T_co]):
-    """The samples of ``dataset`` at ``indices``.
+    """The samples of ``dataset`` at ``indices``, in the order of the indices.
+
+    Errors: IndexError for a position outside of ``indices``, and those of the dataset.
 
     >>> Subset(["a", "b", "c"], [2, 0])[0]
     'c'
@@ -267,11 +285,11 @@ class Subset(Dataset[T_co]):
         return self.dataset[self.indices[index]]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """The samples at ``indices`` of this subset, asked at once where the dataset can answer for many."""
+        """Return this subset's samples at ``indices``, by the dataset's ``__getitems__`` if it has one."""
         return _get_many(self.dataset, [self.indices[i] for i in indices])
 
     def __getbatch__(self, indices: Sequence[int]) -> Any:
-        """The collated batch, where the dataset offers one."""
+        """Return the collated batch, if the dataset has ``__getbatch__``, otherwise NotImplemented."""
         whole = getattr(self.dataset, "__getbatch__", None)
         return NotImplemented if whole is None else whole([self.indices[i] for i in indices])
 
@@ -280,13 +298,18 @@ class Subset(Dataset[T_co]):
 
 
 def random_split(dataset: Any, lengths: Sequence[int | float], generator: Any = None) -> list[Subset[Any]]:
-    """Cut ``dataset`` at random into subsets of the given lengths, or of fractions that sum to 1.
+    """Split ``dataset`` at random into subsets of the given lengths, or of fractions that sum to 1.
 
-    Fractions are floored; what is left over goes to the first subsets, one sample each.
+    Lengths from fractions are rounded down; the samples left over go to the first subsets, one each.  The
+    order is drawn from ``generator`` (accelgrad's or NumPy's; None: accelgrad's default one).
+
+    Errors: ValueError where the lengths do not sum to the dataset's, or a fraction lies outside 0 ... 1.  A
+    fraction that gives an empty subset is a warning.
 
     >>> [len(part) for part in random_split(range(10), [0.5, 0.3, 0.2])]
     [5, 3, 2]
     """
+    # Fractions become lengths.
     counts = list(lengths)
     if counts and any(isinstance(part, float) for part in counts) and math.isclose(sum(counts), 1):
         if any(not 0 <= part <= 1 for part in counts):

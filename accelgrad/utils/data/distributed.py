@@ -15,12 +15,15 @@ __all__ = ["DistributedSampler"]
 
 
 class DistributedSampler(Sampler[int]):
-    """The share of one of several processes: every ``num_replicas``-th index, beginning at ``rank``.
+    """One process's share of the indices: every ``num_replicas``-th one, beginning at ``rank``.
 
-    All shares have the same length: the end is filled up with the first indices again, or cut with
-    ``drop_last``. With ``shuffle`` the order depends on ``seed + epoch``: call :meth:`set_epoch` before each
-    epoch.  Where ``num_replicas`` or ``rank`` is not given, the variables WORLD_SIZE and RANK of the
-    environment are read.
+    All shares have the same length: the first indices are used again to fill up the end, or with
+    ``drop_last`` the end is left out.  With ``shuffle`` the order depends on ``seed + epoch``: call
+    :meth:`set_epoch` before each epoch.  Without ``num_replicas`` or ``rank`` the environment's variables
+    WORLD_SIZE and RANK are read.
+
+    Errors: ValueError for a rank outside 0 ... num_replicas - 1; RuntimeError where neither the argument nor
+    the variable is there.
 
     >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
     [1, 3, 0]
@@ -49,7 +52,7 @@ class DistributedSampler(Sampler[int]):
 
     @property
     def num_samples(self) -> int:
-        """The length of this share."""
+        """The number of indices in this share."""
         n = len(self.dataset)
         return n // self.num_replicas if self.drop_last else math.ceil(n / self.num_replicas)
 
@@ -64,11 +67,12 @@ class DistributedSampler(Sampler[int]):
         return self.num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
+        """Let the next pass shuffle by ``seed + epoch``."""
         self.epoch = epoch
 
 
 def _from_environment(name: str, value: int | None, variable: str) -> int:
+    """Return ``value``, or the environment's ``variable`` where it is None; RuntimeError without both."""
     if value is not None:
         return value
     if variable not in os.environ:

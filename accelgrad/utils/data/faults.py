@@ -1,5 +1,4 @@
-"""Faults that travel: exceptions of a worker as the parent raises them, and what in an object cannot be
-pickled."""
+"""Exceptions on their way from a worker to the program, and the search for what cannot be pickled."""
 
 from __future__ import annotations
 
@@ -20,17 +19,16 @@ MAX_DEPTH = 12
 
 
 def pack_exception(error: BaseException, where: str, dumps: Callable[[Any], bytes]) -> bytes:
-    """An exception as bytes: itself with arguments and attributes, its traceback as text, and where it
-    happened.
+    """Return an exception as bytes: itself, its traceback as text, and ``where`` it was raised.
 
-    One that cannot be pickled, or not unpickled, travels as a RuntimeError that quotes it.
+    It keeps its arguments, attributes and notes.  One that cannot be pickled, or cannot be unpickled, is
+    sent as a RuntimeError that quotes it.
     """
     text = "".join(traceback.format_exception(error))
     try:
         content = dumps(_Exception(error))
-        pickle.loads(
-            content
-        )  # many exceptions pickle well and fail here: their __init__ wants other arguments
+        # Many exceptions pickle well and fail here: their __init__ wants other arguments.
+        pickle.loads(content)
     except Exception as reason:
         culprit = find_unpicklable(error.args, "args") or find_unpicklable(vars(error), "its attributes")
         substitute = RuntimeError(
@@ -42,7 +40,7 @@ def pack_exception(error: BaseException, where: str, dumps: Callable[[Any], byte
 
 
 class _Exception:
-    """An exception with what its own pickling forgets: attributes and notes, but not the traceback."""
+    """An exception that pickles with its attributes and notes, but without its traceback."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -53,24 +51,26 @@ class _Exception:
 
 
 def _attributes(error: BaseException) -> dict[str, Any]:
+    """Return the exception's attributes, its notes among them."""
     return dict(vars(error))
 
 
 def _reduced(error: BaseException) -> Any:
-    """The exception's own recipe where it has one, e.g. OSError's or a subclass's __reduce__."""
+    """Return the result of the exception's own ``__reduce__`` (OSError's, a subclass's); None without one."""
     return error.__reduce__()[:2] if type(error).__reduce__ is not BaseException.__reduce__ else None
 
 
 def _rebuild_exception(
     kind: type, args: tuple[Any, ...], attributes: dict[str, Any], recipe: Any
 ) -> BaseException:
+    """Make the exception again; ``recipe`` is its own (function, arguments) where it has one."""
     if recipe is not None:
         error = recipe[0](*recipe[1])
     else:
         try:
             error = kind(*args)
         except Exception:
-            # BaseException.__reduce__ would fail just so: make it without its __init__.
+            # Its __init__ wants other arguments: make it without calling that.
             error = kind.__new__(kind, *args)
             error.args = args
     for name, value in attributes.items():
@@ -85,8 +85,7 @@ def _rebuild_exception(
 
 
 def unpack_exception(data: bytes) -> BaseException:
-    """The exception to raise: type, arguments and attributes as in the worker, the rest of the story as
-    notes."""
+    """Return the exception to raise: as it was in the worker, with the place and the traceback as notes."""
     content, where, text = pickle.loads(data)
     try:
         error = pickle.loads(content)
@@ -98,8 +97,7 @@ def unpack_exception(data: bytes) -> BaseException:
 
 
 def exit_reason(status: int | None) -> str:
-    """``is killed by signal: Killed (SIGKILL)`` or ``exited unexpectedly with exit code 3``, from a wait
-    status."""
+    """Return in words how a worker ended: by an exit code, or by a signal (a negative status)."""
     if status is None:
         return "exited unexpectedly; its exit code could not be learnt"
     if status < 0:
@@ -117,13 +115,16 @@ def exit_reason(status: int | None) -> str:
 
 
 def find_unpicklable(value: Any, path: str, dumps: Callable[[Any], bytes] | None = None) -> str | None:
-    """The path of the part of ``value`` that cannot be pickled, e.g. ``batch['f'][0] (a _io.TextIOWrapper)``;
-    or None."""
+    """Return the path to the part of ``value`` that cannot be pickled, or None if all can.
+
+    The path begins with the name ``path``: ``batch['f'][0] (a _io.TextIOWrapper)``.
+    """
     dumps = dumps or (lambda part: pickle.dumps(part, 5))
     return _find(value, path, dumps, 0, set())
 
 
 def _find(value: Any, path: str, dumps: Callable[[Any], bytes], depth: int, seen: set[int]) -> str | None:
+    """Search ``value`` for a part that cannot be pickled: the deepest one that alone is to blame."""
     if id(value) in seen:
         return None
     seen.add(id(value))
@@ -144,7 +145,8 @@ def _find(value: Any, path: str, dumps: Callable[[Any], bytes], depth: int, seen
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
-    """The parts that pickling ``value`` would visit, with the text that leads to them."""
+    """List the parts that pickling ``value`` would visit, each with the text that leads to it."""
+    # Containers.
     if isinstance(value, Mapping):
         return [(f"[{key!r}]", part) for key, part in list(value.items())]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -153,10 +155,9 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
         return [(f"[{position}]", part) for position, part in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
+    # A function that is pickled by value: its closure and the globals that it names.
     parts: list[tuple[str, Any]] = []
-    if callable(value) and hasattr(
-        value, "__code__"
-    ):  # a function by value: what it closes over and its globals
+    if callable(value) and hasattr(value, "__code__"):
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
             try:
                 parts.append((f"<{name}>", cell.cell_contents))
@@ -164,6 +165,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
                 pass
         names = [name for name in value.__code__.co_names if name in value.__globals__]
         return parts + [(f"<global {name}>", value.__globals__[name]) for name in names]
+    # A class, and other objects: their state, slots, and what a bound method belongs to.
     if isinstance(value, type):
         return [(f".{name}", part) for name, part in vars(value).items() if callable(part)]
     state = getattr(value, "__dict__", None)
@@ -183,15 +185,14 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
 
 
 def unpicklable_error(value: Any, path: str, error: Exception, advice: str, dumps: Any = None) -> Exception:
-    """The error to raise where ``value`` could not be pickled: names the part, quotes the reason, gives the
-    cure."""
+    """Return the error for a ``value`` that could not be pickled, with the part, the reason, a way out."""
     culprit = find_unpicklable(value, path, dumps) or path
     kind = type(error) if type(error) in (TypeError, pickle.PicklingError) else pickle.PicklingError
     return kind(f"{error}: {culprit} cannot be pickled; {advice}")
 
 
 def protocol5(pickler: Any) -> Callable[[Any], bytes]:
-    """``dumps`` by a pickler class."""
+    """Return a function ``dumps(value)`` that pickles with the given pickler class."""
 
     def dumps(value: Any) -> bytes:
         file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Fetching one batch: samples out of the dataset, then collate; the same code with and without workers."""
+"""Fetching one batch: samples out of the dataset, then collated; the same code with and without workers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ __all__ = ["IterableFetcher", "MapFetcher", "describe", "make_fetcher"]
 
 
 def describe(indices: Any) -> str:
-    """``sample 17``, ``samples [0, 1, 2, 3, 4, 5, 6, 7, ... 56 more]`` or ``the next 64 samples of the
-    stream``."""
+    """Describe a batch's indices for a message, e.g. ``samples [0, 1, 2]``."""
     if isinstance(indices, Stream):
         return (
             f"the next {indices.count} samples of the stream"
@@ -30,7 +29,7 @@ def describe(indices: Any) -> str:
 
 
 class Stream:
-    """In place of indices: the next ``count`` samples of an iterable dataset."""
+    """The stand-in for indices with an iterable dataset: its next ``count`` samples."""
 
     __slots__ = ("batched", "count")
 
@@ -43,7 +42,7 @@ class Stream:
 
 
 class MapFetcher:
-    """Batches of a dataset with ``__getitem__``."""
+    """Fetches batches of a dataset that has ``__getitem__``."""
 
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], batched: bool) -> None:
         self.dataset = dataset
@@ -53,10 +52,10 @@ class MapFetcher:
             getattr(dataset, "__getbatch__", None) if collate_fn is default_collate and batched else None
         )
         self.many = getattr(dataset, "__getitems__", None) if batched else None
-        self.fetched = 0.0  # when the last batch's samples were there, and collate began
+        self.fetched = 0.0  # time.perf_counter() when the last batch's samples were there, before collating
 
     def fetch(self, indices: Any, seed: int) -> Any:
-        """The collated batch of ``indices`` (one index where batching is off)."""
+        """Return the collated batch of ``indices`` (the sample of one index where batching is off)."""
         samples: list[Any] = []
         wanted: Sequence[Any] = indices if self.batched else (indices,)
         position.indices, position.samples, position.seed = wanted, samples, seed
@@ -77,6 +76,7 @@ class MapFetcher:
             position.indices, position.samples = None, ()
 
     def _fetch_samples(self, indices: Sequence[Any], samples: list[Any]) -> None:
+        """Append the samples at ``indices`` to ``samples``, which shows how far it has come."""
         if self.many is not None and callable(self.many):
             try:
                 samples.extend(self.many(indices))
@@ -105,7 +105,7 @@ class MapFetcher:
 
 
 class IterableFetcher:
-    """Batches of an iterable dataset; StopIteration at its end."""
+    """Fetches batches of an iterable dataset, until its iterator ends."""
 
     def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], drop_last: bool) -> None:
         self.dataset = dataset
@@ -117,18 +117,18 @@ class IterableFetcher:
         self.fetched = 0.0
 
     def start(self) -> Iterator[Any]:
-        """The iterator over the dataset, made at the first fetch (so that its errors belong to a batch)."""
+        """Return the iterator over the dataset; it is made in the first fetch, which its errors belong to."""
         if self.iterator is None:
             self.iterator = iter(self.dataset)
         return self.iterator
 
     def skip(self, count: int) -> None:
-        """Leave out the next ``count`` samples."""
+        """Pass over the next ``count`` samples."""
         for _ in itertools.islice(self.start(), count):
             self.taken += 1
 
     def fetch(self, what: Stream, seed: int) -> Any:
-        """The next batch; at the end of the stream StopIteration."""
+        """Return the next batch, collated; StopIteration at the end of the stream."""
         if self.ended:
             raise StopIteration
         samples: list[Any] = []
@@ -159,7 +159,7 @@ class IterableFetcher:
 def make_fetcher(
     dataset: Any, collate_fn: Callable[[Any], Any], *, iterable: bool, batched: bool, drop_last: bool
 ) -> MapFetcher | IterableFetcher:
-    """The fetcher for the kind of dataset."""
+    """Return the fetcher for this kind of dataset."""
     if iterable:
         return IterableFetcher(dataset, collate_fn, drop_last)
     return MapFetcher(dataset, collate_fn, batched)

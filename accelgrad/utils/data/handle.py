@@ -1,4 +1,4 @@
-"""One worker as the program sees it, and what can come from it in answer to a task."""
+"""One worker as the program sees it, and the possible answers of a worker to a task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Batch", "Ended", "Failed", "Handle", "Lost", "Stale", "shut_down"]
 
 
 class Batch:
-    """A result that lies in shared memory or in its message, not yet taken apart."""
+    """The answer that is a batch: still packed, in shared memory or in its message."""
 
     __slots__ = ("arena", "frame", "handle", "head", "memory", "received")
 
@@ -30,25 +30,25 @@ class Batch:
 
 
 class Failed:
-    """A result that is an exception."""
+    """The answer that is an exception, in the bytes of :func:`pack_exception`."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
 
 
 class Ended:
-    """A worker's share of an iterable dataset is exhausted."""
+    """The answer that a worker's share of an iterable dataset has ended."""
 
 
 class Lost:
-    """A result that will not come: its worker died."""
+    """The stand-in for an answer that will not come, since its worker has died."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 class Stale:
-    """A slot to be given back that never became a lease."""
+    """A slot of memory to be given back at once: its batch belongs to an epoch that is over."""
 
     __slots__ = ("arena", "slot", "use")
 
@@ -57,7 +57,7 @@ class Stale:
 
 
 class Handle:
-    """One worker, seen from the program."""
+    """The program's side of one worker: its sockets, its memory, the tasks that it has not answered."""
 
     def __init__(self, number: int, sock: socket.socket, lifeline: socket.socket, direct: bool) -> None:
         self.number = number
@@ -73,23 +73,23 @@ class Handle:
         self.process: Any = None  # where there is no nursery
 
     def freed(self) -> list[tuple[int, int, int]]:
-        """Slots to be given back, for the next message.  :meth:`told` takes them off the list."""
+        """Return the slots to be given back, for the next message; :meth:`told` takes them off the list."""
         if not self.returned:
             return []
         leases = [self.returned[i] for i in range(len(self.returned))]  # more may come at any moment
         return [(lease.arena, lease.slot, lease.use) for lease in leases]
 
     def told(self, count: int) -> None:
-        """The message with the first ``count`` freed slots is on its way."""
+        """Take the first ``count`` freed slots off the list: a message has told the worker of them."""
         for _ in range(count):
             self.returned.popleft()
 
     def name(self) -> str:
-        """``worker 1 (pid 4711)``"""
+        """Return the worker's name in messages: ``worker 1 (pid 4711)``."""
         return f"worker {self.number} (pid {self.pid if self.pid is not None else 'not known yet'})"
 
     def exit_status(self) -> int | None:
-        """What the nursery wrote, or the process has, of its end; None if there is nothing in a moment."""
+        """Return the wait status, from the nursery or the process; None if there is none within 0.2 s."""
         if self.process is not None:
             try:
                 return self.process.wait(0.2)
@@ -103,7 +103,7 @@ class Handle:
         return STATUS.unpack(data)[0] if len(data) == STATUS.size else None
 
     def ends_before(self, deadline: float) -> bool:
-        """Wait for a process of our own to end; False if it has not when ``time.monotonic()`` says so."""
+        """Wait for a process of our own until ``deadline`` (``time.monotonic()``); whether it has ended."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -111,7 +111,7 @@ class Handle:
         return True
 
     def close(self) -> None:
-        """Close its sockets, which ends it if it has not ended."""
+        """Close its sockets, which ends the worker if it is still running."""
         self.lifeline.close()
         self.channel.close()
         if self.process is not None:
@@ -120,7 +120,7 @@ class Handle:
 
 
 def shut_down(sock: socket.socket, how: int) -> None:
-    """``sock.shutdown(how)``, also of one that is closed already."""
+    """Call ``sock.shutdown(how)``; a socket that is closed already is no error."""
     try:
         sock.shutdown(how)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the running code stands: in which worker, in which batch, at which sample."""
+"""The place of the running code: which worker it is in, at which batch, at which sample."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ __all__ = ["WorkerInfo", "get_worker_info", "position", "sample_generator"]
 
 
 class _Position(threading.local):
-    """The batch that this thread is fetching: its indices, the samples that are there already, the epoch's
-    seed."""
+    """The batch that this thread is fetching: its indices, the samples fetched so far, the epoch's seed."""
 
     indices: Sequence[Any] | None = None
     samples: Sequence[Any] = ()
@@ -28,13 +27,19 @@ position = _Position()
 
 
 def sample_generator(index: Any = None) -> Any:
-    """A generator for the sample that is being fetched, to be called within ``__getitem__``.
+    """Return a generator for the sample that is being fetched; call it within ``__getitem__``.
 
     It depends on the epoch's seed and the sample's index only: an augmentation drawn from it is the same for
     any number of workers, 0 included, and after :meth:`DataLoader.load_state_dict`.  Within ``__getitems__``,
-    which fetches many samples at once, pass the ``index``.  Its ``.numpy`` is a ``numpy.random.Generator``.
+    which fetches many samples at once, pass the ``index``.  It is an accelgrad generator, whose ``.numpy`` is
+    a ``numpy.random.Generator``.
 
-    Raises RuntimeError outside of a loader, except where ``index`` is given (then the seed is 0).
+    Errors: RuntimeError outside of a loader where ``index`` is not given (with it, the epoch's seed is 0
+    there).
+
+    >>> first, again = sample_generator(3), sample_generator(3)
+    >>> int(first.numpy.integers(100)) == int(again.numpy.integers(100))
+    True
     """
     if index is None:
         indices = position.indices
@@ -51,9 +56,13 @@ def sample_generator(index: Any = None) -> Any:
 
 
 class WorkerInfo:
-    """What a worker knows about itself: ``id``, ``num_workers``, ``seed``, ``dataset`` (its copy), ``pid``.
+    """A worker's facts about itself, as :func:`get_worker_info` returns them.
 
-    ``generator`` is :func:`sample_generator` of the sample being fetched.
+    ``id`` counts from 0 to ``num_workers - 1``; ``seed`` is this worker's own in this epoch; ``dataset`` is
+    its copy of the dataset; ``pid`` its process; ``generator`` that of the sample being fetched.
+
+    >>> WorkerInfo(id=0, num_workers=2, seed=7, dataset=[1, 2])
+    WorkerInfo(id=0, num_workers=2, seed=7, dataset=[1, 2])
     """
 
     def __init__(self, id: int, num_workers: int, seed: int, dataset: Any) -> None:
@@ -65,7 +74,7 @@ class WorkerInfo:
 
     @property
     def generator(self) -> Any:
-        """A generator that depends on the epoch and the sample only, not on the worker."""
+        """The sample's generator, see :func:`sample_generator`; it does not depend on the worker."""
         return sample_generator()
 
     def __repr__(self) -> str:
@@ -79,7 +88,9 @@ _info: WorkerInfo | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """In a worker its :class:`WorkerInfo`; None in the main process.
+    """Return the :class:`WorkerInfo` of this worker process; None in the main process.
+
+    An :class:`IterableDataset` asks it for its share of the stream.
 
     >>> get_worker_info() is None
     True
@@ -88,6 +99,6 @@ def get_worker_info() -> WorkerInfo | None:
 
 
 def set_worker_info(info: WorkerInfo | None) -> None:
-    """Declare this process a worker."""
+    """Declare this process a worker (None: not one)."""
     global _info
     _info = info

@@ -1,4 +1,4 @@
-"""Where the loader meets the rest of accelgrad: arrays become Tensors, generators give seeds."""
+"""The loader's only door to Tensors, dtypes and generators: arrays become Tensors, generators give seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NATIVE = frozenset(entry.numpy for entry in dtypes.ALL if entry is not dtypes.bf
 
 
 def tensor_of(array: np.ndarray) -> Tensor:
-    """A Tensor over ``array``, not copied; foreign byte orders are made native, unknown dtypes refused."""
+    """Return a Tensor over ``array``, copied only if its byte order is not native; TypeError by its dtype."""
     if array.dtype in NATIVE:
         return wrap(array, CPU)
     if not array.dtype.isnative:
@@ -39,18 +39,17 @@ def tensor_of(array: np.ndarray) -> Tensor:
 
 
 def array_of(value: Any) -> Any:
-    """The values of a Tensor as NumPy's array, copied from a card; anything else as it is."""
+    """Return a Tensor's values as a NumPy array, copied from a card; anything else as it is."""
     return value.xp.to_host(value.array) if isinstance(value, Tensor) else value
 
 
 def is_numeric(dtype: np.dtype) -> bool:
-    """Whether an array of this type holds numbers or bools."""
+    """Return whether an array of this dtype holds numbers or bools."""
     return dtype.kind in "biufc" or dtype.name == "bfloat16"
 
 
 def common_dtype(arrays: Any) -> np.dtype:
-    """The type in which arrays of several types are put together: NumPy's choice, which has no word for
-    bfloat16."""
+    """Return the common dtype of several arrays: NumPy's choice, or accelgrad's where one is bfloat16."""
     types = [array.dtype for array in arrays]
     if any(one.name == "bfloat16" for one in types):
         return functools.reduce(dtypes.promote_types, map(dtypes.of, types)).numpy
@@ -58,17 +57,17 @@ def common_dtype(arrays: Any) -> np.dtype:
 
 
 def new_generator(seed: int) -> Any:
-    """An accelgrad generator that starts at ``seed``."""
+    """Return an accelgrad generator that starts at ``seed``."""
     return Generator().manual_seed(seed)
 
 
 def numpy_generator(generator: Any) -> np.random.Generator:
-    """The NumPy generator behind ``generator`` (accelgrad's, NumPy's own, or None: the default)."""
+    """Return the NumPy generator behind ``generator`` (accelgrad's, NumPy's own, or None: the default)."""
     if generator is None:
         return default_generator.numpy
     return generator if isinstance(generator, np.random.Generator) else generator.numpy
 
 
 def draw_seed(generator: Any = None) -> int:
-    """A 63-bit seed drawn from ``generator``, or from accelgrad's default generator."""
+    """Draw a 63-bit seed from ``generator``, or from accelgrad's default generator."""
     return int(numpy_generator(generator).integers(2**63 - 1))

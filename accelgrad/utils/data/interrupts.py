@@ -1,4 +1,4 @@
-"""Short steps that no signal handler may cut in two."""
+"""A block of short steps that no signal handler can interrupt."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _active: list[interrupts_held] = []
 
 
 class interrupts_held:
-    """Within the block, Python's signal handlers wait; at its end they run, in the order of their signals.
+    """Lets Python's signal handlers wait until the end of a block; they run there, in their order.
 
-    For steps that get something from the system (a process, a descriptor) and store it: an exception between
-    the two, such as KeyboardInterrupt, would lose it for good.  Only the main thread runs handlers, elsewhere
-    nothing needs to wait.  Blocking the signals in the system would not do: another thread, of BLAS for
-    instance, would take them, and the handler would still run here.
+    It is for steps that get something from the system (a process, a descriptor) and then store it: an
+    exception between the two, such as KeyboardInterrupt, would lose it for good.  Only the main thread runs
+    handlers; in another one the block does nothing.  Blocking the signals in the system would not be enough:
+    another thread, of BLAS for instance, would take them, and the handler would still run here.
 
     >>> import signal
     >>> try:
@@ -47,15 +47,17 @@ class interrupts_held:
             raise
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal: the handler of all signals within the block."""
         self.came.append((number, frame))
 
     def _restore(self) -> BaseException | None:
+        """Put the handlers back; the exception of one that ran meanwhile, which the caller has to raise."""
         left, cut = list(self.handlers.items()), None
         while left:
             try:
                 signal.signal(*left[-1])
                 left.pop()
-            except BaseException as error:  # by a handler that is back in its place already
+            except BaseException as error:  # raised by a handler that is already back in its place
                 cut = error
         if self in _active:
             _active.remove(self)
@@ -70,7 +72,7 @@ class interrupts_held:
 
 
 def release_in_child() -> None:
-    """In a fork of the program: the handlers are back, and what came meanwhile was the program's."""
+    """Put the handlers back in a fork of the program, and forget the signals, which were the program's."""
     while _active:
         _active[-1].came.clear()
         _active[-1]._restore()

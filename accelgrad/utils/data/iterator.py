@@ -1,4 +1,4 @@
-"""One pass over a loader: without workers, and with them."""
+"""One pass over a loader's dataset: without workers, and with them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from accelgrad.utils.data.transport import RESULT, Decoder
 __all__ = ["LoaderIterator", "SimpleIterator", "WorkersIterator"]
 
 LIGHT, QUICK = 1 << 19, 1e-3  # bytes and seconds: see _is_light
-SILENCE = 60.0  # seconds without a sign of a worker before a warning shows its stack, if there is no timeout
+SILENCE = 60.0  # without a timeout, seconds without a sign of any worker before a warning shows a stack
 
 
 class LoaderIterator:
-    """What both kinds of iterator have: the order, the position in it, and the state to resume from."""
+    """The base of both kinds of iterator: the order, the position in it, and the state to resume from."""
 
     def __init__(self, loader: Any, number: int, resume: dict[str, Any] | None) -> None:
         self.loader = loader
         self.number = number
         self.delivered = 0  # every batch before this one has been given out
-        self.beyond: set[int] = set()  # and these after it, where batches may come out of order
+        self.beyond: set[int] = set()  # and these after it too, where batches may come out of order
         self.finished = False
         if resume is not None:
             self.delivered, self.beyond = resume["delivered"], set(resume["beyond"])
@@ -50,7 +50,7 @@ class LoaderIterator:
         return len(self.loader)
 
     def state_dict(self) -> dict[str, Any]:
-        """What :meth:`DataLoader.load_state_dict` needs to go on after the batches that were given out."""
+        """Return the state from which a later pass goes on after the batches that were given out."""
         return {
             "delivered": self.delivered,
             "beyond": sorted(self.beyond),
@@ -60,13 +60,14 @@ class LoaderIterator:
         }
 
     def _total(self) -> str:
+        """Return `` of 10`` for a loader of 10 batches, nothing for one without a length."""
         try:
             return f" of {len(self.loader)}"
         except TypeError:
             return ""
 
     def _check_length(self) -> None:
-        """An iterable dataset that gives more than its length says is mostly sharded wrongly."""
+        """Warn, once for each loader, of an iterable dataset that gives more batches than its length says."""
         loader, length = self.loader, self.loader.declared_length
         if not loader.iterable or length is None or self.delivered < length or loader.warned_length:
             return
@@ -81,7 +82,7 @@ class LoaderIterator:
 
 
 class SimpleIterator(LoaderIterator):
-    """One pass in the program's own process."""
+    """One pass without workers: the program fetches each batch when it is asked for."""
 
     def __init__(self, loader: Any, number: int, resume: dict[str, Any] | None) -> None:
         super().__init__(loader, number, resume)
@@ -103,6 +104,7 @@ class SimpleIterator(LoaderIterator):
     def __next__(self) -> Any:
         if self.finished:
             raise StopIteration
+        # Fetch the next batch.
         loader = self.loader
         timeline = loader._timeline
         started = time.perf_counter()
@@ -115,6 +117,7 @@ class SimpleIterator(LoaderIterator):
         except Exception as error:
             error.add_note(f"raised in batch {number}: {describe(indices)}")
             raise
+        # Give it out.
         if loader.pin_memory:
             batch = pin_memory(batch)
         if loader.iterable:
@@ -129,7 +132,7 @@ class SimpleIterator(LoaderIterator):
         return batch
 
     def _next_indices(self) -> Any:
-        """The indices of the next batch, which counts as given out from here on."""
+        """Return the indices of the next batch, which counts as given out from here on."""
         if self.loader.iterable:
             self.delivered += 1
             return self.stream
@@ -161,7 +164,11 @@ class SimpleIterator(LoaderIterator):
 
 
 class WorkersIterator(LoaderIterator):
-    """One pass with worker processes."""
+    """One pass with workers: tasks are sent ahead, and their results given out in order (or as they come).
+
+    A task is a batch of indices; it is numbered from 0 in each epoch.  An interrupt may end ``next()``
+    anywhere, and the next call goes on with the same batch: see the note in pool.py.
+    """
 
     def __init__(self, loader: Any, number: int, resume: dict[str, Any] | None) -> None:
         super().__init__(loader, number, resume)
@@ -178,6 +185,7 @@ class WorkersIterator(LoaderIterator):
         self.decoder = Decoder()
         self.stream = Stream(loader.batch_size or 1, loader.batched)
         self.earlier: dict[int, tuple[int, bytes]] = {}  # the snapshots that this pass was resumed from
+        # Workers: a pool that waited for this pass, or a new one.
         special = self._resume(resume) if resume is not None else {}
         staff = loader._staff
         supply = staff.supply(loader)
@@ -195,6 +203,7 @@ class WorkersIterator(LoaderIterator):
             raise
 
     def _resume(self, resume: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        """Take over a saved position; return what each worker has to be told about it."""
         if self.loader.iterable:
             self.given, self.active, self.turn = list(resume["given"]), list(resume["active"]), resume["turn"]
             return {w: {"skip": given * self.stream.count} for w, given in enumerate(self.given)}
@@ -214,12 +223,12 @@ class WorkersIterator(LoaderIterator):
     # --- sending
 
     def _fill(self, more: int = 0) -> None:
-        """Send tasks until every worker has ``prefetch_factor`` of them; ``more``: batches about to be given
-        out."""
+        """Send tasks until every worker has ``prefetch_factor``; ``more``: batches about to be given out."""
         order = self.order
         while not self.exhausted and self.sent - self.delivered - len(self.beyond) < self.limit + more:
             task = self.sent
             nothing: deque[Any] = deque()
+            # A stream: the next worker that has samples left gets the task.
             if self.loader.iterable:
                 worker = self.worker_of.get(task, self._next_active())
                 if worker is None:
@@ -229,6 +238,7 @@ class WorkersIterator(LoaderIterator):
                 self.pool.post(worker, task, self.stream)
                 self.sent, self.turn = task + 1, (worker + 1) % self.workers
                 continue
+            # Otherwise: the sampler's next indices, which go to the task's worker.
             try:
                 indices = order.peek()
             except StopIteration:
@@ -241,7 +251,7 @@ class WorkersIterator(LoaderIterator):
             worker = self.worker_of.get(task)
             if worker is None:
                 worker = self._choose_worker(task)
-            # A resumed pass may have given it out before its turn; so may one that was interrupted here.
+            # A resumed pass may have given this batch out before its turn; so may one interrupted here.
             if task >= self.delivered and task not in self.beyond:
                 self.worker_of[task] = worker
                 self.pool.post(worker, task, indices)
@@ -255,7 +265,7 @@ class WorkersIterator(LoaderIterator):
             )
 
     def _choose_worker(self, task: int) -> int:
-        """In turn, which makes every worker's random numbers repeatable; without order the least busy one."""
+        """Return the worker in turn, which makes random numbers repeatable; without order the least busy."""
         if self.loader.in_order:
             return task % self.workers
         in_flight = self.pool.in_flight()
@@ -264,6 +274,7 @@ class WorkersIterator(LoaderIterator):
         )
 
     def _next_active(self) -> int | None:
+        """Return the next worker, from ``turn`` on, whose stream has not ended."""
         for step in range(self.workers):
             worker = (self.turn + step) % self.workers
             if self.active[worker]:
@@ -278,6 +289,7 @@ class WorkersIterator(LoaderIterator):
             raise StopIteration
         if self.pool.closed:
             self._refuse()
+        # Wait for the next result; one without a batch raises, or is passed over.
         while True:
             self._fill()
             task = self._await(asked)
@@ -288,6 +300,7 @@ class WorkersIterator(LoaderIterator):
             if isinstance(result, Batch):
                 break
             self._settle(task, result)
+        # Make the batch of it, and ask for the ones to come.
         try:
             batch = self._take_apart(result)
         except Exception as error:
@@ -299,6 +312,7 @@ class WorkersIterator(LoaderIterator):
         if self.limit < self.deepest and _is_light(result):
             self.limit = self.deepest
         self._fill(1)  # keeps the workers busy while the program works on this batch
+        # Give it out.
         if self.loader.iterable:
             self._check_length()
         if self.loader._timeline.on:
@@ -308,7 +322,7 @@ class WorkersIterator(LoaderIterator):
         return batch
 
     def _await(self, asked: float) -> int | None:
-        """The task whose result is next, once it is there; None at the end of the epoch."""
+        """Wait for the next result and return its task; None at the end of the epoch."""
         pool, timeout = self.pool, self.loader.timeout
         quiet_since = asked
         while True:
@@ -333,6 +347,7 @@ class WorkersIterator(LoaderIterator):
                 quiet_since = time.perf_counter()
 
     def _next_ready(self) -> int | None:
+        """Return the task whose result is to be given out next, if that is there."""
         task = self.delivered
         if self.loader.in_order or (self.loader.iterable and not self.pool.done):
             return task if task in self.pool.done or task in self.errors else None
@@ -341,10 +356,11 @@ class WorkersIterator(LoaderIterator):
         return task if task in self.errors else None
 
     def _nothing_left(self) -> bool:
+        """Return whether every batch of the epoch has been given out."""
         return self.exhausted and self.sent - self.delivered - len(self.beyond) <= 0
 
     def _late(self, opening: str) -> str:
-        """The text for a batch that does not come: who should send it, and what that worker is doing."""
+        """Return the text for a batch that does not come: the worker that should send it, and its stack."""
         task = self.delivered
         worker = self.worker_of.get(task, 0)
         handle = self.pool.handles[worker]
@@ -354,7 +370,7 @@ class WorkersIterator(LoaderIterator):
         return f"{opening}: batch {task}{what} is with {name}, whose stack is\n{self.pool.stack_of(worker)}"
 
     def _settle(self, task: int, result: Any) -> None:
-        """A result without data: go on silently at a stream's end, raise for an exception or a death."""
+        """Settle a result without a batch: pass over a stream's end, raise for an exception or a death."""
         worker = self.worker_of.get(task, 0)
         if isinstance(result, Ended):
             self.active[worker] = False
@@ -380,11 +396,13 @@ class WorkersIterator(LoaderIterator):
         try:
             raise error
         finally:
-            del error  # else its traceback, which holds this frame, would keep the iterator alive in a cycle
+            del error  # its traceback refers to this frame: a cycle that would keep the iterator alive
 
     def _leave(self, task: int, worker: int | None = None) -> None:
-        """The task has been given out.  From the first ``del`` on there is no call, and so no room for an
-        interrupt."""
+        """Note that the task has been given out; ``worker`` counts it as one of its stream's.
+
+        From the first ``del`` on there is no call, so no interrupt can come in between.
+        """
         done, worker_of, errors = self.pool.done, self.worker_of, self.errors
         delivered, beyond = self.delivered, self.beyond
         if task == delivered:
@@ -406,6 +424,7 @@ class WorkersIterator(LoaderIterator):
         self.delivered, self.beyond = delivered, beyond
 
     def _take_apart(self, result: Batch) -> Any:
+        """Make the batch of its packed form, over shared memory or over a copy of the message's bytes."""
         head, frame = result.head, result.frame
         start = RESULT.size
         middle = start + head.specification_size
@@ -419,6 +438,7 @@ class WorkersIterator(LoaderIterator):
         return self.decoder.decode(memory, bytes(frame[start:middle]), bytes(frame[middle:end]))
 
     def _record(self, task: int, result: Batch, asked: float) -> None:
+        """Add the batch to the loader's timeline."""
         head, handle = result.head, result.handle
         self.loader._timeline.records.append(
             BatchRecord(
@@ -437,7 +457,7 @@ class WorkersIterator(LoaderIterator):
         )
 
     def _warn(self) -> None:
-        """Tell of a batch over the budget, once for each loader."""
+        """Warn, once for each loader, of a batch that was too large for the shared memory."""
         if self.pool.warnings and not self.loader.warned_budget:
             self.loader.warned_budget = True
             warnings.warn(
@@ -450,6 +470,7 @@ class WorkersIterator(LoaderIterator):
     # --- the ending
 
     def _refuse(self) -> None:
+        """Raise the error for an iterator whose workers are gone."""
         if self.pool.pid != os.getpid():
             raise RuntimeError(
                 f"this DataLoader iterator belongs to process {self.pool.pid}; a forked process makes its"
@@ -458,6 +479,7 @@ class WorkersIterator(LoaderIterator):
         raise RuntimeError("this DataLoader iterator was closed; make a new one: iter(loader)")
 
     def _end(self) -> None:
+        """End the pass, and give its workers back."""
         with interrupts_held():
             self.finished = True
             self._finalizer()
@@ -471,7 +493,7 @@ class WorkersIterator(LoaderIterator):
     def state_dict(self) -> dict[str, Any]:
         snapshots = dict(self.earlier)
         for worker, taken in self.pool.snapshots.items():
-            # the latest one before the worker's first batch that was not given out
+            # The latest one before the worker's first batch that was not given out.
             usable = [
                 task
                 for task in taken
@@ -491,6 +513,7 @@ class WorkersIterator(LoaderIterator):
         }
 
     def _first_open(self, worker: int) -> int:
+        """Return the worker's first task that was not given out, where tasks are given in turn."""
         return self.delivered + (worker - self.delivered) % self.workers
 
     def __repr__(self) -> str:
@@ -504,9 +527,9 @@ class WorkersIterator(LoaderIterator):
 
 
 def _is_light(result: Batch) -> bool:
-    """Whether the batch is so small and was made so fast that its passage costs more than its making.
+    """Return whether the batch is so small and was made so fast that sending it costs more than making it.
 
-    With two of such in hand the processes mostly wait for each other's waking up; with eight they hardly
+    With two of these in hand, the processes mostly wait for each other to wake up; with eight they hardly
     ever sleep, and hold less memory than with two batches of images.
     """
     head = result.head
@@ -515,5 +538,5 @@ def _is_light(result: Batch) -> bool:
 
 
 def _own_copy(frame: bytearray, start: int) -> Any:
-    """The arrays' bytes of a message, in memory that is aligned for every dtype."""
+    """Return the arrays' bytes of a message, in memory that is aligned for every dtype."""
     return np.frombuffer(frame, np.uint8, offset=start).copy()

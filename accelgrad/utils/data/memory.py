@@ -1,9 +1,8 @@
 """Shared memory without names: anonymous files, arenas of slots that are used again, leases, and the budget.
 
-A worker owns its arenas.  An arena is one anonymous file cut into slots of one size; a batch is written into
-a slot and read there by the parent, which holds a *lease* on it as long as any array of the batch is alive.
-The worker maps the file for writing, the parent maps the same file: nothing has a name, so nothing can be
-left behind.
+A worker owns its arenas.  An arena is one anonymous file, divided into slots of one size.  The worker writes
+a batch into a slot; the program maps the same file and reads the batch there, and holds a *lease* on the slot
+as long as any array of the batch is alive.  The file has no name, so nothing can be left behind.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ IDLE_BATCHES = 16  # an extra arena that nobody used for so many batches is give
 
 
 def anonymous_file(size: int, *, memfd: bool = True) -> int:
-    """A descriptor of ``size`` bytes of memory that has no name (or loses it at once).
+    """Return the descriptor of ``size`` bytes of memory that has no name, or loses it at once.
 
-    Linux has ``memfd_create``; elsewhere a temporary file, unlinked before it is used.
+    Linux has ``memfd_create``; elsewhere it is a temporary file, deleted before it is used.
     """
     if memfd and hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("accelgrad-batches", os.MFD_CLOEXEC)
@@ -57,9 +56,9 @@ def anonymous_file(size: int, *, memfd: bool = True) -> int:
 def map_shared(descriptor: int, size: int) -> mmap.mmap:
     """Map a file for reading and writing, without keeping a descriptor open.
 
-    Before Python 3.13 (``trackfd``) an ``mmap`` object duplicates its descriptor and keeps it: a thousand
-    retained batches would hold hundreds.  There the object is made over nothing, and the file is mapped into
-    its place.
+    Before Python 3.13 (``trackfd``) an ``mmap`` object keeps a duplicate of its descriptor: a thousand
+    retained batches would hold hundreds.  There the object is made over empty memory, and the file is then
+    mapped to the same address.
     """
     if sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, size, trackfd=False)
@@ -86,7 +85,7 @@ def map_shared(descriptor: int, size: int) -> mmap.mmap:
 
 
 def round_up(value: int, unit: int) -> int:
-    """The smallest multiple of ``unit`` that is at least ``value``."""
+    """Return the smallest multiple of ``unit`` that is at least ``value``."""
     return -(-value // unit) * unit
 
 
@@ -94,6 +93,7 @@ def round_up(value: int, unit: int) -> int:
 
 
 def _read_number(path: str) -> int | None:
+    """Return the number in a file of the control group; None for no limit, or where there is no file."""
     try:
         with open(path) as file:
             text = file.read().strip()
@@ -103,7 +103,7 @@ def _read_number(path: str) -> int | None:
 
 
 def _cgroup_room(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> int | None:
-    """What the control group, and every group above it, still allows; None where there is no limit."""
+    """Return the bytes that the control group and every group above it still allow; None without a limit."""
     try:
         with open(proc) as file:
             lines = file.read().splitlines()
@@ -120,9 +120,8 @@ def _cgroup_room(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") 
         else:
             continue
         parts = [part for part in path.split("/") if part and part != ".."]
-        for depth in range(
-            len(parts) + 1
-        ):  # inside a container the path may be the host's: missing files are skipped
+        # Inside a container the path may be the host's: files that are missing are skipped.
+        for depth in range(len(parts) + 1):
             folder = os.path.join(base, *parts[:depth])
             allowed, used = (
                 _read_number(os.path.join(folder, limit)),
@@ -134,6 +133,7 @@ def _cgroup_room(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") 
 
 
 def _reclaimable(path: str, name: str) -> int:
+    """Return the bytes that the kernel can take back from the page cache, entry ``name`` of memory.stat."""
     try:
         with open(path) as file:
             for line in file:
@@ -146,8 +146,7 @@ def _reclaimable(path: str, name: str) -> int:
 
 
 def available_memory(meminfo: str = "/proc/meminfo") -> int:
-    """Bytes that can be taken without swapping or being killed: /proc/meminfo's MemAvailable, the cgroup's
-    room."""
+    """Return the bytes that can be taken without swapping: MemAvailable, or what the cgroup allows."""
     available = 1 << 62
     try:
         with open(meminfo) as file:
@@ -162,8 +161,10 @@ def available_memory(meminfo: str = "/proc/meminfo") -> int:
 
 
 def shm_limit(text: str | None) -> int | None:
-    """``ACCELGRAD_SHM_LIMIT`` in bytes: a number, or one with K, M or G (KiB, MiB, GiB); None where it is not
-    set."""
+    """Return ``ACCELGRAD_SHM_LIMIT`` in bytes; None if it is not set.
+
+    ``text`` is a number, or one followed by K, M or G (KiB, MiB, GiB); ValueError for anything else.
+    """
     if not text:
         return None
     number, unit = (text[:-1], text[-1].upper()) if text[-1].isalpha() else (text, "")
@@ -180,7 +181,7 @@ def shm_limit(text: str | None) -> int | None:
 
 
 class Arena:
-    """One anonymous file of equal slots, as its owner sees it."""
+    """One anonymous file of equal slots, on the side of the worker that owns it."""
 
     def __init__(self, number: int, slot_size: int, slots: int) -> None:
         self.number = number
@@ -191,12 +192,12 @@ class Arena:
         self.free: list[int] = []  # taken from the end: the slot returned last is warm in the cache
         self.allocated: set[int] = set()  # slots whose pages exist
         self.type = ctypes.c_ubyte * slot_size
-        self.uses: dict[int, int] = {}  # slot -> number of the use that the parent has to give back
+        self.uses: dict[int, int] = {}  # slot -> number of the use that the program has to give back
         self.held: dict[int, weakref.ref[Any]] = {}  # slots of which arrays are still alive in this process
         self.idle = 0
 
     def take(self) -> int | None:
-        """A free slot whose memory exists already, or None."""
+        """Return a free slot whose memory exists already, or None."""
         for position in range(len(self.free) - 1, -1, -1):
             slot = self.free[position]
             held = self.held.get(slot)
@@ -206,7 +207,7 @@ class Arena:
         return None
 
     def grow(self) -> int | None:
-        """A slot that was never used, its memory made present now; None where there is none, or no memory."""
+        """Return a slot that was never used, with its pages allocated; None without a slot or memory."""
         if len(self.allocated) == self.slots:
             return None
         slot = len(self.allocated)
@@ -218,24 +219,24 @@ class Arena:
         return slot
 
     def owner(self, slot: int) -> Any:
-        """The object that arrays in ``slot`` are views of."""
+        """Return the object over the bytes of ``slot``, which arrays in it are views of."""
         owner = self.type.from_buffer(self.map, slot * self.slot_size)
         self.held[slot] = weakref.ref(owner)
         return owner
 
     @property
     def in_use(self) -> bool:
-        """Whether the parent, or this process, still refers to a slot."""
+        """Whether a slot is lent to the program, or used by this process."""
         return len(self.free) < len(self.allocated)
 
     def close(self) -> None:
-        """Give the file back; arrays that are alive keep the mapping."""
+        """Close the file; arrays that are alive keep their memory."""
         os.close(self.descriptor)
         self.descriptor = -1
 
 
 def _reserve(descriptor: int, offset: int, size: int) -> None:
-    """Make the pages exist now: a lack of memory is an OSError here, not a SIGBUS at the first write."""
+    """Allocate the pages now: a lack of memory is an OSError here, and not a SIGBUS at the first write."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, offset, size)
         return
@@ -246,11 +247,10 @@ def _reserve(descriptor: int, offset: int, size: int) -> None:
 
 
 class SlotWriter:
-    """A worker's memory for batches: hands out arrays within the current slot, and finds a slot for any
-    batch.
+    """A worker's memory for batches: it finds a slot for each batch, and hands out arrays in that slot.
 
-    ``announce(arena)`` and ``retire(number)`` tell the parent of a new arena (before its first use) and of
-    one that is given up.  ``limit``: the bytes that all arenas together may take.
+    ``announce(arena)`` and ``retire(number)`` tell the program of a new arena (before its first use) and of
+    one that is given up.  ``limit`` is the number of bytes that all arenas together may take.
     """
 
     def __init__(self, slots: int, limit: int | None, share: float, announce: Any, retire: Any) -> None:
@@ -261,28 +261,29 @@ class SlotWriter:
         self.retire = retire
         self.arenas: dict[int, Arena] = {}
         self.numbers = 0
-        self.expected = 0  # the need of the batch before
-        self.over_budget: str | None = None  # why the last batch had to go another way
+        self.expected = 0  # bytes that the batch before needed
+        self.over_budget: str | None = None  # why the last batch had to travel in its message
         self.last: Arena | None = None
         self.use = 0
         self.moved = False
         self._reset()
 
     def _reset(self) -> None:
+        """Forget the current slot."""
         self.arena: Arena | None = None
         self.slot = -1
         self.memory: Any = None
         self.used = 0
-        # id(array) -> its offset, and the array, so that the id stays its
+        # id(array) -> its offset, and the array itself, so that no other one can get the same id
         self.handed: dict[int, tuple[int, np.ndarray]] = {}
 
     def begin(self) -> None:
-        """Start a batch: what the last one took is the parent's now."""
+        """Start a batch: the slot of the one before now belongs to the program."""
         self._reset()
         self.over_budget = None
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An uninitialised array, in the current slot where there is room (see :func:`empty_batch`)."""
+        """Return an uninitialised array, in the current slot if there is room; see :func:`empty_batch`."""
         size = dtype.itemsize
         for extent in shape:
             size *= int(extent)
@@ -299,16 +300,15 @@ class SlotWriter:
         return array
 
     def offset_of(self, array: np.ndarray) -> int | None:
-        """Where in the current slot ``array`` lies, if it was handed out for this batch."""
+        """Return the offset of ``array`` in the current slot; None if this batch did not allocate it."""
         entry = self.handed.get(id(array))
         return None if entry is None else entry[0]
 
     def place(self, sizes: list[int]) -> tuple[Arena, int, list[int]] | None:
-        """Room for arrays that are not in the slot yet: (arena, slot, their offsets); None to send them in
-        the message.
+        """Find room for arrays of these sizes, which are not in the slot yet: (arena, slot, their offsets).
 
-        Where the current slot is too small everything moves into a larger one: then the offsets handed out
-        before are void, which :attr:`moved` tells.
+        None where they have to travel in the message; also where the current slot is too small and a larger
+        one has taken its place: then :attr:`moved` is true, and all arrays of the batch need a place there.
         """
         need = self.used + sum(round_up(size, ALIGNMENT) for size in sizes)
         self.expected, self.moved = need, False
@@ -333,14 +333,14 @@ class SlotWriter:
         return arena, self.slot, offsets
 
     def give_back(self) -> None:
-        """The batch did not use its slot after all (it failed, or travels in its message)."""
+        """Free the current slot: its batch failed, or travels in its message."""
         if self.arena is not None:
             self.arena.free.append(self.slot)
             self._reset()
 
     def _take(self, need: int) -> bool:
-        """Make a slot of at least ``need`` bytes the current one: a used one, a new one, or one of a new
-        arena."""
+        """Make a slot of at least ``need`` bytes the current one; False where there is none to be had."""
+        # A slot that was used before, or a new one in an arena that there is.
         fitting = [arena for arena in self.arenas.values() if arena.slot_size >= need]
         for arena in fitting:
             if (slot := arena.take()) is not None:
@@ -351,10 +351,11 @@ class SlotWriter:
                     return False
                 if (slot := arena.grow()) is not None:
                     return self._enter(arena, slot)
-        for arena in list(self.arenas.values()):  # too small for what batches need now
+        # Arenas that are too small for today's batches are given up.
+        for arena in list(self.arenas.values()):
             if arena.slot_size < need and not arena.in_use:
                 self._drop(arena)
-        # A little room to grow: sequences are padded to another length in each batch.
+        # A new arena, with a little room to grow: padded sequences have another length in each batch.
         slot_size = round_up(need + need // 8, PAGE)
         if not self._affordable(slot_size):
             slot_size = round_up(need, PAGE)
@@ -362,8 +363,7 @@ class SlotWriter:
                 return False
         self.over_budget = None
         try:
-            # Memory is taken slot by slot; a file is only the room for them, so that many retained batches
-            # need few.
+            # A file takes memory only for slots in use; so it can be large, and few files hold many batches.
             new = Arena(self.numbers, slot_size, self.slots << min(len(fitting), 8))
         except OSError as error:
             self.over_budget = f"shared memory could not be had ({error})"
@@ -379,15 +379,18 @@ class SlotWriter:
         return self._enter(new, slot)
 
     def _enter(self, arena: Arena, slot: int) -> bool:
+        """Make a slot the current one."""
         self._reset()
         self.last = arena
         self.arena, self.slot, self.memory = arena, slot, arena.owner(slot)
         return True
 
     def _total(self) -> int:
+        """Return the bytes that all arenas take."""
         return sum(arena.slot_size * len(arena.allocated) for arena in self.arenas.values())
 
     def _affordable(self, slot_size: int) -> bool:
+        """Return whether there is memory for one more slot; if not, :attr:`over_budget` says why."""
         if self.limit is not None and self._total() + slot_size > self.limit:
             self.over_budget = (
                 f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes, of which {self._total()}"
@@ -403,23 +406,24 @@ class SlotWriter:
         return True
 
     def returned(self, number: int, slot: int, use: int) -> None:
-        """The parent has finished with a slot; hearing it twice, or late, does no harm: every use has its
-        number."""
+        """Free a slot that the program has finished with; told twice, or late, it does no harm.
+
+        Every use of a slot has a number, so an old message cannot free it for a batch that uses it now.
+        """
         arena = self.arenas.get(number)
         if arena is not None and arena.uses.get(slot) == use:
             del arena.uses[slot]
             arena.free.append(slot)
 
     def lend(self) -> int:
-        """The current slot goes to the parent; the number of this use, which it names when it gives the slot
-        back."""
+        """Lend the current slot to the program, and return the number of this use of it."""
         self.use += 1
         if self.arena is not None:
             self.arena.uses[self.slot] = self.use
         return self.use
 
     def tidy(self) -> None:
-        """After a batch: give up extra arenas that have been idle for a while."""
+        """Give up arenas that have been idle for many batches; called after each one."""
         if len(self.arenas) < 2:
             return
         for arena in list(self.arenas.values()):
@@ -428,19 +432,19 @@ class SlotWriter:
                 self._drop(arena)
 
     def _drop(self, arena: Arena) -> None:
+        """Give up an arena, and tell the program."""
         del self.arenas[arena.number]
         arena.close()
         self.retire(arena.number)
 
 
-# --- parent's side
+# --- program's side
 
 
 class Lease(weakref.ref):
-    """A weak reference to the memory of one batch; when that dies the lease itself is put into a queue.
+    """A weak reference to the memory of one batch, which puts itself into a queue when that memory dies.
 
-    The callback is ``deque.append``: it runs in C, needs no lock, and may run in any thread and at any
-    moment.
+    The callback is ``deque.append``: it runs in C, needs no lock, and may run in any thread at any moment.
     """
 
     __slots__ = ("arena", "slot", "use")
@@ -450,7 +454,7 @@ class Lease(weakref.ref):
 
 
 class MappedArena:
-    """A worker's arena, as the parent sees it."""
+    """A worker's arena, on the side of the program."""
 
     def __init__(self, number: int, slot_size: int, slots: int, descriptor: int) -> None:
         self.number = number
@@ -460,11 +464,10 @@ class MappedArena:
         self.leases: dict[int, Lease] = {}
 
     def lease(self, slot: int, use: int, memory: list[Any], returned: deque[Any]) -> Any:
-        """The memory of ``slot``; once nothing refers to it any more its Lease is appended to ``returned``.
+        """Return the memory of ``slot``; when nothing refers to it any more its Lease goes to ``returned``.
 
         ``memory`` is the caller's list that keeps it until then.  It is filled by one call in C, and
-        everything else may be repeated, so that an interrupt can neither lose the memory nor give it back
-        early.
+        everything else may be repeated, so an interrupt can neither lose the memory nor give it back early.
         """
         if not memory:
             memory.extend(map(self.type.from_buffer, (self.map,), (slot * self.slot_size,)))
@@ -474,5 +477,5 @@ class MappedArena:
         return memory[0]
 
     def keep_leased(self) -> None:
-        """Never hand back the slots that are leased now: a fork of this process sees them, too."""
+        """Never give back the slots that are leased now, since a fork of this process uses them too."""
         self.leases.clear()  # a weak reference that is gone calls nothing

@@ -1,10 +1,10 @@
 """The nursery: a small process that is the workers' parent; it starts them, and reports how they ended.
 
-Why not the program itself?  A worker forked from a clean process inherits no threads, no locks, no Numba or
-CUDA state and no half of the parent's memory; and its exit code is learnt by a process in which nobody
-ignores SIGCHLD or waits for foreign children.  The program talks to the nursery through one socket: a record
-of one byte with two descriptors starts a worker.  The nursery answers on the worker's own *lifeline*: the
-exit status, once the worker has ended.
+Why does the program not fork its workers itself?  A worker forked from a clean process inherits no threads,
+no locks, no state of Numba or CUDA, and little memory.  And its exit code reaches a process in which nobody
+ignores SIGCHLD or waits for children that are not his own.  The program talks to the nursery through one
+socket: a record of one byte with two descriptors starts a worker.  The nursery answers on the worker's own
+*lifeline*, with the exit status, when the worker has ended.
 """
 
 from __future__ import annotations
@@ -50,23 +50,24 @@ HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 
 
 def serve(control: socket.socket, inherited: Any = None) -> None:
-    """The nursery's life: start workers on request, report their ends, leave with the program."""
+    """Run the nursery: start workers on request, report their ends, end together with the program."""
+    # Signals: a worker's end wakes the poll, Ctrl-C is the program's business.
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.pthread_sigmask(
-        signal.SIG_SETMASK, ()
-    )  # it came with SIGINT blocked: no traceback while it started
-    gc.freeze()  # a worker's garbage collections leave alone what is loaded now, and so do not copy its pages
+    # SIGINT was blocked while this interpreter started, so that it printed no traceback.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.freeze()  # a worker's garbage collections skip the objects loaded now, and so do not copy their pages
     lifelines: dict[int, socket.socket] = {}
     poller = select.poll()
     poller.register(control, select.POLLIN)
     poller.register(wake_read, select.POLLIN)
     while True:
+        # Workers that have ended, or shall end.
         ready = poller.poll()
         if any(descriptor == wake_read for descriptor, _ in ready):
             try:
@@ -76,10 +77,11 @@ def serve(control: socket.socket, inherited: Any = None) -> None:
                 pass
         _end_forsaken(lifelines, poller, {descriptor for descriptor, _ in ready})
         _report(lifelines, poller)
+        # A request of the program: a new worker, or its end.
         if not any(descriptor == control.fileno() for descriptor, _ in ready):
             continue
         data, descriptors, _, _ = socket.recv_fds(control, 1, 2)
-        if not data:  # the program has gone, or needs no workers any more
+        if not data:  # the program has ended, or needs no workers any more
             for pid in lifelines:
                 os.kill(pid, signal.SIGKILL)
             while lifelines:
@@ -104,7 +106,7 @@ def serve(control: socket.socket, inherited: Any = None) -> None:
 
 
 def _end_forsaken(lifelines: dict[int, socket.socket], poller: select.poll, ready: set[int]) -> None:
-    """Kill workers whose lifeline the program has shut; mostly the kernel has done that already."""
+    """Kill workers whose lifeline the program has shut; usually the kernel has done that already."""
     for pid, lifeline in lifelines.items():
         if lifeline.fileno() in ready:
             poller.unregister(lifeline)
@@ -137,7 +139,7 @@ def _report(lifelines: dict[int, socket.socket], poller: Any = None, wait: bool 
 
 
 def _become_worker(duplex: socket.socket, lifeline: socket.socket) -> None:
-    """Start method "spawn": a new interpreter takes this process's place."""
+    """Let a new interpreter take this process's place, for start method "spawn"."""
     os.set_inheritable(duplex.fileno(), True)
     os.set_inheritable(lifeline.fileno(), True)
     arguments = interpreter_arguments(
@@ -151,7 +153,7 @@ def _become_worker(duplex: socket.socket, lifeline: socket.socket) -> None:
 
 
 def interpreter_arguments(code: str) -> list[str]:
-    """The command that runs ``code`` in a new interpreter like this one, with accelgrad importable."""
+    """Return the command that runs ``code`` in a new interpreter like this one, with accelgrad importable."""
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # -W, -X, -O, -I ...
     executable = os.fsdecode(multiprocessing.spawn.get_executable() or sys.executable)
     return [
@@ -163,7 +165,7 @@ def interpreter_arguments(code: str) -> list[str]:
 
 
 def main(descriptor: int) -> None:
-    """The nursery's entry point after exec."""
+    """Run the nursery in its new interpreter; ``descriptor`` is that of its socket."""
     serve(socket.socket(fileno=descriptor))
 
 
@@ -171,7 +173,7 @@ def main(descriptor: int) -> None:
 
 
 class Nursery:
-    """The program's handle on a nursery."""
+    """A nursery as the program sees it: the process, and the socket that leads there."""
 
     def __init__(self, pid: int, control: socket.socket) -> None:
         self.pid = pid
@@ -179,12 +181,12 @@ class Nursery:
         self.users: weakref.WeakSet[shared_nursery] = weakref.WeakSet()
 
     def start_worker(self, duplex: socket.socket, lifeline: socket.socket, fresh: bool) -> None:
-        """Start a worker with its ends of the two sockets; OSError where the nursery has died."""
+        """Start a worker on its ends of the two sockets; OSError where the nursery has died."""
         # One sendmsg of one byte: it arrives whole, also when two threads start workers at the same time.
         socket.send_fds(self.control, [EXEC if fresh else FORK], [duplex.fileno(), lifeline.fileno()])
 
     def close(self) -> None:
-        """Let it go, with every worker it still has, and wait for its end."""
+        """End the nursery with every worker that it still has, and wait for that."""
         self.control.close()
         deadline, pause = time.monotonic() + 0.5, 0.0005
         try:
@@ -200,21 +202,14 @@ class Nursery:
 
 
 def _exec_nursery() -> Nursery:
-    """A nursery in a new interpreter: nothing of this program's state."""
+    """Start a nursery in a new interpreter, which has nothing of this program's state."""
     here, there = socket.socketpair()
     number = 4 if there.fileno() == 3 else 3
     environment = {**os.environ, **ONE_THREAD}
     arguments = interpreter_arguments(f"from accelgrad.utils.data.nursery import main; main({number})")
-    actions = [
-        (os.POSIX_SPAWN_DUP2, there.fileno(), number),
-        (
-            os.POSIX_SPAWN_OPEN,
-            0,
-            os.devnull,
-            os.O_RDONLY,
-            0,
-        ),  # a script on standard input is not the workers' to read
-    ]
+    # Its standard input is empty: a script that comes from there is not for the workers to read.
+    no_input = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    actions = [(os.POSIX_SPAWN_DUP2, there.fileno(), number), no_input]
     defaults = [signal.SIGCHLD, signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP]
     try:
         pid = os.posix_spawn(
@@ -234,7 +229,7 @@ def _exec_nursery() -> Nursery:
 
 
 def fork_nursery(inherited: Any) -> Nursery:
-    """A nursery forked from the program as it is: ``inherited`` reaches the workers without pickling."""
+    """Fork a nursery from the program as it is: ``inherited`` reaches the workers without pickling."""
     used = [name for name in ("numba", "cupy") if _has_run(name)]
     if used:
         warnings.warn(
@@ -246,9 +241,8 @@ def fork_nursery(inherited: Any) -> Nursery:
         )
     here, there = socket.socketpair()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # 3.12: "this process is multi-threaded"; the caller asked
+        # Python 3.12 warns that this process has several threads; the caller has asked for the fork.
+        warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
         try:
@@ -265,11 +259,11 @@ def fork_nursery(inherited: Any) -> Nursery:
 
 
 def _has_run(name: str) -> bool:
-    """Whether Numba's threads or CuPy's context exist in this process."""
+    """Return whether Numba's threads or CuPy's context exist in this process."""
     if name == "numba":
         parallel = sys.modules.get("numba.np.ufunc.parallel")
         return bool(getattr(parallel, "_is_initialized", False))
-    return "cupy" in sys.modules and gpu.driver_version() > 0  # without a driver it is Python and no more
+    return "cupy" in sys.modules and gpu.driver_version() > 0  # without a driver there is no context
 
 
 _lock = threading.RLock()
@@ -277,13 +271,13 @@ _shared: Nursery | None = None
 
 
 class shared_nursery:
-    """The program's one nursery for "forkserver" and "spawn": made for its first user, gone with its last."""
+    """A user of the program's one nursery for "forkserver" and "spawn", which ends with its last user."""
 
     def __init__(self) -> None:
         self.nursery: Nursery | None = None
 
     def get(self, renew: bool = False) -> Nursery:
-        """The nursery; ``renew`` asks for another one, where it turned out to be dead."""
+        """Return the nursery, started at first use; ``renew`` asks for another one, since it is dead."""
         global _shared
         with interrupts_held(), _lock:
             if _shared is not None and renew and self.nursery is _shared:
@@ -297,7 +291,7 @@ class shared_nursery:
             return _shared
 
     def release(self) -> None:
-        """This user needs it no more."""
+        """Give up this user's claim; the nursery ends with its last user."""
         with interrupts_held(), _lock:
             nursery, self.nursery = self.nursery, None
             if nursery is None:
@@ -307,7 +301,7 @@ class shared_nursery:
 
 
 def sweep_nursery() -> None:
-    """Let the shared nursery go if its last user has."""
+    """End the shared nursery if it has no user left."""
     global _shared
     with interrupts_held(), _lock:
         if _shared is not None and not list(_shared.users):
@@ -316,7 +310,7 @@ def sweep_nursery() -> None:
 
 
 def forget_in_child() -> None:
-    """After a fork of the program: the nursery is the parent's."""
+    """Forget the nursery in a fork of the program: it is the parent's."""
     global _shared, _lock
     if _shared is not None:
         _shared.control.close()

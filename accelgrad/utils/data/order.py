@@ -1,4 +1,4 @@
-"""The order of an epoch: what the sampler says, and how to say it again after an interruption."""
+"""The order of an epoch: the sampler's batches of indices, which can be drawn again after an interruption."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Order"]
 
 
 class Order:
-    """The batches' indices of one epoch.
+    """The indices of one epoch's batches, one after the other.
 
-    At its beginning it photographs every generator that a sampler may draw from; so the same order can be
-    made again, to resume an epoch from a state dict, or after a KeyboardInterrupt hit the sampler itself
-    (which ends a generator function for good, and would otherwise look like the end of the epoch).
+    It first saves the state of every generator that a sampler may draw from.  So the same order can be drawn
+    again: to resume an epoch from a state dict, or after a KeyboardInterrupt inside the sampler itself (which
+    ends a generator function for good, and would otherwise look like the end of the epoch).
     """
 
     def __init__(self, loader: Any, states: Any = None, skip: int = 0) -> None:
@@ -32,9 +32,9 @@ class Order:
             self._restore(states)
         self.states = global_states(), [state_of(generator) for generator in self.held]
         self.seed = draw_seed(loader.generator)
-        self.count = 0  # batches pulled
+        self.count = 0  # batches taken
         self.iterator: Iterator[Any] | None = None
-        self.ahead: deque[Any] = deque()  # pulled and not given out yet
+        self.ahead: deque[Any] = deque()  # the next batch, if it has been pulled from the sampler already
         self.error: Exception | None = None
         self.skipped: list[Any] = []
         if not loader.iterable:
@@ -45,12 +45,14 @@ class Order:
             set_global_states(now)
 
     def _restore(self, states: Any) -> None:
+        """Bring all generators back to ``states``."""
         everywhere, held = states
         set_global_states(everywhere)
         for generator, state in zip(self.held, held, strict=True):
             set_state_of(generator, state)
 
     def _open(self, skip: int) -> None:
+        """Start the sampler, and pass over its first ``skip`` batches."""
         loader = self.loader
         iterator: Iterator[Any] | None = None
         if loader.fetches_whole and isinstance(loader.batch_sampler, BatchSampler):
@@ -61,7 +63,7 @@ class Order:
         self.count, self.iterator = skip, iterator
 
     def _reopen(self) -> None:
-        """The sampler was interrupted: make its order again, up to where it was."""
+        """Start the sampler again after an interrupt, with the same order, at the batch where it was."""
         now, held = global_states(), [state_of(generator) for generator in self.held]
         count = self.count
         try:
@@ -74,6 +76,7 @@ class Order:
                 set_state_of(generator, state)
 
     def _pull(self) -> None:
+        """Take the next batch of the sampler into ``ahead``, or its exception into ``error``."""
         if self.iterator is None:
             self._reopen()
         assert self.iterator is not None
@@ -86,9 +89,9 @@ class Order:
             raise
 
     def peek(self) -> Any:
-        """The next batch's indices, which stay the next until they are :meth:`taken`.
+        """Return the next batch's indices, which stay the next ones until :meth:`taken` is called.
 
-        StopIteration at the end; the sampler's exception, again and again until :attr:`error` is cleared.
+        StopIteration at the end; the sampler's exception, at each call until :attr:`error` is cleared.
         """
         if not self.ahead and self.error is None:
             self._pull()
@@ -99,5 +102,5 @@ class Order:
         raise StopIteration
 
     def taken(self) -> None:
-        """The batch that :meth:`peek` showed has been taken."""
+        """Go on to the batch after the one that :meth:`peek` returned."""
         self.ahead, self.count = deque(), self.count + 1

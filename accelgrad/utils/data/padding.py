@@ -26,15 +26,39 @@ ROW_OF_ONE_CALL = 1 << 16  # bytes; of longer rows it does not matter that each 
 
 
 class Padded(NamedTuple):
-    """A padded field of a batch, and the true lengths of its sequences (int64)."""
+    """A padded field of a batch: ``values``, and the true ``lengths`` of its sequences, both Tensors.
+
+    >>> Padded(values=[[1, 2], [3, 0]], lengths=[2, 1]).lengths
+    [2, 1]
+    """
 
     values: Any
     lengths: Any
 
 
 class PadCollate:
-    """A ``collate_fn`` that pads sequences of different lengths; see :data:`pad_collate`, its ready-made
-    instance."""
+    """A ``collate_fn`` that pads sequences of different lengths to the longest of the batch.
+
+    ``pad_collate`` is one with the default options: ``DataLoader(..., collate_fn=pad_collate)``.  Called with
+    options it makes another: ``collate_fn=pad_collate(padding_value=-1, lengths=False)``.
+
+    Every array, Tensor or list of numbers that has a dimension is padded at its end, along dimension 0 of
+    the sample.  The result is the pair ``Padded(values, lengths)``: values of shape (n, longest, ...), or
+    (longest, n, ...) with ``batch_first=False``, and lengths of shape (n,), int64.  With ``lengths=False``
+    it is the values only.  Other fields are collated by :func:`default_collate`.
+
+    - ``dims``: the dimension or dimensions of a sample that may differ; several give lengths of shape (n,
+      len(dims)).  A dict from field (key, position or attribute) to dimensions pads only the fields it names.
+    - ``padding_value``: a number, or a dict from field to number.
+
+    Errors: ValueError for dims that cannot be padded, TypeError for an unknown option; RuntimeError where
+    samples differ in a dimension that is not padded.
+
+    >>> values, lengths = pad_collate([[1, 2, 3], [4]])
+    >>> values, lengths
+    (tensor([[1, 2, 3],
+            [4, 0, 0]]), tensor([3, 1]))
+    """
 
     def __init__(
         self,
@@ -59,6 +83,7 @@ class PadCollate:
             )
 
     def _all_dims(self) -> list[Any]:
+        """List every dimension that ``dims`` names, for any field."""
         many = list(self.dims.values()) if isinstance(self.dims, Mapping) else [self.dims]
         return [where for dims in many for where in (dims if isinstance(dims, tuple | list) else (dims,))]
 
@@ -83,22 +108,27 @@ class PadCollate:
         )
 
     def _collate(self, batch: Sequence[Any], path: str, field: Any) -> Any:
+        """Collate the values of one field, padded if they are sequences; messages name it by ``path``."""
         if not len(batch):
             raise IndexError("pad_collate: the batch has no samples")
+        # Sequences are padded.
         dims = self._dims_of(field)
         if dims is not None:
             arrays = _sequences(batch)
             if arrays is not None and (arrays[0].ndim > 0 or any(array.ndim for array in arrays)):
                 tensors = isinstance(batch[0], Tensor) and any(value.is_cuda for value in batch)
                 return self._pad(arrays, dims, path, field, one_device(batch, path) if tensors else CPU)
+        # Containers are taken apart, field by field.
         first = batch[0]
         structured = isinstance(first, Mapping | tuple | list) or dataclasses.is_dataclass(first)
         if structured and not _sequence_of_numbers(first) and type(first) not in default_collate_fn_map:
             keys = iter(_field_keys(first))
             return collate_structure(batch, path, lambda part, where: self._collate(part, where, next(keys)))
+        # Everything else is collated without padding.
         return collate_field(batch, default_collate_fn_map, path)
 
     def _dims_of(self, field: Any) -> tuple[int, ...] | None:
+        """Return the dimensions of a field that are padded; None where the field is left alone."""
         dims = self.dims
         if isinstance(dims, Mapping):
             if field not in dims:
@@ -107,6 +137,8 @@ class PadCollate:
         return tuple(dims) if isinstance(dims, tuple | list) else (dims,)
 
     def _pad(self, arrays: list[np.ndarray], dims: tuple[int, ...], path: str, field: Any, xp: Any) -> Any:
+        """Return the padded Tensor of the arrays, with their lengths if they are wanted."""
+        # Check that the samples differ in the dimensions to be padded only.
         first = arrays[0]
         if [array.ndim for array in arrays].count(first.ndim) < len(arrays) or max(dims) >= first.ndim:
             entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
@@ -116,7 +148,9 @@ class PadCollate:
                 f" {max(dims) + 1}, the same in every sample"
             )
         shapes = itertools.chain.from_iterable([array.shape for array in arrays])
-        extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(len(arrays), first.ndim)
+        extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(
+            len(arrays), first.ndim
+        )  # (n, ndim)
         for axis in range(first.ndim):
             if axis not in dims and (extents[:, axis] != extents[0, axis]).any():
                 entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])
@@ -125,25 +159,27 @@ class PadCollate:
                     f" {first.shape} and {sample_name(entry)}{path} has shape {arrays[entry].shape}; name"
                     f" every dimension that may differ: pad_collate(dims={tuple(sorted({*dims, axis}))})"
                 )
+        # The padding's value and the batch's dtype and shape.
         value = self.padding_value
         if isinstance(value, Mapping):
             value = value.get(field, 0)
         same = [array.dtype for array in arrays].count(first.dtype) == len(arrays)
         dtype = first.dtype if same else common_dtype(arrays)
         dtype = dtype.newbyteorder("=") if not dtype.isnative else dtype
-        dtypes.of(dtype)
+        dtypes.of(dtype)  # a TypeError for a dtype that no tensor has
         n, (longest, *rest) = len(arrays), extents.max(axis=0).tolist()
         shape = (n, longest, *rest) if self.batch_first else (longest, n, *rest)
+        # Fill it.
         with xp.scope():
             out = empty_batch(shape, dtype) if xp is CPU else xp.empty(shape, dtype)
             if xp is CPU and self.batch_first and dims == (0,) and out.nbytes // n <= ROW_OF_ONE_CALL:
                 _fill_in_one_call(out, arrays, value)
             else:
-                rows = out if self.batch_first else xp.moveaxis(out, 1, 0)
+                rows = out if self.batch_first else xp.moveaxis(out, 1, 0)  # (n, longest, ...)
                 for row, array in zip(rows, arrays, strict=True):
                     if array.shape == row.shape:
                         row[...] = array
-                    elif dims == (0,):  # write the sequence and its padding, each byte once
+                    elif dims == (0,):  # the sequence and its padding: each byte is written once
                         row[: len(array)] = array
                         row[len(array) :] = value
                     else:
@@ -152,14 +188,14 @@ class PadCollate:
         values = tensor_of(out) if xp is CPU else wrap(out, xp)
         if not self.lengths:
             return values
-        true = extents[:, dims[0]] if len(dims) == 1 else extents[:, list(dims)]
+        true = extents[:, dims[0]] if len(dims) == 1 else extents[:, list(dims)]  # (n,) or (n, len(dims))
         lengths = empty_batch(true.shape, np.int64)
         lengths[...] = true
         return Padded(values, tensor_of(lengths))
 
 
 def _fill_in_one_call(out: np.ndarray, arrays: list[np.ndarray], value: Any) -> None:
-    """Each array and its padding, one after the other: the rows of ``out``, (n, longest, ...)."""
+    """Write each array and its padding, one after the other, into ``out``, (n, longest, ...)."""
     n, longest, *rest = out.shape
     padding = np.full((longest, *rest), value, out.dtype)
     pieces = []
@@ -167,10 +203,11 @@ def _fill_in_one_call(out: np.ndarray, arrays: list[np.ndarray], value: Any) -> 
         pieces.append(array)
         if len(array) < longest:
             pieces.append(padding[len(array) :])
-    np.concatenate(pieces, out=out.reshape(n * longest, *rest), casting="unsafe")
+    np.concatenate(pieces, out=out.reshape(n * longest, *rest), casting="unsafe")  # (n longest, ...)
 
 
 def _field_keys(sample: Any) -> list[Any]:
+    """Return the names of a container's fields: keys, attributes or positions."""
     if isinstance(sample, Mapping):
         return list(sample)
     if dataclasses.is_dataclass(sample):
@@ -179,11 +216,12 @@ def _field_keys(sample: Any) -> list[Any]:
 
 
 def _sequence_of_numbers(value: Any) -> bool:
+    """Return whether the value is a list of numbers, which is padded as an array would be."""
     return type(value) is list and all(isinstance(item, int | float | np.generic) for item in value)
 
 
 def _sequences(batch: Sequence[Any]) -> list[np.ndarray] | None:
-    """The samples as arrays, or None where they are not sequences (arrays, Tensors, lists of numbers)."""
+    """Return the samples as arrays if they are sequences (arrays, Tensors, lists of numbers), or None."""
     if set(map(type, batch)) == {np.ndarray}:
         return list(batch)
     if all(isinstance(value, np.ndarray | Tensor) for value in batch):
@@ -194,22 +232,11 @@ def _sequences(batch: Sequence[Any]) -> list[np.ndarray] | None:
 
 
 def _unify(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Lists of numbers: integers stay int64, a float anywhere makes all of them the default dtype."""
+    """Bring lists of numbers to one dtype: int64, or the default dtype where any of them holds a float."""
     if any(array.dtype.kind == "f" for array in arrays):
         return [array.astype(dtypes.get_default_dtype().numpy) for array in arrays]
     return arrays
 
 
 pad_collate = PadCollate()
-"""Collate sequences of different lengths: ``DataLoader(..., collate_fn=pad_collate)``, or configured,
-``collate_fn=pad_collate(padding_value=-1, batch_first=False, lengths=False)``.
-
-Every array, Tensor or list of numbers with a dimension is padded at its end, along dimension 0 of the
-sample, to the longest of the batch, shape ``(n, longest, ...)`` or with ``batch_first=False`` ``(longest, n,
-...)``, and becomes the pair ``Padded(values, lengths)``; with ``lengths=False`` only the values.  Other
-fields are collated as usual.
-
-``dims``: the dimension or dimensions of a sample that may differ (several give lengths of shape ``(n,
-len(dims))``); a dict from field (key, position or attribute) to dimensions restricts padding to the fields
-named. ``padding_value``: a number, or a dict from field to number.
-"""
+"""Pads sequences to the longest of the batch, and can be configured by a call; see :class:`PadCollate`."""

@@ -1,8 +1,7 @@
-"""What a worker is given at its start: the dataset and its functions, with large arrays in one file all
-workers map.
+"""The dataset on its way to the workers: pickled, with its large arrays in one file that all workers map.
 
-Pickling is cloudpickle's: lambdas, local classes and everything from ``__main__`` (a notebook's cells, a
-script) travel by value, so that a worker needs neither the script nor a main guard.
+cloudpickle does the pickling: lambdas, local classes and everything from ``__main__`` (a notebook's cells, a
+script) are sent by value, so a worker needs neither the script nor a main guard.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ ADVICE = (
 
 
 class _Pickler(cloudpickle.Pickler):
-    """cloudpickle, with arrays that always leave by buffer, and memory maps that are opened again instead of
-    copied."""
+    """cloudpickle's pickler, which sends arrays as buffers, and memory maps by the name of their file."""
 
     def __init__(self, file: io.BytesIO, protocol: int = 5, buffer_callback: Any = None) -> None:
         super().__init__(file, protocol=protocol, buffer_callback=buffer_callback)
@@ -49,22 +47,19 @@ class _Pickler(cloudpickle.Pickler):
             self._send_by_value_if_unimportable(obj)
         elif kind is np.ndarray and not obj.dtype.hasobject:
             if not (obj.flags.c_contiguous or obj.flags.f_contiguous):
-                return np.ascontiguousarray(obj).__reduce_ex__(
-                    5
-                )  # else its bytes would go into the pickle itself
+                # Otherwise its bytes would go into the pickle itself.
+                return np.ascontiguousarray(obj).__reduce_ex__(5)
         elif kind is np.memmap:
             reduced = _reduce_memmap(obj)
             if reduced is not None:
                 return reduced
         elif issubclass(kind, io.IOBase) and not isinstance(obj, io.BytesIO | io.StringIO):
-            raise TypeError(
-                f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object"
-            )  # not its content instead
+            # cloudpickle would send the file's content.
+            raise TypeError(f"cannot pickle '{kind.__module__}.{kind.__qualname__}' object")
         return super().reducer_override(obj)
 
     def _send_by_value_if_unimportable(self, obj: Any) -> None:
-        """A module that was loaded from a file by hand is known to this process alone: its classes go by
-        value."""
+        """Let classes of a module that only this process can import (loaded from a file) be sent by value."""
         module = sys.modules.get(getattr(obj, "__module__", None) or "")
         if module is None or module.__name__ == "__main__" or _importable(module.__name__.partition(".")[0]):
             return
@@ -82,7 +77,7 @@ class _Pickler(cloudpickle.Pickler):
 
 
 def _importable(name: str) -> bool:
-    """Whether a worker, which has the same path, will find the top-level module ``name``."""
+    """Return whether a worker, which has the same ``sys.path``, will find the top-level module ``name``."""
     if name in sys.builtin_module_names or name in sys.stdlib_module_names:
         return True
     known = _found.get(name)
@@ -93,9 +88,10 @@ def _importable(name: str) -> bool:
 
 
 def _finds(finder: Any, name: str) -> bool:
+    """Return whether an entry of ``sys.meta_path`` finds the module."""
     try:
         return finder.find_spec(name, None) is not None
-    except Exception:  # a finder that cannot be asked so
+    except Exception:  # a finder that does not know this call
         return False
 
 
@@ -103,13 +99,12 @@ _found: dict[str, tuple[list[str], bool]] = {}
 
 
 def _reduce_memmap(array: np.memmap) -> Any:
-    """A memory map as its file and the part of it: a data set of 100 GB is not to be copied."""
+    """Return how to open the same part of the file again, or None: a map of 100 GB must not be copied."""
     base = getattr(array, "_mmap", None)
     if base is None or array.filename is None or array.mode == "c" or not os.path.exists(array.filename):
         return None
     start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
-    # np.memmap maps from a multiple of the granularity below its offset; every view's own offset follows
-    # from that.
+    # np.memmap maps from the multiple of the granularity that lies below its offset.
     mapped_from = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     inside = array.__array_interface__["data"][0] - start
     if not 0 <= inside <= len(base):
@@ -126,25 +121,29 @@ def _reduce_memmap(array: np.memmap) -> Any:
 
 
 def _open_memmap(name: str, mode: Any, dtype: np.dtype, offset: int, shape: Any, strides: Any) -> np.ndarray:
+    """Open the part of a file again that an array was a memory map of."""
     whole = np.memmap(name, np.uint8, mode)
     array = np.ndarray(shape, dtype, buffer=whole, offset=offset, strides=strides)
     return array
 
 
 def by_value(value: Any) -> bytes:
-    """``value`` pickled with cloudpickle, protocol 5."""
+    """Return ``value`` pickled with cloudpickle, protocol 5."""
     file = io.BytesIO()
     _Pickler(file, protocol=5).dump(value)
     return file.getvalue()
 
 
 class Payload:
-    """Pickled parts in one anonymous file: ``meta`` bytes of pickle, then each buffer at a multiple of the
-    page size."""
+    """The pickled dataset and functions, to be written into one anonymous file.
+
+    ``first`` is plain data that a worker reads before it imports anything else; ``parts`` are the user's
+    objects.  The file has ``meta``, a pickle, at its beginning, then each buffer at a multiple of the page
+    size.
+    """
 
     def __init__(self, first: dict[str, Any], parts: dict[str, Any]) -> None:
-        """``first`` is plain data that is read before anything else is imported; ``parts`` are the user's
-        objects."""
+        # Pickle all parts; if that fails, find the one that cannot be pickled.
         buffers: list[pickle.PickleBuffer] = []
         file = io.BytesIO()
         try:
@@ -156,6 +155,7 @@ class Payload:
                 except Exception as reason:
                     raise unpicklable_error(part, name, reason, ADVICE, by_value) from error
             raise
+        # Where each buffer will lie in the file.
         self.raws = [buffer.raw() for buffer in buffers]
         sizes = [(raw.nbytes, raw.readonly) for raw in self.raws]
         self.meta = pickle.dumps((first, file.getvalue(), sizes), 5)
@@ -169,13 +169,15 @@ class Payload:
         self.close: Any = lambda: None
 
     def to_bytes(self) -> bytes:
-        """The whole as one pickle, where no file can be passed on; see :func:`load_inline`."""
+        """Return everything as one pickle, where no file can be passed on; see :func:`load_inline`."""
         first, body, sizes = pickle.loads(self.meta)
         return pickle.dumps((first, body, [bytearray(raw) for raw in self.raws], sizes), 5)
 
     def to_file(self) -> Payload:
-        """Write the whole to ``descriptor``, which lives as long as this object or until :meth:`close`;
-        MemoryError where it does not fit."""
+        """Write everything into a file, ``descriptor``; MemoryError where memory does not suffice.
+
+        The file stays open until :meth:`close` is called or this object dies.
+        """
         with interrupts_held():
             self.descriptor = anonymous_file(self.size)
             self.close = weakref.finalize(self, os.close, self.descriptor)
@@ -195,9 +197,9 @@ class Payload:
 
 
 class ByValueTaker(transport.Taker, _Pickler):
-    """Takes a batch apart like :class:`transport.Taker`; classes that the program cannot import go by value.
+    """Packs a batch like :class:`transport.Taker`, but sends classes by value that the program cannot import.
 
-    cloudpickle numbers the classes it has sent, so that a class from the program's ``__main__`` comes back
+    cloudpickle numbers the classes that it has sent, so a class from the program's ``__main__`` comes back
     as itself.
     """
 
@@ -206,6 +208,7 @@ class ByValueTaker(transport.Taker, _Pickler):
 
 
 def _write(descriptor: int, offset: int, data: memoryview) -> None:
+    """Write all of ``data`` into the file, from ``offset`` on."""
     while len(data):
         written = os.pwrite(descriptor, data[: 1 << 30], offset)
         data, offset = data[written:], offset + written
@@ -214,7 +217,7 @@ def _write(descriptor: int, offset: int, data: memoryview) -> None:
 def load_inline(
     data: Any, prepare: Callable[[dict[str, Any]], None]
 ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
-    """:func:`load_payload` for :meth:`Payload.to_bytes`."""
+    """Read what :meth:`Payload.to_bytes` has made, as :func:`load_payload` reads the file."""
     first, body, buffers, sizes = pickle.loads(data)
     prepare(first)
     views = [
@@ -227,10 +230,10 @@ def load_inline(
 def load_payload(
     descriptor: int, size: int, meta_size: int, prepare: Callable[[dict[str, Any]], None]
 ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
-    """In a worker: ``first``, and a function that unpickles ``parts``.
+    """Read the file of :class:`Payload` in a worker: ``first``, and a function that unpickles ``parts``.
 
-    The file is mapped privately: all workers read the same pages, and one that writes gets its own copy of
-    that page.
+    ``prepare(first)`` is called in between.  The file is mapped privately: all workers read the same pages,
+    and one that writes to a page gets its own copy of it.
     """
     memory = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     if size <= POPULATE and sys.platform == "linux":

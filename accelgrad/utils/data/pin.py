@@ -1,4 +1,4 @@
-"""Page-locked memory: batches that a card can fetch by itself while the program goes on."""
+"""Page-locked memory: a card copies batches from it by itself while the program goes on."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ __all__ = ["pin_memory"]
 
 
 def _can_pin() -> bool:
-    """Whether there is a card that could fetch from page-locked memory."""
+    """Return whether there is a card, which could copy from page-locked memory."""
     return gpu.status().ok
 
 
 def pin_memory(data: Any) -> Any:
-    """``data`` with every CPU tensor in page-locked memory, from which copies to a card run asynchronously.
+    """Return ``data`` with every CPU tensor in page-locked memory.
 
-    Without CuPy or a card this returns ``data`` as it is.  An object with a method ``pin_memory`` is asked
-    to do it.
+    Copies from there to a card run on their own, while the program goes on.  Containers keep their type; an
+    object with a method ``pin_memory`` is asked for its pinned version.  Without CuPy or a card ``data`` is
+    returned as it is.
+
+    >>> pin_memory(["text", 3])
+    ['text', 3]
     """
     return _pin(data) if _can_pin() else data
 
 
 def _pin(data: Any) -> Any:
+    """Pin the tensors in ``data``; there is a card."""
     if isinstance(data, Tensor):
         return data if data.is_cuda else data.pin_memory()
     if callable(getattr(data, "pin_memory", None)):

@@ -1,13 +1,12 @@
-"""The program's side of a set of workers: starts them, sends tasks, collects results, notices deaths, ends
-them in time.
+"""The program's side of a set of workers: starts them, sends tasks, collects results, replaces dead ones.
 
-Nothing is shared between workers, and nothing here waits for a particular one: one ``poll`` looks at all
+Workers share nothing with each other, and nothing here waits for a particular one: one ``poll`` looks at all
 sockets.
 
-A KeyboardInterrupt may end any step here, and the program may go on with the next batch.  Python delivers
-it at calls only, so what belongs together is computed first and then stored by statements without a call;
-what is left to do after that is a note (``orphans``, ``buried``, frames in a channel) that the next
-:meth:`Pool.post` or :meth:`Pool.poll` finds; and each step can be done twice.
+A KeyboardInterrupt may end any step here, and the program may still ask for the next batch.  Python delivers
+it at calls only.  So values that belong together are computed first, and then stored by statements without a
+call.  Work that remains after that is noted down (in ``orphans``, ``buried``, the frames of a channel), where
+the next :meth:`Pool.post` or :meth:`Pool.poll` finds it; and each step may be done twice.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ LAST_WAIT = 0.5  # seconds for the kernel to end the killed ones
 
 
 class Supply:
-    """What the workers of a pool are given at their start.
+    """The things that a pool's workers need at their start: the pickled dataset, functions, settings.
 
-    Making it pickles the dataset, which runs code of the user's and takes its time: it can be interrupted,
-    and holds nothing that does not go with it.
+    Pickling the dataset runs the user's code and may take long.  It can be interrupted: a supply owns nothing
+    that would be left behind.
     """
 
     def __init__(self, workers: int, method: str, parts: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -90,7 +89,7 @@ class Pool:
         self.method = method
         self.iterable: bool = supply.first["iterable"]
         self.epoch = -1
-        # Streams that ended with their worker, and what is still to be said of it.
+        # Streams that ended when their worker died, and the answer that still has to be given for it.
         self.gone: dict[int, Lost | None] = {}
         self.done: dict[int, Any] = {}  # task -> result, of the present epoch
         self.orphans: dict[int, tuple[int, Any]] = {}  # task of a dead worker -> its number, indices
@@ -131,12 +130,13 @@ class Pool:
         """Start worker ``number``, anew if the one before died."""
         if self.closed:
             self._closed_by_another_thread()
-        if self.direct:  # this takes too long to make a Ctrl-C wait
+        if self.direct:  # takes too long to hold back a Ctrl-C
             return self._employ_or_end(number, self._spawn_directly(number))
         with interrupts_held():
             return self._employ_or_end(number, self._spawn_by_nursery(number))
 
     def _employ_or_end(self, number: int, handle: Handle) -> Handle:
+        """Take a started worker into the pool, or end it if that fails."""
         try:
             self._employ(number, handle)
         except BaseException:
@@ -146,6 +146,7 @@ class Pool:
         return handle
 
     def _employ(self, number: int, handle: Handle) -> None:
+        """Watch a worker's sockets, and tell it of the epoch that is running."""
         for descriptor in handle.descriptors:
             self.by_descriptor[descriptor] = handle
         self.poller.register(handle.descriptors[1], READABLE)
@@ -158,6 +159,7 @@ class Pool:
         self.handles[number] = handle
 
     def _spawn_by_nursery(self, number: int) -> Handle:
+        """Let the nursery start a worker on one end of two pairs of sockets, and keep the other end."""
         ours, theirs = socket.socketpair()
         our_line, their_line = socket.socketpair()
         try:
@@ -179,6 +181,7 @@ class Pool:
             their_line.close()
 
     def _spawn_directly(self, number: int) -> Handle:
+        """Start a worker as a process of our own, see portable.py."""
         command = interpreter_arguments(GREETING + RUN_CALLED)
         duplex, lifeline, process = call_worker(command, {**os.environ, **ONE_THREAD})
         try:
@@ -195,6 +198,7 @@ class Pool:
         return handle
 
     def _start_by_nursery(self, duplex: socket.socket, lifeline: socket.socket) -> None:
+        """Send the worker's ends of the sockets to the nursery; to a new one if the old one is dead."""
         if self.user is None:
             assert self.nursery is not None
             self.nursery.start_worker(duplex, lifeline, fresh=False)
@@ -205,12 +209,12 @@ class Pool:
             self.user.get(renew=True).start_worker(duplex, lifeline, fresh=self.method == "spawn")
 
     def worker(self, number: int) -> Handle:
-        """The handle of a living worker."""
+        """Return the handle of worker ``number``, which is started again if it has died."""
         handle = self.handles[number]
         return self._spawn(number) if handle is None else handle
 
     def begin_epoch(self, message: dict[str, Any], special: dict[int, dict[str, Any]]) -> None:
-        """Void everything of the epoch before, and start a new one; ``special``: more for single workers."""
+        """Drop everything of the epoch before, and begin a new one; ``special``: more for single workers."""
         stale, self.done, self.gone, self.orphans = self.done, {}, {}, {}
         self.snapshots = {number: {} for number in range(self.workers)}
         self.epoch += 1
@@ -231,8 +235,8 @@ class Pool:
             self._watch(handle)
 
     def post(self, number: int, task: int, indices: Any) -> None:
-        """Give a worker a task; more than once, if an interrupt makes the caller unsure."""
-        if self.orphans:  # they come first: a worker takes a task with a lower number for a repetition
+        """Give a worker a task; a caller that was interrupted may do it again."""
+        if self.orphans:  # they come first: a worker ignores a task with a lower number than its last one
             self._adopt()
         if task in self.done:
             return
@@ -243,6 +247,7 @@ class Pool:
         self._send(number, task, indices)
 
     def _send(self, number: int, task: int, indices: Any) -> None:
+        """Send a task, together with the slots of memory that the worker may use again."""
         handle = self.worker(number)
         handle.outstanding[task] = indices
         freed = handle.freed()
@@ -252,13 +257,14 @@ class Pool:
             self._watch(handle)
 
     def _adopt(self) -> None:
-        """Give the tasks of dead workers to their successors."""
+        """Send the tasks of dead workers to their successors."""
         while self.orphans:
             task, (number, indices) = next(iter(self.orphans.items()))
             self._send(number, task, indices)
             self.orphans.pop(task, None)
 
     def _watch(self, handle: Handle) -> None:
+        """Watch a worker's socket for results, and while something waits to be sent, for room."""
         writable = WRITABLE if handle.channel.outbox else 0
         events = writable if handle.direct else READABLE | writable  # nothing comes back on a direct one
         if events:
@@ -267,6 +273,7 @@ class Pool:
             self._unwatch(handle.descriptors[0])
 
     def _unwatch(self, descriptor: int) -> None:
+        """Stop watching a socket."""
         try:
             self.poller.unregister(descriptor)
         except (KeyError, ValueError):  # it was not watched
@@ -275,7 +282,7 @@ class Pool:
     # --- receiving
 
     def poll(self, seconds: float | None) -> bool:
-        """Wait for any worker, at most so long; True if something happened."""
+        """Wait for a sign of any worker, at most ``seconds`` (None: for ever); True if something happened."""
         if self._finish_interrupted():
             return True
         ready = self.poller.poll(None if seconds is None else max(0.0, seconds) * 1000)
@@ -299,7 +306,7 @@ class Pool:
         return bool(ready)
 
     def _finish_interrupted(self) -> bool:
-        """What an interrupt has kept from being done; True if that has brought results."""
+        """Do the work that an interrupt has left undone; True if that has brought results."""
         while self.buried:
             self._let_go(self.buried[-1])
             self.buried.pop()
@@ -320,17 +327,20 @@ class Pool:
         return found
 
     def _closed_by_another_thread(self) -> None:
-        while _exiting:  # a daemon thread waits for a batch while the interpreter goes down: let it, silently
+        """Raise the error for a pool that was closed while this thread waited."""
+        while _exiting:  # a daemon thread that waits for a batch while the interpreter ends: it waits on
             time.sleep(1)
         raise RuntimeError("this DataLoader iterator was closed by another thread while it waited")
 
     def _handle_frames(self, handle: Handle) -> None:
+        """Handle the frames that a worker has sent, each taken off the list when it is done."""
         frames = handle.channel.frames
         while frames:
             self._handle_frame(handle, frames[0])  # may be done twice
             frames.popleft()
 
     def _handle_frame(self, handle: Handle, frame: bytearray) -> None:
+        """Store the result, or do what else the frame says."""
         kind = frame[0]
         if kind & ~transport.OVER_BUDGET == transport.BATCH:
             head = Head._make(RESULT.unpack_from(frame))
@@ -365,6 +375,7 @@ class Pool:
             handle.arenas.pop(int.from_bytes(frame[1:9], "little"), None)
 
     def _take_extra(self, handle: Handle, head: Head, frame: bytearray) -> None:
+        """Keep a snapshot of the worker's generators, and a warning, that came with a batch."""
         task, start = head.task, RESULT.size + head.specification_size + head.structure_size
         extra = bytes(memoryview(frame)[start : start + head.extra_size])
         if head.kind & transport.OVER_BUDGET:
@@ -375,13 +386,13 @@ class Pool:
             self.snapshots[handle.number][task] = extra
 
     def _bury(self, handle: Handle) -> None:
-        """A worker has died: the task it was at is lost, the others go to its successor."""
+        """Note that a worker has died: its present task is lost, the others go to its successor."""
         if self.handles[handle.number] is not handle:
             self._let_go(handle)
             return
         status = handle.exit_status()
         if status is None:
-            shut_down(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket does not: end it
+            shut_down(handle.lifeline, socket.SHUT_WR)  # it lives, but its socket is closed: end it
         reason = exit_reason(status)
         number, done, gone, orphans = handle.number, dict(self.done), dict(self.gone), dict(self.orphans)
         waiting = sorted(task for task in handle.outstanding if task not in done)
@@ -401,7 +412,7 @@ class Pool:
         self._finish_interrupted()
 
     def _let_go(self, handle: Handle) -> None:
-        """Close what belonged to a dead worker."""
+        """Close the sockets of a dead worker."""
         for descriptor in handle.descriptors:
             if self.by_descriptor.get(descriptor) is handle:
                 self._unwatch(descriptor)
@@ -411,7 +422,7 @@ class Pool:
     # --- looking
 
     def stack_of(self, number: int) -> str:
-        """The Python stack of a worker, whatever it is doing."""
+        """Return the Python stack of a worker as text, whatever it is doing."""
         handle = self.handles[number]
         if self.stack < 0 or STACK_SIGNAL is None:
             return "(not to be had on this system)"
@@ -438,18 +449,18 @@ class Pool:
         return text or "(the worker did not answer: it hangs in the system)"
 
     def in_flight(self) -> dict[int, list[int]]:
-        """The tasks that each worker has not answered yet."""
+        """Return the tasks that each worker has not answered yet."""
         return {h.number: sorted(h.outstanding) for h in self.handles if h is not None}
 
     def detach_leases(self) -> None:
-        """Before this process is forked: what is leased now stays as it is for good."""
+        """Keep all memory that is leased now as it is, for a fork of this process uses it too."""
         for handle in self.handles:
             if handle is not None:
                 for arena in handle.arenas.values():
                     arena.keep_leased()
 
     def forget(self) -> None:
-        """In a fork of the program: close the inherited descriptors, and do nothing to the workers."""
+        """Close the descriptors that a fork of the program has inherited, and leave the workers alone."""
         self.closed = True
         for handle in self.handles:
             if handle is not None:
@@ -459,18 +470,19 @@ class Pool:
             self.nursery.control.close()
 
     def close(self) -> None:
-        """End all workers, within a second whatever they do, and leave nothing."""
+        """End all workers within a second, whatever they are doing, and release everything."""
         close_pools([self])
 
 
 def close_pools(pools: Iterable[Pool]) -> None:
-    """End the workers of all pools together: ask, wait a little, let the kernel kill the rest, wait for their
-    ends."""
+    """End the workers of all pools together: ask them, wait a little, then let the kernel kill the rest."""
     with interrupts_held():
         _close([pool for pool in pools if not pool.ended and pool.pid == os.getpid()], GRACE)
 
 
 def _close(pools: list[Pool], grace: float) -> None:
+    """End the workers of ``pools``, which get ``grace`` seconds to finish what they do."""
+    # Ask every worker to end.
     for pool in pools:
         pool.closed = True
     handles = [handle for pool in pools for handle in pool.handles if handle is not None]
@@ -478,10 +490,12 @@ def _close(pools: list[Pool], grace: float) -> None:
     handles += {id(handle): handle for more in others for handle in more if handle not in handles}.values()
     for handle in handles:
         shut_down(handle.channel.sock, socket.SHUT_RDWR)
+    # Kill those that do not.
     waiting = _wait_for_ends(handles, grace)
     for handle in waiting:
         shut_down(handle.lifeline, socket.SHUT_WR)  # this is data for the kernel's O_ASYNC: SIGKILL
     _wait_for_ends(waiting, LAST_WAIT)
+    # Release what the pools have.
     for handle in handles:
         handle.close()
     for pool in pools:
@@ -502,7 +516,7 @@ def _close(pools: list[Pool], grace: float) -> None:
 
 
 def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
-    """Wait until the nursery has reported the end of every worker; those still there."""
+    """Wait until every worker has ended, at most ``seconds``; return those that have not."""
     poller, left, direct = make_poller(), {}, []
     for handle in handles:
         if handle.lifeline.fileno() < 0:
@@ -520,11 +534,11 @@ def _wait_for_ends(handles: list[Handle], seconds: float) -> list[Handle]:
     return [*left.values(), *(handle for handle in direct if not handle.ends_before(deadline))]
 
 
-_live: set[Pool] = set()  # those whose workers have not been ended
+_live: set[Pool] = set()  # pools whose workers have not been ended
 
 
 def sweep() -> None:
-    """End what nobody uses any more: an interrupt can cut a finalizer short, which is not called again."""
+    """Close pools that nobody uses any more; their finalizer, which runs only once, was interrupted."""
     close_pools([pool for pool in list(_live) if pool.owner is not None and pool.owner() is None])
     sweep_nursery()
 
@@ -534,17 +548,20 @@ _exiting = False
 
 @atexit.register
 def _close_all() -> None:
+    """End all workers when the interpreter ends."""
     global _exiting
     _exiting = True
     close_pools(list(_live))
 
 
 def _before_fork() -> None:
+    """Keep leased memory as it is: the program is about to be forked."""
     for pool in list(_live):
         pool.detach_leases()
 
 
 def _in_child() -> None:
+    """Let go of the parent's pools in a fork of the program."""
     for pool in list(_live):
         pool.forget()
     _live.clear()

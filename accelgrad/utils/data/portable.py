@@ -1,10 +1,10 @@
-"""What the loader does where there is no fork, no passing of descriptors, no poll (Windows).
+"""Workers on a system without fork, without descriptors sent over sockets, without poll (Windows).
 
-A worker is a plain process that ``subprocess`` starts.  It calls back on two sockets of the loopback
-interface.  Through one it gets its dataset and its tasks, through the other, which is its lifeline, too, it
-sends its batches: TCP throws away what is on its way *from* a process that ends with something unread *for*
-it, and so the batches need a socket on which nothing comes.  Nothing is shared, so this is slower; the
-guarantees hold, but for one: a worker that holds the interpreter's lock in C outlives a killed program.
+A worker is a plain process that ``subprocess`` starts.  It connects back on two sockets of the loopback
+interface.  Through one it receives its dataset and its tasks; through the other, which is its lifeline too,
+it sends its batches.  They need a socket on which nothing comes: when a process ends with something unread
+*for* it, TCP also drops what is still on its way *from* it.  No memory is shared, so this is slower.  All
+guarantees hold except one: a worker that holds the interpreter's lock in C outlives a killed program.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GREETING = (
 
 
 class Poller:
-    """``select.poll``'s three methods, by way of ``selectors``."""
+    """The three methods of ``select.poll``, made from ``selectors``."""
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
@@ -50,11 +50,11 @@ class Poller:
             self.selector.modify(descriptor, wanted)
 
     def unregister(self, descriptor: Any) -> None:
-        """Watch it no more."""
+        """Stop watching a descriptor; KeyError if it is not watched."""
         self.selector.unregister(descriptor)
 
     def poll(self, milliseconds: float | None = None) -> list[tuple[int, int]]:
-        """The descriptors that are ready, and for what."""
+        """Wait for descriptors that are ready; each with the events that it is ready for."""
         found = []
         for key, events in self.selector.select(None if milliseconds is None else milliseconds / 1000):
             readable = READABLE if events & selectors.EVENT_READ else 0
@@ -67,14 +67,15 @@ WRITABLE: int = getattr(select, "POLLOUT", 4)
 
 
 def make_poller() -> Any:
-    """``select.poll()`` where there is one."""
+    """Return ``select.poll()``, or its stand-in where there is none."""
     return select.poll() if hasattr(select, "poll") else Poller()
 
 
 def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket.socket, socket.socket, Any]:
-    """Start an interpreter with ``command`` (it runs :data:`GREETING`) and wait for its two calls.
+    """Start an interpreter with ``command``, which runs :data:`GREETING`, and wait for its two connections.
 
-    RuntimeError if it ends, or does not call within a minute.  Who calls without the secret is sent away.
+    Returns (duplex, lifeline, process).  RuntimeError if it ends, or does not connect within a minute.  A
+    connection without the secret is closed.
     """
     secret = os.urandom(TOKEN)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -117,6 +118,7 @@ def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket
 
 
 def _read(sock: socket.socket, size: int) -> bytes:
+    """Return the next ``size`` bytes, or fewer where no more come."""
     data = b""
     try:
         while len(data) < size and (more := sock.recv(size - len(data))):
@@ -127,7 +129,7 @@ def _read(sock: socket.socket, size: int) -> bytes:
 
 
 def watch_lifeline(lifeline: socket.socket) -> None:
-    """In a worker: a thread that ends this process when the other end of the lifeline closes."""
+    """Start a thread that ends this process when the other end of the lifeline closes."""
 
     def wait() -> None:
         try:

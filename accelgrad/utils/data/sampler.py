@@ -1,4 +1,4 @@
-"""Samplers: in which order, and in which groups, the samples of a dataset are visited."""
+"""Samplers: the order in which a dataset's samples are visited, and their grouping into batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,18 @@ CHUNK = 1 << 16  # indices turned into Python integers at a time
 
 
 class Sampler(Generic[T_co]):
-    """An iterable of indices (or of lists of indices: a batch sampler); subclasses define ``__iter__``."""
+    """An iterable of indices, or of lists of indices (a batch sampler); a subclass defines ``__iter__``.
+
+    Errors: NotImplementedError where it does not.
+
+    >>> class Backwards(Sampler):
+    ...     def __init__(self, data_source):
+    ...         self.data_source = data_source
+    ...     def __iter__(self):
+    ...         return iter(range(len(self.data_source) - 1, -1, -1))
+    >>> list(Backwards("abc"))
+    [2, 1, 0]
+    """
 
     def __init__(self, data_source: Any = None) -> None:
         pass
@@ -35,25 +46,27 @@ class Sampler(Generic[T_co]):
 
 
 def _positive(name: str, value: Any) -> int:
+    """Return ``value``; ValueError unless it is an int above 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise ValueError(f"{name} should be a positive integer value, but got {name}={value!r}")
     return value
 
 
 def _boolean(name: str, value: Any) -> bool:
+    """Return ``value``; TypeError unless it is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} should be a boolean value, but got {name}={value!r}")
     return value
 
 
 def as_integers(order: np.ndarray) -> Iterator[int]:
-    """The entries as Python integers, a chunk at a time: a list of 10^8 integers would be 4 GB."""
+    """Yield the entries as Python integers, made a chunk at a time: a list of 10^8 would take 4 GB."""
     for start in range(0, len(order), CHUNK):
         yield from order[start : start + CHUNK].tolist()
 
 
 class SequentialSampler(Sampler[int]):
-    """0, 1, 2, ...
+    """The indices 0, 1, 2, ... up to the length of ``data_source``.
 
     >>> list(SequentialSampler("abc"))
     [0, 1, 2]
@@ -70,10 +83,13 @@ class SequentialSampler(Sampler[int]):
 
 
 class RandomSampler(Sampler[int]):
-    """A random permutation, or with ``replacement`` independent draws; ``num_samples`` defaults to the
-    length.
+    """A random permutation of the indices, or with ``replacement`` independent draws.
 
-    Without a ``generator`` each pass draws one seed from accelgrad's default generator.
+    ``num_samples`` says how many (None: the length of ``data_source``); a permutation that is too short is
+    followed by another one.  ``generator`` is accelgrad's or NumPy's; without one each pass draws a seed from
+    accelgrad's default generator.
+
+    Errors: TypeError or ValueError for a wrong argument; ValueError from an empty ``data_source``.
 
     >>> sorted(RandomSampler(range(5)))
     [0, 1, 2, 3, 4]
@@ -93,7 +109,7 @@ class RandomSampler(Sampler[int]):
 
     @property
     def num_samples(self) -> int:
-        """How many indices one pass gives."""
+        """The number of indices in one pass."""
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __iter__(self) -> Iterator[int]:
@@ -115,7 +131,7 @@ class RandomSampler(Sampler[int]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """The given indices in random order.
+    """The given indices in random order, drawn from ``generator`` (None: accelgrad's default one).
 
     >>> sorted(SubsetRandomSampler([3, 1, 4]))
     [1, 3, 4]
@@ -134,10 +150,14 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """``num_samples`` indices, index i with probability proportional to ``weights[i]``.
+    """``num_samples`` indices drawn with probabilities proportional to ``weights``, (n,).
 
-    Without replacement the indices are those of the largest keys ``log(u_i) / w_i`` (Efraimidis & Spirakis
-    2006, "Weighted random sampling with a reservoir", Algorithm A), in decreasing order of the key.
+    Without ``replacement``, each index gets a key ``log(u) / weight`` with u uniform in (0, 1], and the
+    indices of the largest keys are given, largest first (Efraimidis & Spirakis 2006, "Weighted random
+    sampling with a reservoir", Algorithm A).  ``weights`` need not sum to 1; they are kept as float64.
+
+    Errors: TypeError or ValueError for a wrong argument; ValueError for weights that are negative, infinite,
+    all 0 or not one-dimensional, and for more samples without replacement than there are positive weights.
 
     >>> list(WeightedRandomSampler([0.0, 1.0], 3))
     [1, 1, 1]
@@ -182,6 +202,9 @@ class WeightedRandomSampler(Sampler[int]):
 class BatchSampler(Sampler[list[int]]):
     """Lists of ``batch_size`` indices taken from another sampler; a shorter last one unless ``drop_last``.
 
+    Errors: ValueError for a ``batch_size`` that is no positive int; TypeError for a ``drop_last`` that is no
+    bool, and from ``len()`` where the sampler has no length.
+
     >>> list(BatchSampler(range(5), 2, drop_last=False))
     [[0, 1], [2, 3], [4]]
     """
@@ -199,7 +222,7 @@ class BatchSampler(Sampler[list[int]]):
             yield batch
 
     def ranges(self) -> Iterator[range] | None:
-        """The same batches as ranges, if the sampler is sequential: for datasets that fetch whole batches."""
+        """Return the batches as ranges, quick to slice by, if the sampler is sequential; otherwise None."""
         if type(self) is not BatchSampler or type(self.sampler) is not SequentialSampler:
             return None
         n, size = len(self.sampler), self.batch_size
@@ -212,15 +235,17 @@ class BatchSampler(Sampler[list[int]]):
 
 
 class LengthBucketBatchSampler(Sampler[list[int]]):
-    """Batches of samples of similar length, so that padding them wastes little.
+    """Lists of indices of samples of similar length, so that padding a batch wastes little.
 
-    The indices are shuffled, cut into pools of ``pool`` batches, each pool is sorted by length and cut into
-    batches, and the batches of a pool are shuffled again: a batch is homogeneous in length, the order of
-    batches is random. Without ``shuffle`` samples are sorted by length within each pool, and the pools keep
-    their order.
+    The indices are shuffled and cut into pools of ``pool`` batches.  Each pool is sorted by length and cut
+    into batches, and the batches of a pool are shuffled again: lengths within a batch are similar, the order
+    of the batches is random.  Without ``shuffle`` neither is shuffled.  A shorter batch comes last, or is
+    left out with ``drop_last``.
 
-    ``lengths`` is a sequence of integers, or a dataset; then ``key(sample)`` (by default ``len``) gives the
-    length.
+    ``lengths`` is a sequence of integers, (n,), or a dataset whose samples' lengths are ``key(sample)`` (by
+    default ``len``).
+
+    Errors: TypeError or ValueError for a wrong argument; ValueError for lengths of another shape.
 
     >>> sampler = LengthBucketBatchSampler([5, 1, 4, 2], batch_size=2, shuffle=False)
     >>> list(sampler), len(sampler)
@@ -262,7 +287,7 @@ class LengthBucketBatchSampler(Sampler[list[int]]):
             chosen = order[start : start + self.pool * size]
             by_length = chosen[np.argsort(self.lengths[chosen], kind="stable")].tolist()
             batches = [by_length[i : i + size] for i in range(0, len(by_length), size)]
-            if len(batches[-1]) < size:  # only the last pool has one; it is given last
+            if len(batches[-1]) < size:  # a short batch: only the last pool has one, and it is given last
                 short = batches.pop()
             for which in random.permutation(len(batches)) if self.shuffle else range(len(batches)):
                 yield batches[which]
@@ -275,6 +300,7 @@ class LengthBucketBatchSampler(Sampler[list[int]]):
 
 
 def _all_integers(values: Any) -> bool:
+    """Return whether these are lengths themselves, not a dataset whose samples are to be measured."""
     if isinstance(values, np.ndarray):
         return values.ndim == 1 and values.dtype.kind in "iu"
     return isinstance(values, list | tuple | range) and all(

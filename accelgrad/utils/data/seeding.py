@@ -1,5 +1,4 @@
-"""The random generators of a worker: found, seeded differently for each (epoch, worker), photographed and
-restored."""
+"""A worker's random generators: found in the dataset, seeded by epoch and worker, saved and restored."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ KINDS = (np.random.Generator, np.random.RandomState, random.Random, Generator)
 
 
 def find_generators(root: Any) -> list[Any]:
-    """The random generators that ``root`` holds in attributes, lists, tuples and dicts."""
+    """Return the random generators that ``root`` holds in attributes, lists, tuples and dicts."""
     found: list[Any] = []
     seen: set[int] = set()
     stack = [root]
@@ -42,7 +41,7 @@ def find_generators(root: Any) -> list[Any]:
 
 
 def get_state(generator: Any) -> Any:
-    """The state of any kind of generator."""
+    """Return the state of a generator of any kind."""
     if isinstance(generator, np.random.Generator):
         return generator.bit_generator.state
     if isinstance(generator, random.Random):
@@ -51,7 +50,7 @@ def get_state(generator: Any) -> Any:
 
 
 def set_state(generator: Any, state: Any) -> None:
-    """Return a generator to a state of :func:`get_state`."""
+    """Bring a generator back to a state of :func:`get_state`."""
     if isinstance(generator, np.random.Generator):
         generator.bit_generator.state = state
     elif isinstance(generator, random.Random):
@@ -61,6 +60,7 @@ def set_state(generator: Any, state: Any) -> None:
 
 
 def _reseed(generator: Any, sequence: np.random.SeedSequence) -> None:
+    """Seed a generator of any kind by ``sequence``."""
     words = sequence.generate_state(4)
     if isinstance(generator, np.random.Generator):
         generator.bit_generator.state = type(generator.bit_generator)(sequence).state
@@ -76,9 +76,8 @@ class Generators:
     """All generators that a worker's dataset may draw from.
 
     Python's, NumPy's and accelgrad's global generators are seeded from ``(base_seed, worker)``.  Generators
-    that the dataset itself holds arrive in every worker as equal copies; each is moved to a stream of its
-    own, made from its state as it arrived, the epoch and the worker: a seeded one still gives the same
-    numbers in every run.
+    that the dataset itself holds arrive in every worker as equal copies.  Each is seeded anew from its state
+    on arrival, the epoch and the worker: workers draw different numbers, and the same ones in every run.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -87,7 +86,7 @@ class Generators:
         self.origins = [int.from_bytes(digest, "little") for digest in digests]
 
     def seed(self, base_seed: int, worker: int, epoch: int) -> None:
-        """Begin epoch number ``epoch``."""
+        """Seed all generators for epoch number ``epoch`` of worker number ``worker``."""
         random.seed(base_seed + worker)
         words = np.random.SeedSequence([base_seed, worker]).generate_state(4)
         np.random.seed(words)  # noqa: NPY002  what datasets use
@@ -96,11 +95,11 @@ class Generators:
             _reseed(generator, np.random.SeedSequence([origin, epoch, worker]))
 
     def states(self) -> Any:
-        """All states, to be given to :meth:`restore`."""
+        """Return the states of all generators, for :meth:`restore`."""
         return global_states(), [get_state(generator) for generator in self.held]
 
     def restore(self, states: Any) -> None:
-        """Return to states taken by :meth:`states`."""
+        """Bring all generators back to ``states``, a result of :meth:`states`."""
         everywhere, held = states
         set_global_states(everywhere)
         for generator, state in zip(self.held, held, strict=True):
@@ -108,12 +107,12 @@ class Generators:
 
 
 def global_states() -> tuple[Any, Any, Any]:
-    """The states of Python's, NumPy's and accelgrad's global generators."""
+    """Return the states of Python's, NumPy's and accelgrad's global generators."""
     return random.getstate(), np.random.get_state(legacy=False), default_generator.get_state()  # noqa: NPY002
 
 
 def set_global_states(states: tuple[Any, Any, Any]) -> None:
-    """Return to states taken by :func:`global_states`."""
+    """Bring the global generators back to ``states``, a result of :func:`global_states`."""
     python, numpy, accelgrad = states
     version, words, gauss = python
     random.setstate((version, tuple(words), gauss))  # JSON makes lists of tuples

@@ -15,7 +15,7 @@ __all__ = ["Staff"]
 
 
 class Staff:
-    """What a loader keeps between passes: a pool of persistent workers, and the nursery they come from."""
+    """The workers that a loader keeps between passes, if they are persistent, and the nursery of them all."""
 
     def __init__(self) -> None:
         self.idle: Pool | None = None
@@ -26,7 +26,7 @@ class Staff:
         self.pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
     def supply(self, loader: Any) -> Supply | None:
-        """What a new pool will need; None where one is idle."""
+        """Pickle the dataset and what else a new pool will need; None where a pool is idle."""
         if self._idle_pool() is not None:
             return None
         sweep()
@@ -48,11 +48,12 @@ class Staff:
         return Supply(loader.num_workers, method, parts, settings)
 
     def _idle_pool(self) -> Pool | None:
+        """Return the idle pool, if it is still open and was not inherited through a fork."""
         pool = self.idle
         return None if pool is None or pool.closed or pool.pid != os.getpid() else pool
 
     def take(self, loader: Any, supply: Supply | None) -> Pool:
-        """The idle pool, or a new one with ``supply``."""
+        """Return the idle pool, or start a new one with ``supply``."""
         pool, self.idle = self._idle_pool(), None
         if pool is None:
             if supply is None:  # another thread has taken the idle one in the meantime
@@ -64,7 +65,7 @@ class Staff:
         return pool
 
     def put_back(self, pool: Pool) -> None:
-        """A pass is over: its workers wait for the next one, or end."""
+        """Take back the pool of a pass that is over: persistent workers wait for the next one, others end."""
         if pool.closed or pool.pid != os.getpid():
             return
         if self.persistent and self.idle is None and not self.closed:
@@ -74,7 +75,7 @@ class Staff:
             pool.close()
 
     def close(self) -> None:
-        """End all workers of the loader, also those of passes that are under way."""
+        """End all workers of the loader, also those of a pass that is running."""
         self.closed = True
         if self.pid != os.getpid():
             return

@@ -1,4 +1,4 @@
-"""The timeline: when each batch was fetched, collated, transferred, and waited for."""
+"""The timeline: the times at which each batch was fetched, collated, sent, and asked for."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ __all__ = ["BatchRecord", "Timeline"]
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One batch on the timeline.  Times are ``time.perf_counter()`` seconds, which all processes of a
-    machine share.
+    """The times of one batch, in seconds of ``time.perf_counter()``, which all processes of a machine share.
 
     In the worker: ``started`` -> fetch -> ``fetched`` -> collate -> ``collated`` -> pickling, sharing ->
-    ``sent``. In the program: ``received`` (the loader took it from the socket), ``asked`` (``next()`` was
-    called for it) -> wait -> ``delivered`` (``next()`` returned it).  Without workers ``worker`` is None and
-    the same moments follow each other.
+    ``sent``.  In the main process: ``received`` (the loader took it from the socket), ``asked`` (``next()``
+    was called for it) -> wait -> ``delivered`` (``next()`` returned it).  Without workers ``worker`` is None
+    and the same moments follow each other.
+
+    >>> record = BatchRecord(0, 5, 1, 4711, 1.0, 1.5, 1.75, 1.875, 2.0, 1.25, 2.25)
+    >>> record.fetch, record.collate, record.transfer, record.wait
+    (0.5, 0.25, 0.125, 1.0)
     """
 
     epoch: int
@@ -48,22 +51,22 @@ class BatchRecord:
 
     @property
     def wait(self) -> float:
-        """Seconds that the program waited in ``next()``."""
+        """Seconds that the main process waited in ``next()``."""
         return self.delivered - self.asked
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """All fields by name, e.g. for JSON or a table."""
+        """Return all fields by name, e.g. for JSON or a table."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Timeline:
-    """The records of a loader, the latest ``limit`` of them, while recording is on."""
+    """A loader's records: the latest ``limit`` of them, kept while recording is on."""
 
     def __init__(self) -> None:
         self.on = False
         self.records: deque[BatchRecord] = deque()
 
     def start(self, limit: int) -> None:
-        """Record from now on."""
+        """Record from now on, and forget what was recorded before."""
         self.records = deque(maxlen=limit)
         self.on = True

@@ -1,10 +1,9 @@
-"""Messages between the loader and a worker: frames on a socket, and batches taken apart into bytes and
-arrays.
+"""Messages between the program and a worker: frames on a socket, and batches packed into bytes and arrays.
 
-A frame is an 8-byte length, then one byte of kind and the rest.  A batch is sent as its *structure*, pickled
-with the arrays left out (protocol 5), the *specification* of the arrays (dtype, shape, offset), and the
-arrays' bytes, which lie in a slot of shared memory, or at the end of the frame where they are few or memory
-is short.
+A frame is a length of 8 bytes, one byte that says the frame's kind, and the content.  A batch is sent in
+three parts: its *structure*, pickled with the arrays left out (protocol 5); the *specification* of the arrays
+(dtype, shape, offset); and the arrays' bytes.  These lie in a slot of shared memory, or at the end of the
+frame where they are few or memory is short.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ __all__ = ["Channel", "Decoder", "Encoder", "Head", "send_frame"]
 
 LENGTH = struct.Struct("<Q")
 RESULT = struct.Struct("<BqqiiQddddIIIQ")  # the fields of Head
-HELLO, ARENA, RETIRED, BATCH, FAILED, ENDED = range(6)
-START, TASK, EPOCH = range(10, 13)
+HELLO, ARENA, RETIRED, BATCH, FAILED, ENDED = range(6)  # kinds of frames from a worker
+START, TASK, EPOCH = range(10, 13)  # kinds of frames to a worker
 OVER_BUDGET = 0x80  # added to BATCH where the batch had to travel in its message: `extra` says why
 # A program that set SIGPIPE to its default must not die of a dead worker.
 NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
@@ -78,16 +77,16 @@ def send_frame(sock: socket.socket, *parts: Any, descriptors: list[int] | None =
 
 
 class Channel:
-    """The parent's end of a worker's socket: never blocks, loses nothing when an interrupt hits.
+    """The program's end of a worker's socket: it never blocks, and an interrupt costs no data.
 
     Python delivers a KeyboardInterrupt between two bytecodes, for instance after ``recv`` has returned and
-    before its result is stored.  Therefore what is received goes from the socket into ``inbox`` within one
-    call in C (``extend(map(recv, ...))``), and every later step can be repeated.
+    before its result is stored.  So one call in C (``extend(map(recv, ...))``) takes the data from the socket
+    into ``inbox``, and every later step can be repeated.
     """
 
     def __init__(self, sock: socket.socket, source: socket.socket | None = None) -> None:
-        self.sock = sock  # what is sent goes here
-        self.source = source = sock if source is None else source  # what is received comes from here
+        self.sock = sock  # for sending
+        self.source = source = sock if source is None else source  # for receiving
         sock.setblocking(False)
         source.setblocking(False)
         self.inbox: list[tuple[Any, ...]] = []  # (data, ancillary data, ...) as received
@@ -100,9 +99,9 @@ class Channel:
         self._passes_descriptors = hasattr(source, "recvmsg")
 
     def receive(self, drain: bool = False) -> bool:
-        """Take what has arrived; True if at least one complete frame is waiting.
+        """Read what has arrived; True if at least one complete frame is waiting.
 
-        ``drain``: until nothing more can come from a peer that has ended.
+        With ``drain`` it reads everything that a peer has sent before its end.
         """
         size = PIECE if self.wanted < PIECE else 1 << 20
         while not self.ended:
@@ -120,7 +119,7 @@ class Channel:
             if not got:
                 self.ended = True
             elif got < size and not drain and not self.inbox[-1][1]:
-                break  # a stream gives what it has (up to a descriptor): there is nothing more at the moment
+                break  # fewer bytes than asked for, and no descriptor: nothing more has arrived
         self.cut()
         return bool(self.frames)
 
@@ -131,7 +130,7 @@ class Channel:
         if len(self.inbox) == 1:
             data, ancillary = self.inbox[0][:2]
             whole = len(data) >= LENGTH.size and LENGTH.size + LENGTH.unpack_from(data)[0] == len(data)
-            if whole and not ancillary:  # mostly one frame comes, and nothing else
+            if whole and not ancillary:  # usually one frame comes, and nothing else
                 frames, nothing = self.frames.copy(), self.inbox[1:]
                 frames.append(bytearray(memoryview(data)[LENGTH.size :]))
                 self.inbox, self.frames, self.wanted = nothing, frames, LENGTH.size
@@ -174,12 +173,12 @@ class Channel:
         return True
 
     def close_spent(self) -> None:
-        """Close the descriptors that are not needed any more: each is taken off the list and closed in C."""
+        """Close the descriptors in ``spent``; each is taken off the list and closed within one call in C."""
         while self.spent:
             any(map(os.close, map(self.spent.pop, (-1,))))
 
     def close(self) -> None:
-        """Close the socket, and descriptors that came and were not used."""
+        """Close the sockets, and the descriptors that arrived and were not used."""
         self.sock.close()
         self.source.close()
         spent = [*self.spent, *self.descriptors]
@@ -191,6 +190,7 @@ class Channel:
 
 
 def _descriptors(ancillary: Any) -> list[int]:
+    """Return the descriptors in the ancillary data of ``recvmsg``."""
     found = []
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -200,7 +200,7 @@ def _descriptors(ancillary: Any) -> list[int]:
 
 
 def frame(*parts: bytes) -> bytes:
-    """The bytes of one frame."""
+    """Return the bytes of one frame."""
     body = b"".join(parts)
     return LENGTH.pack(len(body)) + body
 
@@ -209,17 +209,18 @@ def frame(*parts: bytes) -> bytes:
 
 
 class Taker(pickle.Pickler):
-    """Pickles a batch's structure; arrays and Tensors are left out and collected."""
+    """Pickles a batch's structure; arrays and Tensors are left out and collected in ``leaves``."""
 
     def __init__(self, file: io.BytesIO) -> None:
         leaves = self.prepare()
         super().__init__(file, protocol=5, buffer_callback=buffer_taker(leaves))
 
     def prepare(self) -> list[tuple[np.ndarray, str]]:
-        """The list of leaves: an array and its kind: t(ensor), a(rray), f(ortran), b(uffer), r(ead-only).
+        """Make the list of leaves: pairs of an array and the letter of its kind.
 
-        The callback for buffers gets this list, not the pickler: the cycle would keep every batch's memory
-        until a garbage collection, and no slot could be used again.
+        The letters: t(ensor), a(rray), f (array in Fortran's order), b(uffer), r(ead-only buffer).  The
+        callback for buffers gets this list, not the pickler: a cycle of references would keep every batch's
+        memory until a garbage collection, and no slot could be used again.
         """
         self.leaves: list[tuple[np.ndarray, str]] = []
         self.known: dict[int, int] = {}
@@ -249,7 +250,7 @@ class Taker(pickle.Pickler):
         else:
             array, letter = obj, "a"
             if array.dtype.kind not in SIMPLE_KINDS or array.dtype.names or array.dtype.subdtype:
-                return None  # objects and structured types: pickle knows them
+                return None  # arrays of objects and of structured types: pickle sends them
         if array.flags.c_contiguous:
             pass
         elif array.flags.f_contiguous and letter == "a":
@@ -264,7 +265,7 @@ class Taker(pickle.Pickler):
 
 
 def buffer_taker(leaves: list[tuple[np.ndarray, str]]) -> Any:
-    """A ``buffer_callback`` that adds the buffers to ``leaves``."""
+    """Return a ``buffer_callback`` for pickle that adds each buffer to ``leaves``."""
 
     def take(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
@@ -275,16 +276,16 @@ def buffer_taker(leaves: list[tuple[np.ndarray, str]]) -> Any:
 
 
 class Encoder:
-    """A worker's side: a batch becomes (arena, slot, specification, structure, bytes)."""
+    """The worker's side: packs a batch into (arena, slot, specification, structure, bytes)."""
 
     def __init__(self, writer: SlotWriter) -> None:
         self.writer = writer
         self.pickler: Any = Taker
 
     def encode(self, batch: Any) -> tuple[int, int, bytes, bytes, list[Any]]:
-        """Put the arrays of ``batch`` where the parent can read them.
+        """Put the arrays of ``batch`` where the program can read them, and pickle the rest.
 
-        Raises whatever pickling raises: the caller reports it in the batch's place.
+        An exception is pickle's; the caller reports it in the batch's place.
         """
         file = io.BytesIO()
         taker = self.pickler(file)
@@ -295,11 +296,12 @@ class Encoder:
     def _place(
         self, leaves: list[tuple[np.ndarray, str]], structure: bytes
     ) -> tuple[int, int, bytes, bytes, list[Any]]:
+        """Copy arrays that do not lie in the slot yet into it; without a slot all go into the message."""
         writer = self.writer
         offsets = [writer.offset_of(array) for array, _ in leaves]
         missing = [i for i, offset in enumerate(offsets) if offset is None]
         place = writer.place([leaves[i][0].nbytes for i in missing])
-        if writer.moved:  # everything into the larger slot
+        if writer.moved:  # a larger slot has taken the place of the first: all arrays go there
             missing = list(range(len(leaves)))
             place = writer.place([array.nbytes for array, _ in leaves])
         if place is None:
@@ -316,7 +318,7 @@ class Encoder:
     def _inline(
         self, leaves: list[tuple[np.ndarray, str]], structure: bytes
     ) -> tuple[int, int, bytes, bytes, list[Any]]:
-        """The arrays' bytes follow in the message."""
+        """Put the arrays' bytes into the message, each at a multiple of the alignment."""
         parts: list[Any] = []
         offsets, end = [], 0
         for array, _ in leaves:
@@ -331,6 +333,7 @@ class Encoder:
 
 
 def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
+    """Return the specification of the arrays: dtype, shape, offset and kind of each."""
     return marshal.dumps(
         [
             (_text_of(array.dtype), array.shape, offset, kind)
@@ -340,11 +343,12 @@ def _specify(leaves: list[tuple[np.ndarray, str]], offsets: list[Any]) -> bytes:
 
 
 def _text_of(dtype: np.dtype) -> str:
-    """How a dtype is written in a specification: as NumPy's code, which bfloat16 has not."""
+    """Return a dtype's name in a specification: NumPy's code, or "bfloat16", for which NumPy has none."""
     return "bfloat16" if dtype.name == "bfloat16" else dtype.str
 
 
 def _dtype_of(text: str) -> np.dtype:
+    """Return the dtype of a name made by :func:`_text_of`."""
     return dtypes.bfloat16.numpy if text == "bfloat16" else np.dtype(text)
 
 
@@ -352,7 +356,7 @@ def _dtype_of(text: str) -> np.dtype:
 
 
 class _Giver(pickle.Unpickler):
-    """Unpickles a batch's structure; the arrays are put back."""
+    """Unpickles a batch's structure, and puts the arrays of ``leaves`` back into it."""
 
     leaves: list[Any]
 
@@ -361,14 +365,15 @@ class _Giver(pickle.Unpickler):
 
 
 class Decoder:
-    """The parent's side: from memory, specification and structure to the batch."""
+    """The program's side: makes the batch again of memory, specification and structure."""
 
     def __init__(self) -> None:
-        # For each specification: dtype, shape, offset, kind, and whether there are any bytes.
+        # Specification -> dtype, shape, offset, kind of each array, and whether it has any bytes.
         self.plans: dict[bytes, list[tuple[np.dtype, Any, int, str, bool]]] = {}
 
     def decode(self, memory: Any, specification: bytes, structure: bytes) -> Any:
-        """The batch, whose arrays are views of ``memory``."""
+        """Return the batch, whose arrays are views of ``memory``."""
+        # The plan: most batches have the specification of the one before.
         plan = self.plans.get(specification)
         if plan is None:
             plan = [
@@ -378,6 +383,7 @@ class Decoder:
             if len(self.plans) >= 64:
                 self.plans.clear()
             self.plans[specification] = plan
+        # The arrays, as views of the memory.
         leaves: list[Any] = []
         buffers: list[Any] = []
         for dtype, shape, offset, kind, filled in plan:
@@ -393,26 +399,27 @@ class Decoder:
                     array.flags.writeable = False
                 buffers.append(array)
                 leaves.append(array)
+        # The structure around them.
         giver = _Giver(io.BytesIO(structure), buffers=buffers)
         giver.leaves = leaves
         return giver.load()
 
 
 def pickled(kind: int, value: Any) -> bytes:
-    """A frame of ``kind`` with a pickled value (protocol 5)."""
+    """Return a frame of ``kind`` with a pickled value (protocol 5)."""
     return frame(bytes((kind,)), pickle.dumps(value, 5))
 
 
 def new_arena_frame(arena: Arena) -> bytes:
-    """The frame that announces an arena; its descriptor travels with it."""
+    """Return the content of the frame that announces an arena; its descriptor is sent along with it."""
     return bytes((ARENA,)) + marshal.dumps((arena.number, arena.slot_size, arena.slots))
 
 
 def unpickled(data: Any) -> Any:
-    """The value of a frame made by :func:`pickled`."""
+    """Return the value in a frame's content, made by :func:`pickled`."""
     return pickle.loads(memoryview(data)[1:])
 
 
 def repickled(value: Any) -> bytes:
-    """A value as :func:`pickle.loads` takes it."""
+    """Return ``pickle.dumps`` of a value, in protocol 5."""
     return pickle.dumps(value, 5)

@@ -33,10 +33,12 @@ except ImportError:  # Windows
 
 __all__ = ["RUN_CALLED", "STACK_SIGNAL", "run", "run_spawned"]
 
-# Asks a worker for its Python stack.  A real-time signal: user code has its hands on SIGUSR1 and SIGUSR2.
+# Asks a worker for its Python stack.  A real-time signal, since users' code may handle SIGUSR1 and SIGUSR2.
 STACK_SIGNAL = signal.SIGRTMIN + 7 if hasattr(signal, "SIGRTMIN") else getattr(signal, "SIGUSR2", None)
 F_SETSIG = 10  # Linux; the fcntl module has no name for it
-SNAPSHOT_EVERY = 0.05  # seconds between photographs of the generators: what a resumed epoch repeats at most
+SNAPSHOT_EVERY = (
+    0.05  # seconds between snapshots of the generators; a resumed epoch repeats no more than that
+)
 # Follows portable.GREETING in an interpreter that was started without a fork.
 RUN_CALLED = "from accelgrad.utils.data.worker import run_called; run_called(*ends)"
 ADVICE = "return arrays, tensors, numbers, strings and containers of them, or write a collate_fn that does"
@@ -47,7 +49,7 @@ class _PeerGone(Exception):
 
 
 class _Reader:
-    """Frames from the blocking end of a socket."""
+    """Reads frames from the worker's end of a socket, which blocks."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -56,7 +58,7 @@ class _Reader:
         self.later: list[bytes] = []  # frames that came together with the first
 
     def frames(self, wait: bool) -> list[bytes]:
-        """The complete frames that are there; with ``wait`` at least one."""
+        """Return the complete frames that have arrived; with ``wait`` at least one."""
         found, self.later = self.later, []
         while True:
             start = 0
@@ -73,7 +75,7 @@ class _Reader:
             self._more(0)
 
     def available(self) -> list[bytes]:
-        """The complete frames that are there, without waiting."""
+        """Read what has arrived, without waiting, and return its complete frames."""
         flag = getattr(socket, "MSG_DONTWAIT", None)
         if flag is None:  # Windows
             return []
@@ -84,11 +86,12 @@ class _Reader:
         return self.frames(False)
 
     def next(self) -> bytes:
-        """The next frame."""
+        """Wait for the next frame."""
         found, *self.later = self.frames(True)
         return found
 
     def _more(self, flags: int) -> None:
+        """Read from the socket once; _PeerGone at its end."""
         try:
             data = self.sock.recv(transport.PIECE, flags)
         except ConnectionError:
@@ -98,7 +101,7 @@ class _Reader:
         self.data += data
 
     def first(self, count: int) -> bytes:
-        """The first frame, with ``count`` descriptors."""
+        """Wait for the first frame, which comes with ``count`` descriptors."""
         if count:
             data, self.descriptors, _, _ = socket.recv_fds(self.sock, transport.PIECE, count)
             if not data:
@@ -111,7 +114,7 @@ class _Reader:
 
 
 def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None, called: bool = False) -> None:
-    """The worker's whole life; never returns.  ``inherited``: (first, parts) under start method "fork"."""
+    """Run the worker until its process ends; ``inherited`` is (first, parts) under start method "fork"."""
     code = 1
     try:
         _tie(lifeline, called)
@@ -137,36 +140,36 @@ def run(duplex: socket.socket, lifeline: socket.socket, inherited: Any = None, c
 
 
 def run_spawned(duplex: int, lifeline: int) -> None:
-    """Entry point of start method "spawn"."""
+    """Run a worker that start method "spawn" has started, on two descriptors that it has inherited."""
     os.set_inheritable(duplex, False)
     os.set_inheritable(lifeline, False)
     run(socket.socket(fileno=duplex), socket.socket(fileno=lifeline))
 
 
 def run_called(duplex: socket.socket, lifeline: socket.socket) -> None:
-    """Entry point of a worker that called back on two sockets of its own (see portable.py)."""
+    """Run a worker that has connected back on two sockets of its own, see portable.py."""
     run(duplex, lifeline, called=True)
 
 
 def _tie(lifeline: socket.socket, called: bool) -> None:
-    """End with the program, in whatever way it ends and whatever this process is doing.
+    """Make this process end with the program, however that ends and whatever is running here.
 
-    Nobody writes to the lifeline.  When the program's end closes the kernel sends SIGKILL to this process,
-    which needs no thread and no cooperation of a C extension that holds the interpreter's lock.
+    Nobody writes to the lifeline.  When the program's end of it closes, the kernel sends SIGKILL to this
+    process.  That needs no thread, and works while a C extension holds the interpreter's lock.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's business
     for name in ("SIGTERM", "SIGCHLD"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    # Elsewhere O_ASYNC can only send SIGIO, which is ignored by default; and where results go through the
-    # lifeline it would be sent whenever there is room for more of them.
+    # A thread does it where O_ASYNC can only send SIGIO, which is ignored by default; and where results go
+    # through the lifeline, since the signal would come whenever there is room for more of them.
     if called or sys.platform != "linux":
         watch_lifeline(lifeline)
         return
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
-    try:  # the program may have gone before the line above
+    try:  # the program may have ended before the line above
         if lifeline.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
             os._exit(0)
     except BlockingIOError:
@@ -174,18 +177,19 @@ def _tie(lifeline: socket.socket, called: bool) -> None:
 
 
 def keep_to_the_host() -> None:
-    """Whatever the program's default device is, new tensors and those of the dataset lie in host memory: each
-    worker on the card would hold a context of it, and no batch could travel from there.
+    """Make the CPU the default device, and the card unusable, in this worker.
+
+    Each worker on the card would need a context of its own there, and no batch could be sent from it.
     """
     os.environ["ACCELGRAD_WORKER"] = "1"  # the card cannot be used: gpu.status
     backend.set_default_device("cpu")
 
 
 def limit_threads() -> None:
-    """One thread for BLAS, OpenMP and our kernels: the workers are the parallelism.
+    """Set BLAS, OpenMP and our kernels to one thread: several workers run side by side already.
 
-    A new interpreter read it from its environment; a forked one inherited loaded libraries, which are told
-    one by one.
+    A new interpreter has read it from its environment; a forked one has inherited loaded libraries, each of
+    which is told here.
     """
     kernels.set_num_threads(1)
     try:
@@ -226,7 +230,7 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
     try:
         os.chdir(first["directory"])
     except OSError:
-        pass  # the folder is gone; the program lives with it, too
+        pass  # the folder is gone; the program has to live with that too
     keep_to_the_host()
 
 
@@ -234,7 +238,7 @@ def prepare_interpreter(first: dict[str, Any]) -> None:
 
 
 class _Worker:
-    """The state of a running worker."""
+    """A running worker: its sockets, its tasks, the dataset, the memory for its batches."""
 
     def __init__(self, tasks: socket.socket, results: socket.socket) -> None:
         self.sock = results
@@ -247,7 +251,7 @@ class _Worker:
         self.last_task = -1
         self.fetcher: Any = None
         self.snapshot_at = 0.0
-        self.plain = True  # plain pickle has been enough so far
+        self.plain = True  # plain pickle has been enough for all batches so far
 
     def live(self, inherited: Any, plain: bool) -> int:
         """Start up, then serve tasks until the program closes the socket; ``plain``: no descriptors come."""
@@ -255,7 +259,7 @@ class _Worker:
         self.id: int = start["worker"]
         self.start(start, inherited)
         while True:
-            # With tasks in hand, look only whether the program has started another epoch in the meantime.
+            # While there are tasks, only look whether the program has begun another epoch; otherwise wait.
             for data in self.reader.available() if self.tasks else self.reader.frames(True):
                 self.take(data)
             if self.epoch_info is not None:
@@ -264,7 +268,8 @@ class _Worker:
                 self.work(*self.tasks.popleft())
 
     def start(self, start: dict[str, Any], inherited: Any) -> None:
-        """Take over the dataset; an exception in it is kept and answers every task."""
+        """Load the dataset; an exception that this raises is kept, and is the answer to every task."""
+        # Where the dataset comes from, and where stacks are written to.
         if inherited is not None:
             first, parts = inherited
             stack: int | None = first["stack"]
@@ -274,10 +279,12 @@ class _Worker:
             payload, stack = self.reader.descriptors
         if stack is not None and STACK_SIGNAL is not None:
             faulthandler.register(STACK_SIGNAL, file=stack, all_threads=True)
+        # The interpreter's settings, then a sign of life.
         limit_threads()
         if inherited is not None:
             keep_to_the_host()
         send_frame(self.sock, bytes((transport.HELLO,)), os.getpid().to_bytes(8, "little"))
+        # The dataset and its functions.
         try:
             if inherited is None:
                 if "inline" in start:
@@ -296,6 +303,7 @@ class _Worker:
             parts["collate_fn"],
             parts["worker_init_fn"],
         )
+        # Memory for batches, and the generators to seed.
         self.writer = SlotWriter(first["slots"], first["limit"], first["share"], self.announce, self.retire)
         if not first["shared"]:
             self.writer.limit = 0
@@ -305,18 +313,18 @@ class _Worker:
         self.fresh = True
 
     def where(self, what: str) -> str:
-        """``raised in DataLoader worker 1 (pid 4711) while ...``"""
+        """Return the note to an exception: ``raised in DataLoader worker 1 (pid 4711) while ...``."""
         return f"raised in DataLoader worker {self.id} (pid {os.getpid()}) {what}"
 
     def dumps(self, value: Any) -> bytes:
-        """Pickle for the program: by reference where possible, by value what exists in this process only."""
+        """Pickle for the program: by reference if possible, by value if it exists in this process only."""
         try:
             return pickle.dumps(value, 5)
         except Exception:
             return by_value(value)
 
     def announce(self, arena: Arena) -> None:
-        """Tell the program of a new arena; its descriptor goes along."""
+        """Tell the program of a new arena, and send its descriptor."""
         send_frame(self.sock, transport.new_arena_frame(arena), descriptors=[arena.descriptor])
 
     def retire(self, number: int) -> None:
@@ -324,7 +332,7 @@ class _Worker:
         send_frame(self.sock, bytes((transport.RETIRED,)), number.to_bytes(8, "little"))
 
     def take(self, data: bytes) -> None:
-        """One message: a task, or the beginning of an epoch, which makes earlier tasks void."""
+        """Store a message: a task, or the beginning of an epoch, which cancels earlier tasks."""
         content = pickle.loads(memoryview(data)[1:])
         if data[0] == transport.EPOCH:
             self.tasks.clear()
@@ -337,7 +345,7 @@ class _Worker:
             self.writer.returned(number, slot, use)
 
     def begin_epoch(self) -> None:
-        """Seed the generators, call worker_init_fn the first time, and start the dataset anew."""
+        """Begin the epoch: seed the generators, make a fetcher, and call worker_init_fn the first time."""
         info, self.epoch_info = self.epoch_info, None
         assert info is not None
         self.epoch, self.seed, self.last_task = info["epoch"], info["seed"], -1
@@ -364,7 +372,7 @@ class _Worker:
             self.failure = pack_exception(error, self.where(what), self.dumps)
 
     def resume(self, info: dict[str, Any]) -> None:
-        """Go to the middle of an epoch: the generators as photographed, the batches since then once more."""
+        """Go to the middle of an epoch: restore a snapshot of the generators, repeat the batches since."""
         if isinstance(self.fetcher, IterableFetcher):
             self.fetcher.skip(info.get("skip", 0))
             return
@@ -381,23 +389,25 @@ class _Worker:
     def work(self, epoch: int, task: int, indices: Any) -> None:
         """Answer one task: with the batch, the end of the stream, or an exception."""
         if epoch != self.epoch or task <= self.last_task:
-            return  # left over from an epoch that was broken off, or asked twice
+            return  # of an epoch that was broken off, or sent twice
         self.last_task = task
         if self.failure is not None:
             self.fail(epoch, task, self.failure)
             return
+        # A snapshot of the generators from time to time, before the batch draws from them.
         writer = self.writer
         extra = b""
         started = time.perf_counter()
         if started - self.snapshot_at > SNAPSHOT_EVERY and not self.first["iterable"]:
             extra = pickle.dumps(self.generators.states(), 5)
             self.snapshot_at = started = time.perf_counter()
+        # Fetch and collate the batch, and put it into shared memory.
         writer.begin()
         try:
             batch = self.fetcher.fetch(indices, self.seed)
             collated = time.perf_counter()
             arena, slot, specification, structure, parts = self.encode(batch)
-        except StopIteration:  # only the end of an iterable dataset comes as that
+        except StopIteration:  # raised by the end of an iterable dataset only
             writer.give_back()
             send_frame(self.sock, bytes((transport.ENDED,)), pickle.dumps((epoch, task), 5))
             return
@@ -411,6 +421,7 @@ class _Worker:
                 pack_exception(error, self.where(f"in batch {task}: {describe(indices)}"), self.dumps),
             )
             return
+        # Send it.
         if arena < 0:
             writer.give_back()
         if arena < 0 and writer.over_budget is not None and self.first["shared"]:
@@ -425,7 +436,7 @@ class _Worker:
         writer.tidy()
 
     def encode(self, batch: Any) -> Any:
-        """Take the batch apart; what plain pickle cannot send goes by value, and what nobody can is named."""
+        """Pack the batch; objects that plain pickle cannot send go by value, or are named in the error."""
         try:
             if self.plain:
                 return self.encoder.encode(batch)
