@@ -1,5 +1,6 @@
-"""save and load: checkpoints of tensors, numbers and strings in nested dicts and lists; no file is ever
-executed.
+"""save and load: checkpoints of tensors, numbers and strings in nested dicts and lists.
+
+No file is ever executed.
 
 Three formats.  A name that ends in ``.safetensors`` takes that format (a flat dict of tensors; extra
 ``io``).  Any other name takes ours: an npz archive with one array per tensor and a JSON text that says how
@@ -376,8 +377,9 @@ class _Kind:
 
 
 class _TorchReader(pickle.Unpickler):
-    """Reads the pickle inside a PyTorch zip file: tensors, parameters, containers, numbers; nothing else is
-    looked up.
+    """Reads the pickle inside a PyTorch zip file: tensors, parameters, containers, numbers.
+
+    Nothing else is looked up.
     """
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str, name: str, map_location: Any) -> None:

@@ -22,8 +22,9 @@ __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_
 
 
 class Device:
-    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``; PyTorch's spellings ``"cuda"``, ``"cuda:0"``
-    mean the same.
+    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``.
+
+    PyTorch's spellings ``"cuda"``, ``"cuda:0"`` mean the same.
 
     >>> Device("gpu:1")
     device(type='cuda', index=1)
@@ -160,7 +161,8 @@ class Namespace:
 
     def astype(self, x: Any, dtype: Any) -> Any:
         """A copy of the array ``x`` with another NumPy dtype; ``x`` itself where it has that dtype
-        already."""
+        already.
+        """
         return x.astype(dtype, copy=False)
 
     def sum_of(self, x: Any, y: Any) -> Any:
@@ -293,8 +295,10 @@ _blocks = _Blocks()
 
 
 def namespace(where: Any = None) -> Namespace:
-    """The array module of a device (of the default device if None); RuntimeError with the cause if it has
-    none."""
+    """The array module of a device (of the default device if None).
+
+    RuntimeError with the cause if it has none.
+    """
     if where is None:
         return default_namespace()
     if isinstance(where, Namespace):
@@ -367,7 +371,8 @@ def pin(array: np.ndarray) -> np.ndarray:
 
 def default_namespace() -> Namespace:
     """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else
-    ACCELGRAD_DEVICE."""
+    ACCELGRAD_DEVICE.
+    """
     global _default
     if _blocks.entered:
         return _blocks.entered[-1]

@@ -108,8 +108,10 @@ _default = float32
 
 
 def of(numpy_dtype: Any) -> dtype:
-    """The accelgrad dtype of a NumPy dtype; TypeError for what has none (strings, objects, complex, uint16
-    ...)."""
+    """The accelgrad dtype of a NumPy dtype.
+
+    TypeError for what has none (strings, objects, complex, uint16 ...).
+    """
     found = _of_numpy.get(numpy_dtype)
     if found is None:
         native = np.dtype(numpy_dtype).newbyteorder("=")  # big-endian files are still float32

@@ -188,7 +188,8 @@ def machine(libraries: list[str]) -> dict[str, Any]:
 
 def _starts(libraries: list[str]) -> dict[str, float]:
     """Seconds of new processes: import alone, and the first trained step with a cold and a warm compile
-    cache."""
+    cache.
+    """
     import tempfile
 
     step = (

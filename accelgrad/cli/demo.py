@@ -1,5 +1,7 @@
-"""``demo``: the main job.  A CNN on real handwritten digits, from the data set to figures, on the CPU or a
-card."""
+"""``demo``: the main job.
+
+A CNN on real handwritten digits, from the data set to figures, on the CPU or a card.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ __all__ = ["DigitsNet", "configure", "evaluate", "run", "train_epoch"]
 
 class DigitsNet(nn.Module):
     """Two convolutions with batch normalisation and pooling, and two linear layers: (n, 1, 8, 8) -> (n,
-    10)."""
+    10).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +210,8 @@ def train_epoch(
 
 def evaluate(model: Any, loader: Any, device: Any) -> tuple[float, float, Any, Any]:
     """Mean loss, accuracy, predicted scores (n, 10) and true labels (n,) of the held-out images, on the
-    CPU."""
+    CPU.
+    """
     model.eval()
     scores, labels = [], []
     with accelgrad.no_grad():

@@ -309,8 +309,9 @@ class Event:
         return bool(self.cupy.done)
 
     def elapsed_time(self, end_event: Event) -> float:
-        """Milliseconds from this mark to a later one; ValueError where one does not measure or was not
-        recorded.
+        """Milliseconds from this mark to a later one.
+
+        ValueError where one does not measure or was not recorded.
         """
         if not (self.enable_timing and end_event.enable_timing):
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")

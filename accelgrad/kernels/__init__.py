@@ -247,8 +247,10 @@ def contents(device: str) -> dict[str, tuple[str, int | None]]:
 
 
 def load(name: str, device: str) -> list[Kernel]:
-    """The registered kernels of a name, importing their file at first use; [] with a recorded reason if that
-    fails."""
+    """The registered kernels of a name, importing their file at first use.
+
+    [] with a recorded reason if that fails.
+    """
     entry = contents(device).get(name)
     if entry is None:
         return _kernels.get((device, name), [])

@@ -34,7 +34,8 @@ def _columns(xp: Any, x: Any, kernel: tuple[int, ...], geometry: Geometry) -> An
 
 def convolution(xp: Any, x: Any, weight: Any, bias: Any, geometry: Geometry) -> Any:
     """``y = weight * x (+ bias for each output channel)``: x (n, c, ...), weight (o, c / groups, ...), bias
-    (o,) or None; (n, o, ...)."""
+    (o,) or None; (n, o, ...).
+    """
     kernel, groups = weight.shape[2:], geometry.groups
     space = geometry.places(x.shape[2:], kernel)
     n, o, places = x.shape[0], weight.shape[0], product(space)
@@ -50,7 +51,8 @@ def convolution(xp: Any, x: Any, weight: Any, bias: Any, geometry: Geometry) -> 
 
 def convolution_input(xp: Any, grad: Any, weight: Any, space: tuple[int, ...], geometry: Geometry) -> Any:
     """The sum of ``weight[o]`` spread around ``grad[o]`` over images of extents ``space``: the adjoint of
-    :func:`convolution` in x (the transposed convolution).  grad (n, o, ...); (n, c, *space)."""
+    :func:`convolution` in x (the transposed convolution).  grad (n, o, ...); (n, c, *space).
+    """
     kernel, groups = weight.shape[2:], geometry.groups
     n, o, places = grad.shape[0], weight.shape[0], product(grad.shape[2:])
     flat = xp.swapaxes(xp.reshape(weight, (groups, o // groups, product(weight.shape[1:]))), 1, 2)
@@ -67,7 +69,8 @@ def convolution_input(xp: Any, grad: Any, weight: Any, space: tuple[int, ...], g
 
 def convolution_weight(xp: Any, x: Any, grad: Any, kernel: tuple[int, ...], geometry: Geometry) -> Any:
     """For each o the sum over all places of ``grad[o]`` times the window of x there: the adjoint of
-    :func:`convolution` in the weight.  x (n, c, ...), grad (n, o, ...); (o, c / groups, *kernel)."""
+    :func:`convolution` in the weight.  x (n, c, ...), grad (n, o, ...); (o, c / groups, *kernel).
+    """
     groups = geometry.groups
     n, c, o, places = x.shape[0], x.shape[1], grad.shape[1], product(grad.shape[2:])
     g = xp.reshape(grad, (n, groups, o // groups, places))

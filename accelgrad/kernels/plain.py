@@ -107,8 +107,10 @@ def rounded(xp: Any, x: Any, kind: Any) -> Any:
 
 
 def softmax(xp: Any, x: Any, axis: int = -1) -> Any:
-    """``exp(x) / sum(exp(x))`` along ``axis``; the largest x is subtracted first, so that no exponential
-    overflows."""
+    """``exp(x) / sum(exp(x))`` along ``axis``.
+
+    The largest x is subtracted first, so that no exponential overflows.
+    """
     if x.ndim and x.shape[axis] == 0:
         return xp.exp(x)  # nothing to normalise; max would refuse
     y = xp.exp(x - xp.max(x, axis=axis, keepdims=True)) if x.ndim else xp.exp(x - x)
@@ -180,8 +182,10 @@ def later_keys(xp: Any, queries: int, keys: int) -> Any:
 
 
 def masked_softmax(xp: Any, scores: Any, hidden: Any) -> Any:
-    """The softmax of every row of scores (..., l, s), in which what is ``hidden`` (True) has no part; a row
-    that is hidden as a whole is 0."""
+    """The softmax of every row of scores (..., l, s), in which what is ``hidden`` (True) has no part.
+
+    A row that is hidden as a whole is 0.
+    """
     # -inf in a whole row would make NaN; a finite number this low is 0 after the softmax beside any other.
     weights = xp.softmax(xp.where(hidden, -1e30, scores), axis=-1)
     return xp.where(hidden, 0.0, weights)
@@ -212,16 +216,20 @@ def cross_entropy_total(xp: Any, x: Any, target: Any, ignore_index: int, mean: b
 def cross_entropy_total_backward(
     xp: Any, grad: Any, x: Any, target: Any, lse: Any, scale: Any, ignore_index: int
 ) -> Any:
-    """``grad scale (softmax(x) - one_hot(target))`` in the rows that count, 0 in the others: grad 0-d; the
-    result (n, c)."""
+    """``grad scale (softmax(x) - one_hot(target))`` in the rows that count, 0 in the others.
+
+    ``grad`` is 0-d, the result (n, c).
+    """
     counted = target != ignore_index
     share = xp.where(counted, grad if scale is None else grad * scale, 0)
     return xp.softmax_cross_entropy_backward(share, x, xp.where(counted, target, 0), lse)
 
 
 def vector_norm(xp: Any, x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
-    """``sum(|x|^ord)^(1 / ord)`` over ``axis``; ord 0 counts what is not zero, inf and -inf are max and min
-    of |x|."""
+    """``sum(|x|^ord)^(1 / ord)`` over ``axis``.
+
+    ``ord`` 0 counts what is not zero, inf and -inf are max and min of |x|.
+    """
     if ord == 2:
         return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=keepdims))
     if ord == 0:
@@ -322,8 +330,10 @@ def pair(value: Pair) -> tuple[int, int]:
 
 
 def windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
-    """How many windows fit along one side; with ``ceil_mode`` also a last one that begins inside but ends
-    outside."""
+    """How many windows fit along one side.
+
+    With ``ceil_mode`` also a last one that begins inside but ends outside.
+    """
     free = size + 2 * padding - dilation * (kernel - 1) - 1
     count = (free + (stride - 1 if ceil_mode else 0)) // stride + 1
     if ceil_mode and (count - 1) * stride >= size + padding:
@@ -353,7 +363,8 @@ def im2col(xp: Any, x: Any, kernel: Pair, stride: Pair = 1, padding: Pair = 0, d
 
 def _spread(xp: Any, x: Any, axis: int, stride: int, before: int, size: int) -> Any:
     """Along ``axis`` put element k of x at ``before + k * stride``, with zeros between, cut or filled to
-    ``size``."""
+    ``size``.
+    """
     shape = x.shape
     axis %= x.ndim
     count = shape[axis]
@@ -378,7 +389,8 @@ def col2im(
     dilation: Pair = 1,
 ) -> Any:
     """The adjoint of :func:`im2col`: adds every column back to where its window lay, giving ``shape`` (n,
-    c, h, w)."""
+    c, h, w).
+    """
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
     n, c, h, w = shape
     oh, ow = windows(h, kh, sh, ph, dh), windows(w, kw, sw, pw, dw)
@@ -394,8 +406,11 @@ def col2im(
 
 
 def _positions(xp: Any, size: int, count: int, kernel: int, stride: int, padding: int, dilation: int) -> Any:
-    """The positions (count, kernel) that the windows look at; one outside the image is replaced by the
-    nearest one inside its own window, which changes neither the maximum nor where it is first found."""
+    """The positions (count, kernel) that the windows look at.
+
+    One outside the image is replaced by the nearest one inside its own window, which changes neither the
+    maximum nor where it is first found.
+    """
     start = xp.expand_dims(xp.arange(count) * stride - padding, 1)
     first = start + (-xp.minimum(start, 0) + dilation - 1) // dilation * dilation
     last = start + xp.minimum(dilation * (kernel - 1), (size - 1 - start) // dilation * dilation)
@@ -439,8 +454,9 @@ def max_pool2d(
 def max_pool2d_backward(
     xp: Any, grad: Any, indices: Any, input_shape: tuple[int, ...], window: dict[str, Any] | None = None
 ) -> Any:
-    """Adds each gradient at the position that :func:`max_pool2d` found: grad, indices (n, c, oh, ow); (n,
-    c, h, w).
+    """Adds each gradient at the position that :func:`max_pool2d` found: grad, indices (n, c, oh, ow).
+
+    The result is (n, c, h, w).
 
     ``window`` holds the options of that call, where it was one: a kernel may look by them.
     """
@@ -466,8 +482,9 @@ def index_add(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 
 
 def scatter_add(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
-    """``x`` with ``source[i, j]`` added to ``x[i, index[i, j]]`` (for two dimensions and dim = 1); repeats
-    add up.
+    """``x`` with ``source[i, j]`` added to ``x[i, index[i, j]]`` (for two dimensions and dim = 1).
+
+    Repeats add up.
 
     Over arrays only: among Tensors the name means the operation of the same signature.
     """

@@ -35,8 +35,9 @@ def before_each_step(xp: Any, y: Any, h0: Any, steps: Steps) -> Any:
 def lstm_steps(
     xp: Any, gates: Any, h0: Any, c0: Any, w_hh: Any, steps: Steps
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """``i, f, o = sigmoid, g = tanh`` of the four parts of ``gates + U h``;  ``c' = f c + i g``,
-    ``h' = o tanh(c')``.
+    """``i, f, o = sigmoid, g = tanh`` of the four parts of ``gates + U h``.
+
+    ``c' = f c + i g``, ``h' = o tanh(c')``.
 
     gates (rows, 4 w), h0 and c0 (n, w), w_hh (4 w, w).  Gives the h', the c' and the tanh(c') of all rows,
     and the last h and c.  Hochreiter & Schmidhuber 1997; the forget gate: Gers, Schmidhuber & Cummins 2000.
@@ -81,7 +82,8 @@ def lstm_steps_backward(
     steps: Steps,
 ) -> tuple[Any, Any, Any]:
     """From the gradients of what :func:`lstm_steps` gave (all h', last h, last c) those of the gates before
-    their functions (rows, 4 w), of h0 and of c0."""
+    their functions (rows, 4 w), of h0 and of c0.
+    """
     width = w_hh.shape[1]
     inner, forget, cell, outer = (slice(part * width, (part + 1) * width) for part in range(4))
     slopes = gates * (1 - gates)  # of the three sigmoids; the tanh's is 1 - g²
@@ -108,8 +110,9 @@ def lstm_steps_backward(
 
 
 def gru_steps(xp: Any, gates: Any, h0: Any, w_hh: Any, b_hh: Any, steps: Steps) -> tuple[Any, Any, Any]:
-    """``r, z = sigmoid`` of two parts of ``gates + U h + b``;  ``n = tanh(gates + r (U h + b))``;
-    ``h' = (1 - z) n + z h``.
+    """``r, z = sigmoid`` of two parts of ``gates + U h + b``.
+
+    ``n = tanh(gates + r (U h + b))``; ``h' = (1 - z) n + z h``.
 
     gates (rows, 3 w), h0 (n, w), w_hh (3 w, w), b_hh (3 w,) or None.  Gives the h' of all rows, the last part
     of U h + b, and the last h.  Cho et al. 2014, the reset gate applied after the product, as in PyTorch.
@@ -146,7 +149,8 @@ def gru_steps_backward(
     xp: Any, grad_y: Any, grad_h: Any, gates: Any, inner: Any, y: Any, h0: Any, w_hh: Any, steps: Steps
 ) -> tuple[Any, Any, Any]:
     """From the gradients of all h' and of the last h those of ``gates`` before their functions and of
-    ``U h + b``, both (rows, 3 w), and of h0."""
+    ``U h + b``, both (rows, 3 w), and of h0.
+    """
     width = w_hh.shape[1]
     r, z, n = gates[:, :width], gates[:, width : 2 * width], gates[:, 2 * width :]
     to_new = (1 - z) * (1 - n * n)  # dn' / dh'

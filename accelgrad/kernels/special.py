@@ -87,7 +87,8 @@ def _near_zero(x: Any) -> Any:
 
 def _exp_minus_square(xp: Any, x: Any) -> Any:
     """exp(-x^2) for x >= 0: x^2 is split, because its rounding error would be magnified by the
-    exponential."""
+    exponential.
+    """
     head = xp.floor(x * 16) / 16
     return xp.exp(-head * head) * xp.exp(-(x - head) * (x + head))
 
@@ -169,7 +170,8 @@ _SHIFT = 10  # the series hold from here on; smaller arguments are raised with g
 
 def lgamma(xp: Any, x: Any) -> Any:
     """``log |gamma(x)|``: infinite at 0, -1, -2, ...; next to its other negative zeros the error is
-    absolute."""
+    absolute.
+    """
     if x.dtype != "float64":  # float32 would lose two digits to cancellation
         return _widened(xp, lgamma, x, "float64")
     reflected = x < 0
@@ -208,8 +210,10 @@ def lgamma(xp: Any, x: Any) -> Any:
 
 
 def digamma(xp: Any, x: Any) -> Any:
-    """The derivative of :func:`lgamma`; -inf at 0 (as PyTorch's), NaN at -1, -2, ...; next to its zeros the
-    error is absolute."""
+    """The derivative of :func:`lgamma`.
+
+    -inf at 0 (as PyTorch's), NaN at -1, -2, ...; next to its zeros the error is absolute.
+    """
     if x.dtype != "float64":  # float32 would lose two digits to cancellation
         return _widened(xp, digamma, x, "float64")
     reflected = x < 0

@@ -215,8 +215,10 @@ def adamax(xp, x, g, m, u, /, rest1, beta2, eps, rate):
 
 @formula()
 def nadam(xp, x, g, m, v, /, rest1, beta2, rest2, correction, eps, rate_g, rate_m):
-    """Dozat 2016, Algorithm 2.  ``correction`` is 1 - beta2^t; the momentum schedule, which needs all mu so
-    far, is in the rates of the gradient and of its mean.
+    """Dozat 2016, Algorithm 2.
+
+    ``correction`` is 1 - beta2^t; the momentum schedule, which needs all mu so far, is in the rates of the
+    gradient and of its mean.
     """
     m += rest1 * (g - m)
     v *= beta2
@@ -229,8 +231,10 @@ def nadam(xp, x, g, m, v, /, rest1, beta2, rest2, correction, eps, rate_g, rate_
 
 @formula()
 def radam(xp, x, g, m, v, /, lr, rest1, beta2, rest2, correction, rectified, eps):
-    """Liu et al. 2020, Algorithm 2.  ``correction`` is 1 - beta1^t; ``rectified`` is r sqrt(1 - beta2^t),
-    or 0 while the variance cannot be trusted.
+    """Liu et al. 2020, Algorithm 2.
+
+    ``correction`` is 1 - beta1^t; ``rectified`` is r sqrt(1 - beta2^t), or 0 while the variance cannot be
+    trusted.
     """
     m += rest1 * (g - m)
     v *= beta2
@@ -244,8 +248,9 @@ def radam(xp, x, g, m, v, /, lr, rest1, beta2, rest2, correction, rectified, eps
 
 @formula()
 def asgd(xp, x, g, mean, /, eta, kept, mu, begins):
-    """Polyak & Juditsky 1992.  ``kept`` is 1 - lambd eta; the average of the path ``begins`` anew while mu
-    is 1.
+    """Polyak & Juditsky 1992.
+
+    ``kept`` is 1 - lambd eta; the average of the path ``begins`` anew while mu is 1.
     """
     x *= kept
     x -= eta * g

@@ -41,8 +41,9 @@ CUTS = {
 
 
 class Explanation:
-    """What :func:`explain` found: ``findings``, gravest first; shows itself as text, and in Jupyter with the
-    graph.
+    """What :func:`explain` found: ``findings``, gravest first.
+
+    Shows itself as text, and in Jupyter with the graph.
     """
 
     def __init__(self, findings: list[Finding], summary: str, record: Record | None) -> None:

@@ -1,5 +1,6 @@
 """Figures of a training run: loss curves, confusion matrices, grids of samples (matplotlib, imported at first
-use)."""
+use).
+"""
 
 from __future__ import annotations
 

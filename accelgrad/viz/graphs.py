@@ -306,8 +306,9 @@ class Drawing:
 
 
 class Sweep:
-    """The frames of a reverse sweep, stepped through in Jupyter without any script; ``save`` writes an HTML
-    page.
+    """The frames of a reverse sweep, stepped through in Jupyter without any script.
+
+    ``save`` writes an HTML page.
     """
 
     def __init__(self, frames: list[SVG], captions: list[str]) -> None:

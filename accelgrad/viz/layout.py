@@ -13,8 +13,9 @@ Point = tuple[float, float]
 
 @dataclass
 class Layout:
-    """The centre of every box, the points each edge passes through, and the extent; along = the flow's
-    direction.
+    """The centre of every box, the points each edge passes through, and the extent.
+
+    Along = the flow's direction.
     """
 
     centers: list[Point] = field(default_factory=list)
@@ -105,8 +106,9 @@ def _levels(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _order(layers: list[list[int]], before: list[list[int]], after: list[list[int]]) -> None:
-    """Sort each layer by the mean place of its neighbours, back and forth; keep the order with the fewest
-    crossings.
+    """Sort each layer by the mean place of its neighbours, back and forth.
+
+    Keep the order with the fewest crossings.
     """
     best, fewest = [list(layer) for layer in layers], _crossings(layers, after)
     for sweep in range(16):

@@ -258,8 +258,9 @@ def _stretched(
     color: str,
     value: Any,
 ) -> float:
-    """A grid of the result's shape with the cells that ``shape`` really has drawn solid; returns its right
-    end.
+    """A grid of the result's shape with the cells that ``shape`` really has drawn solid.
+
+    Returns its right end.
     """
     size = (1,) * (3 - len(result)) + result
     own = (1,) * (3 - len(shape)) + shape

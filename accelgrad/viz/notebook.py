@@ -21,7 +21,8 @@ ROWS, COLUMNS = 10, 12
 
 def tensor_html(tensor: Tensor) -> str:
     """A table of the values (of the first matrix for more dimensions), shaded by size, over what the tensor"
-    " is."""
+    " is.
+    """
     facts = [f"shape {shape_text(tensor.array.shape)}", tensor.dtype.name, str(tensor.device)]
     if tensor.array.ndim:
         facts.append(f"strides {shape_text(tensor.stride())}")

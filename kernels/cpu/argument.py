@@ -1,5 +1,6 @@
-"""argmax and argmin over one axis or over all: where the extreme value stands first; NaN counts as the
-extreme.
+"""argmax and argmin over one axis or over all: where the extreme value stands first.
+
+NaN counts as the extreme.
 
     for o in the other dimensions:  for i in the axis:  if x[o, i] > best[o]:  best[o], index[o] = x[o, i], i
 """
@@ -63,7 +64,8 @@ def along(start, stop, largest, x, kept, steps, length, step, out, zero):
 @jit()
 def across(start, stop, largest, x, kept, steps, run, length, step, chunk, out, zero):
     """The same where the other dimensions end in a contiguous run: a row of candidates is carried along the
-    axis."""
+    axis.
+    """
     size = item_size(zero)
     chunks = (run + chunk - 1) // chunk
     memory = np.empty(chunk * size, np.uint8)

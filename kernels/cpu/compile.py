@@ -60,8 +60,10 @@ def sources() -> list[pathlib.Path]:
 
 
 def _fingerprint() -> str:
-    """Numba compares the file of a function alone with its cache; here functions are inlined from other
-    files."""
+    """Numba compares the file of a function alone with its cache.
+
+    Here functions are inlined from other files.
+    """
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
     for file in sources():
         digest.update(file.read_bytes())
@@ -97,8 +99,10 @@ _searched = False
 
 
 def cache_folder() -> str | None:
-    """The folder that keeps the compiled kernels; None where nothing can be written, and each process
-    compiles."""
+    """The folder that keeps the compiled kernels.
+
+    None where nothing can be written, and each process compiles.
+    """
     global _folder, _searched
     if not _searched:
         _folder, _searched = _find_cache_folder(), True
@@ -118,7 +122,8 @@ def _caching(folder: str) -> Iterator[None]:
 
 def jit(fastmath: set[str] | bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Numba's ``njit``: without the GIL (see threads.py), NumPy's division, cached on disk wherever that
-    works."""
+    works.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
         settings = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, **options}

@@ -42,8 +42,10 @@ def accepts(grad: Any, indices: Any, rows: Any) -> bool:
 
 @kernel("embedding_backward", "cpu", accepts=accepts)
 def embedding_backward(grad: np.ndarray, indices: np.ndarray, rows: int) -> Any:
-    """(rows, d); declined if an index is not a row.  Repeated rows are added in the order of their
-    indices."""
+    """(rows, d); declined if an index is not a row.
+
+    Repeated rows are added in the order of their indices.
+    """
     table, bad = np.zeros((rows, grad.shape[1]), grad.dtype), np.zeros(1, np.int64)
     parallel(add_rows, grad.shape[1], grad, indices, table, bad, wide=grad.size >= PARALLEL, grain=16)
     return NotImplemented if bad[0] else table

@@ -52,8 +52,10 @@ WRITE = READ | WRITEABLE
 
 @jit()
 def total_size(lists, reads, array_type, descr):
-    """The number of elements of the first list's arrays; -1 if the lists do not match, or hold anything but
-    contiguous arrays of one dtype.  The list number ``reads`` (the gradients) is only read.
+    """The number of elements of the first list's arrays.
+
+    -1 if the lists do not match, or hold anything but contiguous arrays of one dtype.  The list number
+    ``reads`` (the gradients) is only read.
     """
     count = list_length(lists[0])
     for which in range(len(lists)):
@@ -193,8 +195,9 @@ def update_all(
 
 
 def updated(formula: updates.Formula, columns: list[Any], numbers: tuple[float, ...]) -> Any:
-    """The formula on the lists of gradients, parameters and what is kept; NotImplemented where they do not
-    fit.
+    """The formula on the lists of gradients, parameters and what is kept.
+
+    NotImplemented where they do not fit.
     """
     dtype, grads = columns[1][0].dtype, columns[0]
     few, part = compiled(formula)

@@ -233,7 +233,8 @@ ZERO = {"f": np.float32(0), "d": np.float64(0)}
 
 def merged(dimensions: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and strides of a group of dimensions (stride, size, axis), neighbours made one where they can
-    be."""
+    be.
+    """
     sizes: list[int] = []
     steps: list[int] = []
     for stride, size, _ in dimensions:
@@ -248,7 +249,8 @@ def merged(dimensions: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarr
 
 def reduce(x: np.ndarray, axes: tuple[int, ...], op: int, shift: np.ndarray | None = None) -> np.ndarray:
     """The reduction over ``axes`` in float64, in the shape that keepdims gives; ``shift`` has that shape
-    too."""
+    too.
+    """
     dimensions = [(x.strides[i], x.shape[i], i) for i in range(x.ndim) if x.shape[i] != 1]
     dimensions.sort(key=lambda dimension: -abs(dimension[0]))
     kept = [dimension for dimension in dimensions if dimension[2] not in axes]
@@ -295,7 +297,8 @@ def reduce(x: np.ndarray, axes: tuple[int, ...], op: int, shift: np.ndarray | No
 
 def whole(op: int, x: int, groups: Any, length: int, step: int, shifts: Any, out: Any, zero: Any) -> None:
     """A few results over many elements: a reduced dimension is treated as kept, and its results are joined
-    here."""
+    here.
+    """
     kept, kept_steps, reduced, reduced_steps = groups
     if len(reduced) and reduced.max() > 1:
         axis = int(np.argmax(reduced))
@@ -358,7 +361,8 @@ def accepts(x: Any, axis: Any = None, keepdims: bool = False) -> bool:
 
 def only_these(accepts: Callable[..., bool]) -> Callable[..., bool]:
     """False, instead of a TypeError, for arguments that the kernel has no parameter for (``dtype``,
-    ``out``, ...)."""
+    ``out``, ...).
+    """
 
     def answer(*args: Any, **options: Any) -> bool:
         try:
@@ -372,7 +376,8 @@ def only_these(accepts: Callable[..., bool]) -> Callable[..., bool]:
 def long_rows(x: np.ndarray, axis: Any = None, *args: Any, **options: Any) -> bool:
     """Whether long contiguous rows are reduced: there NumPy works with one thread, and for ``prod`` and
     ``var`` with one number at a time.  It is as fast as we are where rows are added to each other, or where
-    they are short."""
+    they are short.
+    """
     if not x.flags.c_contiguous:
         return False
     last = x.ndim - 1

@@ -49,7 +49,8 @@ def _work(inbox: SimpleQueue[Any]) -> None:
 
 def _forget() -> None:
     """A forked child has the queues but not the threads of its parent, and perhaps a lock that nobody will
-    open."""
+    open.
+    """
     global _launch
     _launch = threading.Lock()
     _inbox.clear()

@@ -26,8 +26,10 @@ PARALLEL = 1 << 16  # elements of the result from which a second thread pays
 
 @jit()
 def inside(count, size, stride, offset):
-    """The windows first ... last of ``count`` whose element ``q * stride + offset`` lies in 0 ... size -
-    1."""
+    """The windows first ...
+
+    last of ``count`` whose element ``q * stride + offset`` lies in 0 ... size - 1.
+    """
     first = 0 if offset >= 0 else (-offset + stride - 1) // stride
     last = min(count, (size - 1 - offset) // stride + 1) if size > offset else 0
     return min(first, count), max(last, min(first, count))
@@ -114,8 +116,10 @@ def max_pool_pairs(upper, lower, best, place, here, w):
 
 @jit()
 def max_pool_planes(start, stop, x, out, indices, kernel, stride, padding, dilation):
-    """x (planes, h, w); out and indices (planes, oh, ow): the windows of one row at a time, one tap after
-    another."""
+    """x (planes, h, w).
+
+    Out and indices (planes, oh, ow): the windows of one row at a time, one tap after another.
+    """
     _, oh, ow = out.shape
     _, h, w = x.shape
     ranges = np.empty((kernel[1], 2), np.int64)

@@ -78,8 +78,9 @@ def accepts(like: Any, shape: tuple[int, ...], p: float, generator: Any) -> bool
 
 @cuda_kernel("keep_mask", accepts=accepts)
 def keep_mask(like: Any, shape: tuple[int, ...], p: float, generator: Any) -> Any:
-    """True with probability 1 - p, beside ``like``; afterwards the generator stands where it would stand
-    had it drawn.
+    """True with probability 1 - p, beside ``like``.
+
+    Afterwards the generator stands where it would stand had it drawn.
 
     for e in elements:  mask[e] = (32 bits number e of the stream) >= p 2^32
     """

@@ -1,5 +1,6 @@
-"""One element of each of several arrays on the card as a tuple, given a table of their addresses; and what
-the formulas of accelgrad.kernels.updates ask of ``xp``, for one number.
+"""One element of each of several arrays on the card as a tuple, given a table of their addresses.
+
+And what the formulas of accelgrad.kernels.updates ask of ``xp``, for one number.
 """
 
 from __future__ import annotations

@@ -142,8 +142,9 @@ class Program:
         return cubin, entry, log
 
     def load(self, char: str) -> Callable[..., None]:
-        """The function that launches the kernel with elements of this type on the current card; Unavailable
-        where that cannot be.
+        """The function that launches the kernel with elements of this type on the current card.
+
+        Unavailable where that cannot be.
         """
         if SIMULATED:
             function = cuda.jit(self.make(NUMBA_TYPES[char]))
@@ -308,8 +309,9 @@ def write_whole(file: pathlib.Path, content: bytes) -> None:
 
 @functools.cache
 def own_folder() -> str:
-    """Where there is no folder to keep things in: one of this process, which goes with it.  CuPy reads a
-    file again when a second card wants the kernel.
+    """Where there is no folder to keep things in: one of this process, which goes with it.
+
+    CuPy reads a file again when a second card wants the kernel.
     """
     folder = tempfile.mkdtemp(prefix="accelgrad-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

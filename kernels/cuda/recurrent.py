@@ -337,8 +337,9 @@ def lstm_step(T: Any) -> Any:
 
 
 def lstm_step_backward(T: Any) -> Any:
-    """Before ``dh = deltas U``: the gates' gradients of the rows from ``start`` on; the step before had
-    ``known`` rows from ``earlier`` on.
+    """Before ``dh = deltas U``: the gates' gradients of the rows from ``start`` on.
+
+    The step before had ``known`` rows from ``earlier`` on.
     """
     gradients = lstm_gradients_of(T)
 

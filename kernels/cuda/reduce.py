@@ -1,5 +1,6 @@
-"""Sums, means, variances, products, extremes and norms over any axes, and the places of extremes; the same
-result every time.
+"""Sums, means, variances, products, extremes and norms over any axes, and the places of extremes.
+
+The same result every time.
 
 An array is seen as kept and reduced positions, each with its steps through memory.  Where the reduced ones
 lie in one piece a block takes a row; where kept ones lie in one piece 32 neighbouring columns share a
@@ -399,8 +400,9 @@ def vector_norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False
 
 
 def place_kernel(name: str, largest: bool) -> Program:
-    """``y[o, part]``: where along the reduced axis the extreme is first found; NaN is the most extreme of
-    all.
+    """``y[o, part]``: where along the reduced axis the extreme is first found.
+
+    NaN is the most extreme of all.
     """
     sign = 1 if largest else -1
 

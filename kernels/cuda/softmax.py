@@ -76,8 +76,10 @@ def softmax_rows_backward(T: Any) -> Any:
 
 
 def cross_entropy_rows(T: Any) -> Any:
-    """``lse = log(sum(exp(x)))``; with targets also ``loss = lse - x[target]``, 0 where the target is the
-    ignored one, NaN where it is no class: there the card would read somewhere else.
+    """``lse = log(sum(exp(x)))``.
+
+    With targets also ``loss = lse - x[target]``, 0 where the target is the ignored one, NaN where it is no
+    class: there the card would read somewhere else.
     """
     LOWEST, ZERO, NAN = T(-math.inf), T(0), T(math.nan)
 
@@ -323,8 +325,9 @@ def total_backward_accepts(grad: Any, x: Any, target: Any, lse: Any, scale: Any,
 def cross_entropy_total_backward(
     grad: Any, x: Any, target: Any, lse: Any, scale: Any, ignore_index: int
 ) -> Any:
-    """``grad scale (exp(x - lse) - one_hot(target))`` in the rows that count, else 0: grad and scale 0-d; the
-    result (n, c).
+    """``grad scale (exp(x - lse) - one_hot(target))`` in the rows that count, else 0: grad and scale 0-d.
+
+    The result (n, c).
 
     for every row i that counts:  for j:  gx[i, j] = grad scale (exp(x[i, j] - lse[i]) - (j == target[i]))
     """

@@ -1,5 +1,6 @@
 """Tensors out of nothing or out of data: tensor, from_numpy, zeros, full, arange, linspace, eye and their
-kin."""
+kin.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +37,10 @@ def kind_of(dtype: Any) -> np.dtype:
 
 
 def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int, ...]:
-    """The shape of a new tensor, given as numbers, as a sequence, or as ``size=``; RuntimeError where
-    negative."""
+    """The shape of a new tensor, given as numbers, as a sequence, or as ``size=``.
+
+    RuntimeError where negative.
+    """
     if size is not None:
         given = (size,)
     elif not given:
@@ -102,8 +105,9 @@ def asarray(
     copy: bool | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``obj`` as a tensor: shared where possible, copied if ``copy``; ValueError if ``copy=False`` cannot be
-    kept.
+    """``obj`` as a tensor: shared where possible, copied if ``copy``.
+
+    ValueError if ``copy=False`` cannot be kept.
 
     >>> import accelgrad
     >>> accelgrad.asarray([1, 2])

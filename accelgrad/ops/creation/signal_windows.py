@@ -1,5 +1,6 @@
 """Windows that taper a signal to its ends: hann_window, hamming_window, blackman_window, bartlett_window,
-kaiser_window."""
+kaiser_window.
+"""
 
 from __future__ import annotations
 

@@ -68,8 +68,9 @@ class Attention(Primitive):
 
 
 def _weights(xp: Any, q: Any, k: Any, mask: Any, scale: float, hidden: Any, causal: bool) -> tuple[Any]:
-    """How much each query attends to each key: (..., l, s).  A query that may see no key attends to
-    nothing.
+    """How much each query attends to each key: (..., l, s).
+
+    A query that may see no key attends to nothing.
     """
     scores = xp.matmul(q * scale, xp.swapaxes(k, -1, -2))
     if mask is not None:

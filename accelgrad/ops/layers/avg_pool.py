@@ -232,8 +232,9 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The average of every window: input (n, c, h, w) or (c, h, w); windows lie ``stride``
-    (``kernel_size``) apart.
+    """The average of every window: input (n, c, h, w) or (c, h, w).
+
+    Windows lie ``stride`` (``kernel_size``) apart.
 
     ``padding`` surrounds the image with zeros, which count unless ``count_include_pad=False``;
     ``ceil_mode`` admits a last window that begins inside and ends outside; ``divisor_override`` divides
@@ -508,8 +509,9 @@ def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_
 def adaptive_max_pool2d(
     input: Tensor, output_size: int | Sequence[int | None], return_indices: bool = False
 ) -> Any:
-    """Maxima over windows chosen as in :func:`adaptive_avg_pool2d`; with ``return_indices`` also their flat
-    places.
+    """Maxima over windows chosen as in :func:`adaptive_avg_pool2d`.
+
+    With ``return_indices`` also their flat places.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

@@ -65,8 +65,9 @@ P_ERROR = (sample(arg(2), 1.5), ValueError, "dropout probability has to be betwe
     also=("nn.functional.dropout",),
 )
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """In training, sets each element to 0 with probability ``p`` and divides the rest by 1 - p; else the
-    input itself.
+    """In training, sets each element to 0 with probability ``p`` and divides the rest by 1 - p.
+
+    Else the input itself.
 
     So the expected value of every element stays (Srivastava et al. 2014).  ValueError unless 0 <= p <= 1.
 
@@ -115,8 +116,9 @@ def feature_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Ten
 
 @op(samples=[sample(arg(3, 4, 2), 0.5), sample(arg(4, 2), 0.5, training=False)], errors=[P_ERROR], **RANDOM)
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Dropout of whole channels of sequences: (n, c, length), or (c, length) without a batch.  Tompson et
-    al. 2015.
+    """Dropout of whole channels of sequences: (n, c, length), or (c, length) without a batch.
+
+    Tompson et al. 2015.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

@@ -435,8 +435,9 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalises groups of channels of each sample: input (n, c, ...), c / num_groups channels a group;
-    weight, bias (c,).
+    """Normalises groups of channels of each sample: input (n, c, ...), c / num_groups channels a group.
+
+    Weight, bias (c,).
 
     RuntimeError where the channels cannot be divided so.  Wu & He 2018.
 
@@ -517,8 +518,9 @@ def _rstd(xp: Any, x: Any, dims: int, eps: float) -> tuple[Any]:
 def rms_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """``x / sqrt(mean(x²) + eps) * weight`` over the last dimensions; ``eps=None`` is the machine epsilon
-    of the type.
+    """``x / sqrt(mean(x²) + eps) * weight`` over the last dimensions.
+
+    ``eps=None`` is the machine epsilon of the type.
 
     Zhang & Sennrich 2019, equation 4.
 

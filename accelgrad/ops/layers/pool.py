@@ -19,8 +19,9 @@ from accelgrad.ops.registry.checks import tuple_of
 
 
 class MaxPool(Primitive):
-    """The largest value of every window of a plane (n, c, h, w);  the gradient goes to the place where it
-    was found.
+    """The largest value of every window of a plane (n, c, h, w).
+
+    the gradient goes to the place where it was found.
     """
 
     @staticmethod
@@ -349,8 +350,9 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest value of every window: input (n, c, h, w) or (c, h, w); windows lie ``stride``
-    (``kernel_size``) apart.
+    """The largest value of every window: input (n, c, h, w) or (c, h, w).
+
+    Windows lie ``stride`` (``kernel_size``) apart.
 
     ``padding`` surrounds the image with -inf, at most half a window wide; ``dilation`` leaves gaps inside
     the window; ``ceil_mode`` admits a last window that begins inside and ends outside.  ``return_indices``

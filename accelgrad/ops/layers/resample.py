@@ -351,8 +351,9 @@ def _shuffled(x: np.ndarray, r: int) -> np.ndarray:
     also=("nn.functional.pixel_shuffle",),
 )
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """Channels to pixels: (..., c r², h, w) to (..., c, h r, w r), r being ``upscale_factor``.  Shi et al.
-    2016.
+    """Channels to pixels: (..., c r², h, w) to (..., c, h r, w r), r being ``upscale_factor``.
+
+    Shi et al. 2016.
 
     >>> import accelgrad
     >>> accelgrad.pixel_shuffle(accelgrad.arange(4).reshape(4, 1, 1), 2)

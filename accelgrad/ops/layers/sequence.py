@@ -181,8 +181,9 @@ def gru(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 
 @op(primitive=RnnLayer, samples=_samples(1, 1), **SEQUENCE)
 def rnn_tanh(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    """``h' = tanh(W x + b + U h + b')`` over whole sequences: (y, last h).  Arguments as for :func:`gru`.
-    Elman 1990.
+    """``h' = tanh(W x + b + U h + b')`` over whole sequences: (y, last h).
+
+    Arguments as for :func:`gru`. Elman 1990.
 
     >>> import accelgrad as ag
     >>> params = [ag.zeros(2, 3), ag.zeros(2, 2), ag.zeros(2), ag.zeros(2)]
@@ -250,8 +251,9 @@ def lstm_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM: input (n, in), hx = (h, c) (n, hidden) each; gives the new (h, c).  See
-    :func:`lstm`.
+    """One step of an LSTM: input (n, in), hx = (h, c) (n, hidden) each; gives the new (h, c).
+
+    See :func:`lstm`.
 
     >>> import accelgrad as ag
     >>> h, c = ag.lstm_cell(ag.zeros(1, 3), (ag.zeros(1, 2), ag.ones(1, 2)), ag.zeros(8, 3), ag.zeros(8, 2))

@@ -101,8 +101,9 @@ def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
     errors=[(sample(arg(2, 3), arg(4)), RuntimeError, r"inner\(\) the last dimension must match")],
 )
 def inner(input: Tensor, other: Tensor) -> Tensor:
-    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---); a 0-d one
-    scales.
+    """The sum of products over the last dimension of both: (..., k) and (---, k) give (..., ---).
+
+    A 0-d one scales.
 
     >>> import accelgrad
     >>> accelgrad.inner(accelgrad.tensor([[1.0, 2.0], [3.0, 4.0]]), accelgrad.tensor([1.0, 1.0]))
@@ -141,7 +142,8 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
     """The product of several matrices in the cheapest order (dynamic programming; Cormen et al.,
-    Matrix-chain order)."""
+    Matrix-chain order).
+    """
     count = len(matrices)
     extents = [one.array.shape[0] for one in matrices] + [matrices[-1].array.shape[1]]
     for place in range(1, count):

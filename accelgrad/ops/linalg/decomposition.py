@@ -1,5 +1,7 @@
-"""Factorisations: qr, svd, eigh and what is built on them: pinv, lstsq, matrix_rank; all of them take
-batches."""
+"""Factorisations: qr, svd, eigh and what is built on them: pinv, lstsq, matrix_rank.
+
+All of them take batches.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,9 @@ def _column(xp: Any, s: Any) -> Any:
 
 
 class QR(Primitive):
-    """A = Q R, reduced.  With M = R dR' - dQ' Q and C(M) = M's lower triangle mirrored: dA = (dQ + Q C(M))
-    R'⁻¹.
+    """A = Q R, reduced.
+
+    With M = R dR' - dQ' Q and C(M) = M's lower triangle mirrored: dA = (dQ + Q C(M)) R'⁻¹.
 
     Source: Walter & Lehmann 2018, "Algorithmic differentiation of linear algebra functions", section on QR; a
     wide A = [X Y] has R = [U V] with V = Q' Y, after which X = Q U is the square case.
@@ -155,7 +158,8 @@ class SingularValues(Primitive):
 
 class Eigh(Primitive):
     """A = V Λ V' for symmetric A,  dA = V (dΛ + F ∘ (V' dV)) V' with F_ij = 1 / (λ_j - λ_i)  (Giles 2008,
-    section 3.1)"""
+    section 3.1)
+    """
 
     @staticmethod
     def forward(ctx: Any, A: Any, *, UPLO: str) -> Any:
@@ -176,7 +180,8 @@ class Eigh(Primitive):
 
 class Pinv(Primitive):
     """B = A⁺,  dL/dA = -B' G B' + (I - A B) G' B B' + B' B G' (I - B A) with G = dL/dB  (Golub & Pereyra
-    1973)"""
+    1973)
+    """
 
     @staticmethod
     def forward(ctx: Any, A: Any, *, rtol: float | None) -> Any:
@@ -199,7 +204,8 @@ class Pinv(Primitive):
 
 def _rtol(A: Any, rtol: float | None) -> float:
     """The share of the largest singular value below which others count as 0: max(m, n) times the rounding
-    error."""
+    error.
+    """
     return max(A.shape[-2:]) * float(np.finfo(A.dtype).eps) if rtol is None else rtol
 
 

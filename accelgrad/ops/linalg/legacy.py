@@ -71,8 +71,9 @@ def norm(
     *,
     dtype: Dtype | None = None,
 ) -> Tensor:
-    """The norm ``(sum |x|^p)^(1/p)`` over all elements or over ``dim``; "fro" is p = 2, "nuc" the sum of
-    singular values.
+    """The norm ``(sum |x|^p)^(1/p)`` over all elements or over ``dim``.
+
+    "fro" is p = 2, "nuc" the sum of singular values.
 
     The gradient is 0 where the norm is 0.  New code: :func:`accelgrad.linalg.vector_norm`, ``matrix_norm``.
 
@@ -188,8 +189,9 @@ def _svd_reference(A: Any, some: bool = True) -> Any:
 
 @op(primitive=SVD, reference=_svd_reference, samples=RECTANGLES[:2], torch="none")  # signs are free
 def svd(input: Tensor, some: bool = True) -> Any:
-    """``A = U diag(S) V'`` as a named tuple (U, S, V), reduced if ``some``; :func:`accelgrad.linalg.svd`
-    gives V'.
+    """``A = U diag(S) V'`` as a named tuple (U, S, V), reduced if ``some``.
+
+    :func:`accelgrad.linalg.svd` gives V'.
 
     >>> import accelgrad
     >>> accelgrad.svd(accelgrad.tensor([[3.0, 0.0], [0.0, 4.0]])).S
@@ -220,8 +222,9 @@ _UNPACK = named("lu_unpack", "P", "L", "U")
     errors=[(sample(regular(2), False), RuntimeError, "LU without pivoting is not implemented")],
 )
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
-    """The factors of a matrix in one and the pivots; with ``get_infos`` also the number that tells of
-    failure.
+    """The factors of a matrix in one and the pivots.
+
+    With ``get_infos`` also the number that tells of failure.
 
     New code: :func:`accelgrad.linalg.lu_factor` and :func:`accelgrad.linalg.lu_factor_ex`.
 

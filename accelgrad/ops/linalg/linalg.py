@@ -1,5 +1,7 @@
-"""Linear systems: inv, solve, det, slogdet, cholesky and what follows from them; all of them take batches of
-matrices."""
+"""Linear systems: inv, solve, det, slogdet, cholesky and what follows from them.
+
+All of them take batches of matrices.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,10 @@ def lapack(holder: Any) -> Any:
 
 
 def sound(xp: Any, result: Any, A: Any) -> Any:
-    """``result``; LinAlgError where the array module gave NaN or infinities for a finite matrix, as CuPy does
-    where NumPy raises.  To find out the host waits for the card, as PyTorch's functions of these names do.
+    """``result``.
+
+    LinAlgError where the array module gave NaN or infinities for a finite matrix, as CuPy does where NumPy
+    raises.  To find out the host waits for the card, as PyTorch's functions of these names do.
     """
     if xp.asynchronous and bool(xp.all(xp.isfinite(A)) & ~xp.all(xp.isfinite(result))):
         raise np.linalg.LinAlgError("Singular matrix")
@@ -41,8 +45,9 @@ def swapped(xp: Any, x: Any) -> Any:
 
 
 def matrices(name: str, A: Any, *, square: bool = True, letter: str = "A", low: bool = False) -> None:
-    """The checks that every function here makes: floats, two dimensions, square where needed; floats of 16
-    bits only where ``low`` allows them.
+    """The checks that every function here makes: floats, two dimensions, square where needed.
+
+    Floats of 16 bits only where ``low`` allows them.
     """
     if not isinstance(A, Tensor):
         raise TypeError(
@@ -156,7 +161,8 @@ class Solve(Primitive):
 
 class Det(Primitive):
     """d = det A,  dL/dA = dL/dd times the cofactors, d A'⁻¹ where A is regular  (Giles 2008, section
-    2.2.4)"""
+    2.2.4)
+    """
 
     @staticmethod
     def forward(ctx: Any, A: Any) -> Any:
@@ -217,8 +223,9 @@ class SlogDet(Primitive):
 
 
 class Cholesky(Primitive):
-    """A = L L',  dL/dA = ½ (S + S') with S = L'⁻¹ Φ(L' dL/dL) L⁻¹; Φ takes the lower triangle, half the
-    diagonal.
+    """A = L L',  dL/dA = ½ (S + S') with S = L'⁻¹ Φ(L' dL/dL) L⁻¹.
+
+    Φ takes the lower triangle, half the diagonal.
 
     Source: Murray 2016, "Differentiation of the Cholesky decomposition", equation 10.
     """
@@ -436,8 +443,9 @@ POSITIVE = [
     method=False,
 )
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower triangular L with ``A = L L'`` for symmetric positive-definite A; with ``upper`` its
-    transpose.
+    """The lower triangular L with ``A = L L'`` for symmetric positive-definite A.
+
+    With ``upper`` its transpose.
 
     Only the lower triangle of A is read.  LinAlgError where A is not positive-definite.
 
@@ -453,7 +461,8 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 def _triangular(A: Tensor, upper: bool, unit: bool) -> Tensor:
     """A with zeros on the other side of the diagonal, and ones on it for ``unit``: by constants, so
-    gradients go through."""
+    gradients go through.
+    """
     raw, size = A.xp, A.array.shape[-1]
     lower = raw.tril(raw.ones((size, size), dtype=A.array.dtype), -1 if unit else 0)
     result = A * wrap(lower.T if upper else lower, raw)

@@ -1,5 +1,6 @@
 """Norms of vectors and matrices, and what belongs to linear algebra besides: cond, matrix_power, multi_dot,
-vander."""
+vander.
+"""
 
 from __future__ import annotations
 
@@ -121,8 +122,9 @@ def numpy_vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: flo
 def vector_norm(
     x: Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None
 ) -> Tensor:
-    """``(sum |x|^ord)^(1/ord)`` over all elements or over ``dim``; ord 0 counts, ±inf are the largest and
-    smallest size.
+    """``(sum |x|^ord)^(1/ord)`` over all elements or over ``dim``.
+
+    Ord 0 counts, ±inf are the largest and smallest size.
 
     The gradient is 0 where the norm is 0.
 
@@ -274,8 +276,10 @@ def norm(
     method=False,
 )
 def cond(A: Tensor, p: float | str | None = None) -> Tensor:
-    """The condition number: the norm of a matrix times that of its inverse; for p 2 (the default) the ratio
-    of the largest to the smallest singular value, and the other way round for -2.
+    """The condition number: the norm of a matrix times that of its inverse.
+
+    For p 2 (the default) the ratio of the largest to the smallest singular value, and the other way round
+    for -2.
 
     >>> import accelgrad
     >>> accelgrad.linalg.cond(accelgrad.tensor([[2.0, 0.0], [0.0, 4.0]]))
@@ -337,8 +341,9 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     method=False,
 )
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices in the order that takes the fewest operations; the first and last may
-    be vectors.
+    """The product of several matrices in the order that takes the fewest operations.
+
+    The first and last may be vectors.
 
     >>> import accelgrad
     >>> accelgrad.linalg.multi_dot([accelgrad.ones(9), accelgrad.ones(9, 9), accelgrad.ones(9, 1)])

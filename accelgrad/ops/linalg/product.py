@@ -346,8 +346,10 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 def _added(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:
-    """``beta input + alpha product``; with beta = 0 the input is not looked at, so that its NaN do not
-    spread."""
+    """``beta input + alpha product``.
+
+    With beta = 0 the input is not looked at, so that its NaN do not spread.
+    """
     whole = {"b": bool, "i": int, "u": int}.get(product.array.dtype.kind)
     if whole is not None:  # integers stay integers
         alpha, beta = whole(alpha), whole(beta)

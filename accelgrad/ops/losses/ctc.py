@@ -90,8 +90,11 @@ def _shifted(xp: Any, rows: Any, steps: int, nothing: float) -> Any:
 def _beginnings(
     xp: Any, log_probs: Any, labels: Any, lengths: Any, target_lengths: Any, skips: Any, nothing: float
 ) -> tuple[Any, Any, Any]:
-    """What each symbol of l' has as its log-probability at every time, (t, n, symbols); alpha, the log of
-    the summed probability of reaching it there; and the log of the probability of the whole target, (n,)."""
+    """What each symbol of l' has as its log-probability at every time, (t, n, symbols).
+
+    Alpha, the log of the summed probability of reaching it there; and the log of the probability of the
+    whole target, (n,).
+    """
     raw = getattr(log_probs, "xp", xp)
     t, n, _ = log_probs.shape
     places = raw.broadcast_to(labels, (t, *labels.shape))

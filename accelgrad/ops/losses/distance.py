@@ -33,8 +33,9 @@ __all__ = ["cdist", "cosine_similarity", "normalize", "pairwise_distance", "pdis
     also=("nn.functional.cosine_similarity",),
 )
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """``x1 x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim``: the cosine of the angle between vectors;
-    shapes broadcast.
+    """``x1 x2 / (max(|x1|, eps) max(|x2|, eps))`` along ``dim``: the cosine of the angle between vectors.
+
+    Shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.cosine_similarity(accelgrad.tensor([[1.0, 0.0]]), accelgrad.tensor([[1.0, 1.0]]))

@@ -17,8 +17,9 @@ __all__ = ["cross_entropy", "nll_loss"]
 
 
 class CrossEntropy(Primitive):
-    """For each row x with class t: log Σ eˣ - x[t];  dL/dx = dL/dy (softmax(x) - one_hot(t)).  Then mean or
-    sum.
+    """For each row x with class t: log Σ eˣ - x[t];  dL/dx = dL/dy (softmax(x) - one_hot(t)).
+
+    Then mean or sum.
     """
 
     @staticmethod
@@ -118,8 +119,9 @@ class PlaceClass(Primitive):
 
 
 def _split(xp: Any, target: Any, c: int, ignore_index: int) -> tuple[Any, Any]:
-    """Which targets count, and the targets with 0 in place of the others; IndexError for one outside the
-    classes.
+    """Which targets count, and the targets with 0 in place of the others.
+
+    IndexError for one outside the classes.
     """
     valid = target != ignore_index
     target = xp.where(valid, target, 0)

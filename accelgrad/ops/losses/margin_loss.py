@@ -185,8 +185,9 @@ def triplet_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``max(0, margin + |anchor - positive| - |anchor - negative|)``; ``swap`` takes |positive - negative|
-    if it is smaller.
+    """``max(0, margin + |anchor - positive| - |anchor - negative|)``.
+
+    ``swap`` takes |positive - negative| if it is smaller.
 
     Balntas et al. 2016.  ValueError unless margin > 0.
 
@@ -358,8 +359,9 @@ def multi_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``mean over the other classes j of max(0, margin - x[target] + x[j])ᵖ``: input (n, c), target (n,);
-    or (c,) and ().
+    """``mean over the other classes j of max(0, margin - x[target] + x[j])ᵖ``: input (n, c), target (n,).
+
+    Or (c,) and ().
 
     The mean divides by c, all classes; ``weight`` (c,) weighs the targets.  Crammer & Singer 2001.
 

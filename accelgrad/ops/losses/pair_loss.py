@@ -251,8 +251,9 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, with d = input - target.  Girshick
-    2015.
+    """``d² / (2 beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, with d = input - target.
+
+    Girshick 2015.
 
     ``beta=0`` is :func:`l1_loss`.  RuntimeError for a negative beta.
 
@@ -309,8 +310,9 @@ def huber_loss(
     delta: float = 1.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, with d = input - target.  Huber
-    1964.
+    """``d² / 2`` where ``|d| < delta``, else ``delta (|d| - delta / 2)``, with d = input - target.
+
+    Huber 1964.
 
     RuntimeError unless delta > 0.
 
@@ -380,8 +382,9 @@ def binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``-(target log(input) + (1 - target) log(1 - input))`` of probabilities; logarithms are kept above
-    -100.
+    """``-(target log(input) + (1 - target) log(1 - input))`` of probabilities.
+
+    Logarithms are kept above -100.
 
     ValueError where the sizes differ, RuntimeError for an input outside 0 ... 1.  Scores that have not been
     through a sigmoid go to :func:`binary_cross_entropy_with_logits`, which is also more accurate.

@@ -585,8 +585,9 @@ def _glu(x: np.ndarray, dim: int = -1) -> np.ndarray:
     **FUNCTIONAL,
 )
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """``a sigmoid(b)`` for the two halves a and b of the input along ``dim``.  Dauphin et al. 2017,
-    equation 1.
+    """``a sigmoid(b)`` for the two halves a and b of the input along ``dim``.
+
+    Dauphin et al. 2017, equation 1.
 
     RuntimeError where the extent is odd.
 

@@ -265,8 +265,10 @@ class Abs(Primitive):
 
 
 def _scaled(other: Any, alpha: Number, input: Any) -> Any:
-    """``alpha * other`` of add and sub; RuntimeError for an alpha that would change the category of the
-    result."""
+    """``alpha * other`` of add and sub.
+
+    RuntimeError for an alpha that would change the category of the result.
+    """
     kinds = [
         one.dtype.category if isinstance(one, Tensor) else dtypes.of_number(one).category
         for one in (input, other)
@@ -370,7 +372,8 @@ def mul(input: Tensor, other: Tensor | Number) -> Tensor:
 
 def as_default(function: Callable[..., Any]) -> Callable[..., Any]:
     """A NumPy reference whose results from integers are rounded to float32, the default floating point
-    type."""
+    type.
+    """
 
     def reference(*arrays: Any, **options: Any) -> Any:
         result = function(*arrays, **options)

@@ -1,5 +1,6 @@
 """Further functions of two operands, element by element: hypot, atan2, logaddexp, xlogy, lerp, addcmul and
-their kin."""
+their kin.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ class Copysign(Pairwise):
 
 class Nextafter(Pairwise):
     """z = the floating point number next to x in the direction of y,  dL/dx = dL/dz where z is not x,  dL/dy
-    = 0"""
+    = 0
+    """
 
     exact = True  # the next number of 16 bits, not of 32
 

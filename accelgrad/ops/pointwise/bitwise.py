@@ -1,5 +1,6 @@
 """Operations on integers and their bits: and, or, xor, not, shifts, gcd and lcm, with the operators & | ^ ~
-<< >>."""
+<< >>.
+"""
 
 from __future__ import annotations
 

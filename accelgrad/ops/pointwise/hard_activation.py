@@ -43,8 +43,9 @@ class Hardtanh(Primitive):
     also=("nn.functional.hardtanh_",),
 )
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``min(max(x, min_val), max_val)``; the gradient passes strictly between the two.  ValueError if they
-    are reversed.
+    """``min(max(x, min_val), max_val)``; the gradient passes strictly between the two.
+
+    ValueError if they are reversed.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

@@ -1,5 +1,6 @@
 """Rounding, signs, limits and tests of single elements: floor, round, sign, clamp, nan_to_num, isnan and
-their kin."""
+their kin.
+"""
 
 from __future__ import annotations
 
@@ -153,8 +154,9 @@ def trunc(input: Tensor) -> Tensor:
     also=("round_", "special.round"),
 )
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """The nearest integers, of two equally near the even one; with ``decimals`` the nearest multiples of its
-    power of ten.
+    """The nearest integers, of two equally near the even one.
+
+    With ``decimals`` the nearest multiples of its power of ten.
 
     Its gradient is 0; integers stay as they are.
 
@@ -209,7 +211,8 @@ def sgn(input: Tensor) -> Tensor:
 
 class Clamp(Pairwise):
     """y = min(max(x, low), high):  dL/dx = dL/dy where low <= x <= high;  a limit gets it where it was
-    taken"""
+    taken
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, low: Any, high: Any) -> Any:

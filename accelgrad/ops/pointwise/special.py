@@ -1,5 +1,6 @@
 """Special functions, element by element: erf, lgamma, digamma, polygamma, the Bessel functions i0 and i1,
-logit, entr."""
+logit, entr.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +137,8 @@ class Polygamma(Primitive):
 
 def _cotangent_derivative(n: int, c: Any) -> Any:
     """The n-th derivative of π cot(πx) by c = cot(πx): each is -π (1 + c²) times the slope of the last
-    one."""
+    one.
+    """
     coefficients = [0.0, math.pi]  # lowest power first
     for _ in range(n):
         slope = [k * coefficient for k, coefficient in enumerate(coefficients)][1:]
@@ -412,8 +414,9 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     also=("logit_", "special.logit"),
 )
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(x / (1 - x))``, the inverse of sigmoid; with ``eps`` the elements are held within [eps, 1 - eps]
-    first.
+    """``log(x / (1 - x))``, the inverse of sigmoid.
+
+    With ``eps`` the elements are held within [eps, 1 - eps] first.
 
     >>> import accelgrad
     >>> accelgrad.logit(accelgrad.tensor([0.5, 0.9]))
@@ -515,8 +518,10 @@ TERMS = 60
 
 
 def _fraction(x: Any) -> Any:
-    """x + 1 / (x + 2 / (x + 3 / (x + ...))), the reciprocal of Mills' ratio.  Abramowitz & Stegun 1964,
-    26.2.14."""
+    """x + 1 / (x + 2 / (x + 3 / (x + ...))), the reciprocal of Mills' ratio.
+
+    Abramowitz & Stegun 1964, 26.2.14.
+    """
     result = x
     for k in range(TERMS, 0, -1):
         result = x + k / result

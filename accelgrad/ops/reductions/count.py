@@ -1,5 +1,6 @@
 """Counting values and finding their place among boundaries: unique, bincount, histc, bucketize,
-searchsorted."""
+searchsorted.
+"""
 
 from __future__ import annotations
 
@@ -134,8 +135,9 @@ def unique_consecutive(
     out=False,
 )
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2, ... comes in a vector of non-negative integers; with ``weights``, their
-    sums.
+    """How often each of 0, 1, 2, ...
+
+    comes in a vector of non-negative integers; with ``weights``, their sums.
 
     >>> import accelgrad
     >>> accelgrad.bincount(accelgrad.tensor([0, 2, 2]))

@@ -1,5 +1,6 @@
 """The largest and smallest: max, min, amax, amin, aminmax, argmax, argmin, and of two tensors maximum,
-minimum."""
+minimum.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +124,8 @@ class Amin(Primitive):
 
 class Pick(Primitive):
     """y = x at one index along an axis, and that index;  dL/dy goes to the element picked, of equals the
-    first"""
+    first
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int, keepdims: bool, find: str) -> Any:
@@ -354,8 +356,9 @@ PLACES = [
     differentiable=False,
 )
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the largest element along ``dim``, or in the flattened tensor; of equals the
-    first.
+    """The index (int64) of the largest element along ``dim``, or in the flattened tensor.
+
+    Of equals the first.
 
     NaN counts as the largest.
 
@@ -377,8 +380,9 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     differentiable=False,
 )
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index (int64) of the smallest element along ``dim``, or in the flattened tensor; of equals the
-    first.
+    """The index (int64) of the smallest element along ``dim``, or in the flattened tensor.
+
+    Of equals the first.
 
     NaN counts as the smallest.
 

@@ -1,5 +1,6 @@
 """Running sums, products and extremes along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp,
-diff."""
+diff.
+"""
 
 from __future__ import annotations
 
@@ -105,8 +106,10 @@ class CumProd(Primitive):
 
 
 class CumExtreme(Primitive):
-    """y_i = the largest (smallest) of x_0 ... x_i, and its place;  dL/dx_j = the sum of the dL/dy_i taken
-    from j"""
+    """y_i = the largest (smallest) of x_0 ...
+
+    x_i, and its place;  dL/dx_j = the sum of the dL/dy_i taken from j
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int, largest: bool) -> Any:
@@ -247,8 +250,9 @@ _CUMMIN = named("cummin", "values", "indices")
 
 @op(primitive=CumExtreme, reference=_running_reference(np.maximum), samples=RISING, errors=[OUT_OF_RANGE])
 def cummax(input: Tensor, dim: int) -> Any:
-    """The running maximum along ``dim`` and its index, as a named tuple (values, indices); of equals the
-    last.
+    """The running maximum along ``dim`` and its index, as a named tuple (values, indices).
+
+    Of equals the last.
 
     >>> import accelgrad
     >>> accelgrad.cummax(accelgrad.tensor([1.0, 3.0, 2.0]), 0)[0]
@@ -259,8 +263,9 @@ def cummax(input: Tensor, dim: int) -> Any:
 
 @op(primitive=CumExtreme, reference=_running_reference(np.minimum), samples=RISING, errors=[OUT_OF_RANGE])
 def cummin(input: Tensor, dim: int) -> Any:
-    """The running minimum along ``dim`` and its index, as a named tuple (values, indices); of equals the
-    last.
+    """The running minimum along ``dim`` and its index, as a named tuple (values, indices).
+
+    Of equals the last.
 
     >>> import accelgrad
     >>> accelgrad.cummin(accelgrad.tensor([2.0, 3.0, 1.0]), 0)[1]

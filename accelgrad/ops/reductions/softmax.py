@@ -95,8 +95,9 @@ DIM_ERROR = (
     also=("nn.functional.softmax", "special.softmax"),
 )
 def softmax(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -> Tensor:
-    """``exp(x) / sum(exp(x))`` along ``dim``: positive numbers that add up to 1.  The shape stays; large x
-    do not overflow.
+    """``exp(x) / sum(exp(x))`` along ``dim``: positive numbers that add up to 1.
+
+    The shape stays; large x do not overflow.
 
     ``dtype`` converts the input first.  IndexError where there is no such dimension; without ``dim`` a
     warning. The gradient is ``y (grad - sum(grad y))``.

@@ -24,8 +24,10 @@ class Sort(Gather):
 
 
 class Topk(Gather):
-    """y = the largest or smallest elements of x along a dimension;  dL/dx = zeros with dL/dy where they came
-    from."""
+    """y = the largest or smallest elements of x along a dimension.
+
+    dL/dx = zeros with dL/dy where they came from.
+    """
 
 
 class Kthvalue(Gather):

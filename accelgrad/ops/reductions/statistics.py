@@ -1,5 +1,6 @@
 """Spread and order statistics: var, std, var_mean, std_mean, median, nanmedian, mode, quantile,
-nanquantile."""
+nanquantile.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from accelgrad.ops.shapes.shape import movedim, reshape
 
 def _variance(ctx: Any, x: Any, axis: Any, correction: float, keepdims: bool) -> Any:
     """The sum of squared distances from the mean / (n - correction); NaN or inf where that is not
-    positive."""
+    positive.
+    """
     xp = ctx.xp
     ctx.axis, ctx.count, ctx.correction = axis, count_of(x.shape, axis), correction
     if ctx.count == 0:
@@ -82,7 +84,8 @@ def _spread_of(
     correction: float | None,
 ) -> Tensor:
     """The overloads of var and std brought to one: (x, unbiased), (x, dim, unbiased, keepdim), (x, dim,
-    correction=)."""
+    correction=).
+    """
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if unbiased is not None and correction is not None:
@@ -240,7 +243,8 @@ def std_mean(
 
 class Ranked(Primitive):
     """y = the element in the middle (or the most frequent one) along an axis, and its place;  dL/dy goes
-    there"""
+    there
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, axis: int, keepdims: bool, what: str) -> Any:
@@ -409,8 +413,9 @@ def _pick_mode(row: Any) -> int:
     errors=[OUT_OF_RANGE, EMPTY],
 )
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent value along ``dim`` and its last index, as a named tuple; of equally frequent ones
-    the smallest.
+    """The most frequent value along ``dim`` and its last index, as a named tuple.
+
+    Of equally frequent ones the smallest.
 
     >>> import accelgrad
     >>> accelgrad.mode(accelgrad.tensor([1, 2, 2, 3]))[0]
@@ -523,8 +528,9 @@ def quantile(
     *,
     interpolation: str = "linear",
 ) -> Tensor:
-    """The value below which the share ``q`` of the elements lies, of all or along ``dim``; several ``q`` come
-    first.
+    """The value below which the share ``q`` of the elements lies, of all or along ``dim``.
+
+    Several ``q`` come first.
 
     ``interpolation`` between two neighbours: linear, lower, higher, midpoint or nearest.  NaN where there is
     one. RuntimeError for a q outside of [0, 1], for integers, and over nothing.

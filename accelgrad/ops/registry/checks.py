@@ -42,8 +42,9 @@ def one_type(name: str, **arrays: Any) -> None:
 
 
 def within(xp: Any, index: Any, extent: int) -> bool:
-    """Whether all of the integers ``index`` lie in 0 ... extent - 1; where looking means waiting (a card),
-    True.
+    """Whether all of the integers ``index`` lie in 0 ...
+
+    extent - 1; where looking means waiting (a card), True.
     """
     if not xp.looks or not index.size:
         return True
@@ -54,8 +55,9 @@ def within(xp: Any, index: Any, extent: int) -> bool:
 
 
 def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str) -> tuple[int, ...]:
-    """``3`` as ``(3, 3)``: one number for each of ``count`` dimensions; RuntimeError for another number of
-    them.
+    """``3`` as ``(3, 3)``: one number for each of ``count`` dimensions.
+
+    RuntimeError for another number of them.
     """
     if isinstance(value, int):
         return (value,) * count

@@ -18,8 +18,10 @@ Dims = int | Sequence[int] | None
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
-    """``dim`` counted from the front; IndexError where there is no such dimension.  A 0-d tensor has 0 and
-    -1."""
+    """``dim`` counted from the front; IndexError where there is no such dimension.
+
+    A 0-d tensor has 0 and -1.
+    """
     if 0 <= dim < ndim:
         return dim
     extent = ndim or 1

@@ -240,8 +240,9 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     torch="Tensor.repeat",
 )
 def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
-    """Copies side by side: ``repeats[i]`` of them along dimension i; more numbers than dimensions add some in
-    front.
+    """Copies side by side: ``repeats[i]`` of them along dimension i.
+
+    More numbers than dimensions add some in front.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2]).repeat(2, 2)

@@ -244,8 +244,9 @@ def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     out=False,
 )
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns; from 0 on where
-    ``increasing``.
+    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns.
+
+    From 0 on where ``increasing``.
 
     >>> import accelgrad
     >>> accelgrad.vander(accelgrad.tensor([2, 3]), 3)

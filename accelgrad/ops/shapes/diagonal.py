@@ -1,5 +1,6 @@
 """Diagonals, and other windows onto the memory of a tensor: diagonal, diag, diag_embed, trace, unfold,
-as_strided."""
+as_strided.
+"""
 
 from __future__ import annotations
 
@@ -60,8 +61,10 @@ class Unfold(Primitive):
 
 
 class AsStrided(Primitive):
-    """y = the memory of x with other extents and strides, a view;  dL/dx = dL/dy added where each element
-    came from."""
+    """y = the memory of x with other extents and strides, a view.
+
+    dL/dx = dL/dy added where each element came from.
+    """
 
     view = True
 
@@ -79,7 +82,8 @@ class AsStrided(Primitive):
 
 class SpreadAdd(Primitive):
     """y = zeros to which x is added where a view that shows elements several times takes them from: its
-    adjoint."""
+    adjoint.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, view: Any, options: dict[str, Any], shape: tuple[int, ...]) -> Any:
@@ -253,8 +257,9 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
     torch="Tensor.unfold",
 )
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """The windows of ``size`` elements, one every ``step``, along a dimension: (..., count, ..., size); a
-    view.
+    """The windows of ``size`` elements, one every ``step``, along a dimension: (..., count, ..., size).
+
+    A view.
 
     Windows may overlap: then ``clone()`` the result before changing it.
 
@@ -294,8 +299,9 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """The elements of a tensor, counted in index order, with other extents and strides; a view where it is
-    contiguous.
+    """The elements of a tensor, counted in index order, with other extents and strides.
+
+    A view where it is contiguous.
 
     ``storage_offset`` and ``stride`` count the tensor's own elements: unlike PyTorch's, this does not look at
     memory beyond the tensor.  RuntimeError where the result would leave it.

@@ -19,8 +19,10 @@ __all__ = ["broadcast_shapes", "broadcast_tensors", "broadcast_to", "expand", "e
 
 
 class Expand(Primitive):
-    """y = x repeated along dimensions of extent 1, without copying;  dL/dx = the sum of dL/dy over the
-    repetitions."""
+    """y = x repeated along dimensions of extent 1, without copying.
+
+    dL/dx = the sum of dL/dy over the repetitions.
+    """
 
     view = True
 

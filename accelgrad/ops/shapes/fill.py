@@ -24,8 +24,10 @@ __all__ = ["copy_", "fill_", "masked_fill", "where", "zero_"]
 
 
 class Where(Primitive):
-    """z = x where the condition holds, else y;  dL/dx = dL/dz where it holds, dL/dy = dL/dz where it does
-    not."""
+    """z = x where the condition holds, else y.
+
+    dL/dx = dL/dz where it holds, dL/dy = dL/dz where it does not.
+    """
 
     promotion = "common"
 
@@ -45,8 +47,10 @@ class Where(Primitive):
 
 
 class MaskedFill(Primitive):
-    """y = x, or the value where the mask holds;  dL/dx = dL/dy where it does not, dL/dvalue = the sum where
-    it does."""
+    """y = x, or the value where the mask holds.
+
+    dL/dx = dL/dy where it does not, dL/dvalue = the sum where it does.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, value: Any, *, mask: Any) -> Any:

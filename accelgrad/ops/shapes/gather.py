@@ -39,7 +39,8 @@ class Gather(Primitive):
 
 class GatherSpread(Primitive):
     """y = zeros with x[i, j] added to y[i, index[i, j]]: the adjoint of :class:`Gather`, whose gradient is
-    Gather's again."""
+    Gather's again.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, dim: int, index: Any, shape: tuple[int, ...]) -> Any:
@@ -116,8 +117,10 @@ class Scatter(Primitive):
 
 
 class IndexAdd(Primitive):
-    """z = x with the slices of y added to the slices index of x;  dL/dx = dL/dz, dL/dy = the slices index of
-    dL/dz."""
+    """z = x with the slices of y added to the slices index of x.
+
+    dL/dx = dL/dz, dL/dy = the slices index of dL/dz.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
@@ -137,7 +140,8 @@ class IndexAdd(Primitive):
 
 def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
     """The index arrays that name, for each [i, j, ...] of ``index``, the element [i, index[i, j, ...], ...]
-    of an array."""
+    of an array.
+    """
     ndim = index.ndim
     return tuple(
         [
@@ -163,7 +167,8 @@ def scattered(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 
 def gathered(ctx: Any, grad: Any) -> Any:
     """The gradient of a source of ``ctx.shape`` that was scattered: gathered, with zeros where it was not
-    used."""
+    used.
+    """
     xp, shape = ctx.xp, ctx.index.shape
     result = xp.run(Gather, grad, dim=ctx.dim, index=ctx.index)
     if shape == ctx.shape:
@@ -318,8 +323,9 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     ],
 )
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """:func:`gather` with broadcasting between ``input`` and ``indices``; over all elements where ``dim`` is
-    None.  Negative indices count from the end.
+    """:func:`gather` with broadcasting between ``input`` and ``indices``.
+
+    Over all elements where ``dim`` is None.  Negative indices count from the end.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([[3, 1], [2, 4]])
@@ -390,8 +396,9 @@ def _from_start(indices: Tensor, size: int) -> Tensor:
     inplace=True,
 )
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with ``out[i, index[i, j]] += src[i, j]`` for ``dim=1``, and likewise for other dims; repeats
-    add up.
+    """``input`` with ``out[i, index[i, j]] += src[i, j]`` for ``dim=1``, and likewise for other dims.
+
+    Repeats add up.
 
     >>> import accelgrad
     >>> accelgrad.scatter_add(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2, 2]), accelgrad.ones(3))
@@ -483,8 +490,9 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     inplace=True,
 )
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: int | float = 1) -> Tensor:
-    """``input`` with ``alpha`` times slice k of ``source`` added to slice ``index[k]`` of dimension ``dim``;
-    repeats add up.
+    """``input`` with ``alpha`` times slice k of ``source`` added to slice ``index[k]`` of dimension ``dim``.
+
+    Repeats add up.
 
     >>> import accelgrad
     >>> accelgrad.index_add(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2, 2]), accelgrad.ones(3))

@@ -45,8 +45,10 @@ class Select(Primitive):
 
 
 class Slice(Primitive):
-    """y = x[index] for an index of integers, slices, None and ..., a view;  dL/dx = zeros with dL/dy at
-    index."""
+    """y = x[index] for an index of integers, slices, None and ..., a view.
+
+    dL/dx = zeros with dL/dy at index.
+    """
 
     view = True
 
@@ -79,8 +81,10 @@ class Spread(Primitive):
 
 
 class Index(Primitive):
-    """y = x[index] with integer arrays or masks in the index;  dL/dx = zeros to which dL/dy is added at
-    index."""
+    """y = x[index] with integer arrays or masks in the index.
+
+    dL/dx = zeros to which dL/dy is added at index.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, index: tuple[Any, ...]) -> Any:
@@ -109,8 +113,10 @@ class IndexSpread(Primitive):
 
 
 class IndexPut(Primitive):
-    """z = x with z[index] = y, or z[index] += y where ``accumulate``;  dL/dx = dL/dz (0 at index), dL/dy =
-    (dL/dz)[index]."""
+    """z = x with z[index] = y, or z[index] += y where ``accumulate``.
+
+    dL/dx = dL/dz (0 at index), dL/dy = (dL/dz)[index].
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
@@ -160,7 +166,8 @@ def _add(xp: Any, z: Any, index: tuple[Any, ...], y: Any) -> Any:
 
 def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
     """``xp.index_add`` for every type: CuPy adds by an index in some types only, so the others take a
-    detour."""
+    detour.
+    """
     kind = x.dtype
     if isinstance(x, np.ndarray) or kind.kind == "f" or kind == np.int32:
         return xp.index_add(x, dim, index, source)
@@ -259,8 +266,10 @@ def _write(array: Any, index: Any, value: Any) -> None:
 
 
 def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]:
-    """The two parts of an index: the basic one, and the arrays for the dimensions of its result; None where
-    empty."""
+    """The two parts of an index: the basic one, and the arrays for the dimensions of its result.
+
+    None where empty.
+    """
     array, xp = input.array, input.xp
     if isinstance(index, list) and any(isinstance(one, _PARTS) or one is ... for one in index):
         index = tuple(index)  # PyTorch reads x[[[0, 1], [1, 0]]] as x[[0, 1], [1, 0]]
@@ -318,7 +327,8 @@ _PARTS = (list, tuple, slice, Tensor, np.ndarray, type(None))
 
 def _item(item: Any, xp: Any) -> Any:
     """One entry of an index as int, slice, None, ..., True, False or an array, still on the host if it comes
-    from there."""
+    from there.
+    """
     if item is None or item is ... or item is True or item is False or type(item) is int:
         return item
     if isinstance(item, slice):
@@ -391,8 +401,11 @@ def _slice(index: slice) -> slice:
 
 
 def _check_item(array: Any, item: Any, dim: int, xp: Any) -> None:
-    """A mask must have the shape of what it masks; on a card, where it would wrap, an index must be in range:
-    that is looked at where nobody has to wait for it."""
+    """A mask must have the shape of what it masks.
+
+    On a card, where it would wrap, an index must be in range: that is looked at where nobody has to wait
+    for it.
+    """
     if item.dtype.kind == "b":
         for offset, extent in enumerate(item.shape):
             if extent != array.shape[dim + offset]:

@@ -188,7 +188,8 @@ def _at_least(tensors: Any, ndim: int, name: str) -> list[Tensor]:
 
 def at_least(x: Tensor, ndim: int) -> Tensor:
     """``x`` with at least ``ndim`` (1, 2 or 3) dimensions, new ones placed as NumPy's atleast_nd places
-    them."""
+    them.
+    """
     shape = x.array.shape
     if len(shape) >= ndim:
         return x

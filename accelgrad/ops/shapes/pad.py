@@ -18,8 +18,10 @@ __all__ = ["pad"]
 
 
 class ConstantPadNd(Primitive):
-    """y = x with a value around it, or without its border where a width is negative;  dL/dx = dL/dy padded by
-    the opposite."""
+    """y = x with a value around it, or without its border where a width is negative.
+
+    dL/dx = dL/dy padded by the opposite.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Any:

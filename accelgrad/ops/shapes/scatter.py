@@ -42,8 +42,10 @@ __all__ = [
 
 
 class ViewPut(Primitive):
-    """z = x with y written through a view of it;  dL/dx = dL/dz (0 under the view), dL/dy = that view of
-    dL/dz."""
+    """z = x with y written through a view of it.
+
+    dL/dx = dL/dz (0 under the view), dL/dy = that view of dL/dz.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, view: Any, options: dict[str, Any]) -> Any:
@@ -327,8 +329,10 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 def flat_index(name: str, input: Tensor, index: Any) -> Any:
-    """The raw array of an index that counts all elements of ``input``, checked; negative ones count from the
-    end."""
+    """The raw array of an index that counts all elements of ``input``, checked.
+
+    Negative ones count from the end.
+    """
     if isinstance(index, Tensor) and index.array.dtype != np.int64:
         raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
     array, size = along(name, input, index), input.array.size

@@ -65,8 +65,10 @@ def _places(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> Any:
 
 
 class ScatterExtremum(Primitive):
-    """z = the largest (or smallest) of x and the y sent there;  dL/dz is shared evenly among those that
-    attain it."""
+    """z = the largest (or smallest) of x and the y sent there.
+
+    dL/dz is shared evenly among those that attain it.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any, largest: bool) -> Any:
@@ -89,8 +91,10 @@ class ScatterExtremum(Primitive):
 
 
 class ScatterProduct(Primitive):
-    """z = the product of x and the y sent there;  dL/dx = dL/dz times the product of the others, likewise
-    dL/dy."""
+    """z = the product of x and the y sent there.
+
+    dL/dx = dL/dz times the product of the others, likewise dL/dy.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:

@@ -226,8 +226,10 @@ def view(input: Tensor, *shape: int | Sequence[int] | DType, dtype: DType | None
 
 
 def _view_as_type(input: Tensor, kind: DType) -> Tensor:
-    """The bytes of ``input`` as elements of another type; the last dimension grows or shrinks with their
-    size."""
+    """The bytes of ``input`` as elements of another type.
+
+    The last dimension grows or shrinks with their size.
+    """
     array, wanted = input.array, dtypes.as_numpy(kind)
     if wanted.itemsize != array.itemsize:
         if not array.ndim:
