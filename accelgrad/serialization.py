@@ -37,8 +37,9 @@ VERSION = 1
 
 
 def save(obj: Any, f: File) -> None:
-    """Write ``obj`` to a file (a name or an open binary one): tensors, arrays, numbers, strings, None, in
-    dicts and lists.
+    """Write ``obj`` to a file, given by its name or as an open binary file.
+
+    It holds tensors, arrays, numbers, strings and None, in dicts and lists.
 
     The file appears under its name only when it is complete: a crash never destroys an older checkpoint.
     TypeError for anything that a load could only bring back by running code; save ``model.state_dict()``, not

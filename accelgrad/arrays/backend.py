@@ -160,9 +160,7 @@ class Namespace:
         return self._direct.get(name) or getattr(self.module, name, None)
 
     def astype(self, x: Any, dtype: Any) -> Any:
-        """A copy of the array ``x`` with another NumPy dtype; ``x`` itself where it has that dtype
-        already.
-        """
+        """Return the array ``x`` with another NumPy dtype: a copy, or ``x`` itself if it has that dtype."""
         return x.astype(dtype, copy=False)
 
     def sum_of(self, x: Any, y: Any) -> Any:
@@ -236,8 +234,9 @@ class CudaNamespace(Namespace):
             return x + y
 
     def from_card(self, array: Any, source: Namespace) -> Any:
-        """The array of another card on this one: the streams of the two wait for each other, the host for
-        neither.
+        """Return the array of another card on this one.
+
+        The streams of the two cards wait for each other, the host for neither.
         """
         cuda = self.module.cuda
         with source.scope():
@@ -370,8 +369,9 @@ def pin(array: np.ndarray) -> np.ndarray:
 
 
 def default_namespace() -> Namespace:
-    """The namespace of new tensors: the innermost ``with device:``, else ``set_default_device``, else
-    ACCELGRAD_DEVICE.
+    """Return the array module of new tensors.
+
+    It is that of the innermost ``with device:``, else of ``set_default_device``, else of ACCELGRAD_DEVICE.
     """
     global _default
     if _blocks.entered:

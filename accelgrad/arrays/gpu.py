@@ -151,8 +151,7 @@ class OutOfMemoryError(RuntimeError, MemoryError):
 
 
 class Meter:
-    """What stands between CuPy and its memory pool: clear errors, and, once somebody asks, the peak of
-    each card.
+    """Stands between CuPy and its memory pool: clear errors and, once somebody asks, the peak of each card.
 
     To know the peak the pool is asked after every allocation, so that begins with the first question.
     """

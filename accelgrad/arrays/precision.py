@@ -145,9 +145,10 @@ def exactly(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """How exactly a card multiplies float32 matrices: ``"highest"`` in float32, ``"high"`` and ``"medium"``
-    in TF32 (PyTorch takes bfloat16 for ``"medium"`` where that is faster; here it means the
-    same as ``"high"``).
+    """Set how exactly a card multiplies float32 matrices.
+
+    ``"highest"`` means in float32, ``"high"`` and ``"medium"`` in TF32 (PyTorch takes bfloat16 for
+    ``"medium"`` where that is faster; here it means the same as ``"high"``).
 
     >>> import accelgrad
     >>> accelgrad.set_float32_matmul_precision("high")

@@ -187,9 +187,7 @@ def machine(libraries: list[str]) -> dict[str, Any]:
 
 
 def _starts(libraries: list[str]) -> dict[str, float]:
-    """Seconds of new processes: import alone, and the first trained step with a cold and a warm compile
-    cache.
-    """
+    """Measure new processes, in seconds: the import, and the first step with a cold and a warm cache."""
     import tempfile
 
     step = (

@@ -20,9 +20,7 @@ __all__ = ["DigitsNet", "configure", "evaluate", "run", "train_epoch"]
 
 
 class DigitsNet(nn.Module):
-    """Two convolutions with batch normalisation and pooling, and two linear layers: (n, 1, 8, 8) -> (n,
-    10).
-    """
+    """Two convolutions with batch norm and pooling, and two linear layers: (n, 1, 8, 8) -> (n, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,9 +207,7 @@ def train_epoch(
 
 
 def evaluate(model: Any, loader: Any, device: Any) -> tuple[float, float, Any, Any]:
-    """Mean loss, accuracy, predicted scores (n, 10) and true labels (n,) of the held-out images, on the
-    CPU.
-    """
+    """Return mean loss, accuracy, scores (n, 10) and labels (n,) of the held-out images, on the CPU."""
     model.eval()
     scores, labels = [], []
     with accelgrad.no_grad():

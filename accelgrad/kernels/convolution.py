@@ -33,8 +33,9 @@ def _columns(xp: Any, x: Any, kernel: tuple[int, ...], geometry: Geometry) -> An
 
 
 def convolution(xp: Any, x: Any, weight: Any, bias: Any, geometry: Geometry) -> Any:
-    """``y = weight * x (+ bias for each output channel)``: x (n, c, ...), weight (o, c / groups, ...), bias
-    (o,) or None; (n, o, ...).
+    """Compute ``y = weight * x``, plus a bias for each output channel if there is one.
+
+    x (n, c, ...), weight (o, c / groups, ...), bias (o,) or None; the result is (n, o, ...).
     """
     kernel, groups = weight.shape[2:], geometry.groups
     space = geometry.places(x.shape[2:], kernel)
@@ -50,8 +51,10 @@ def convolution(xp: Any, x: Any, weight: Any, bias: Any, geometry: Geometry) -> 
 
 
 def convolution_input(xp: Any, grad: Any, weight: Any, space: tuple[int, ...], geometry: Geometry) -> Any:
-    """The sum of ``weight[o]`` spread around ``grad[o]`` over images of extents ``space``: the adjoint of
-    :func:`convolution` in x (the transposed convolution).  grad (n, o, ...); (n, c, *space).
+    """Sum ``weight[o]`` spread around ``grad[o]`` over images of extents ``space``.
+
+    It is the adjoint of :func:`convolution` in x, the transposed convolution. grad (n, o, ...); the result
+    is (n, c, *space).
     """
     kernel, groups = weight.shape[2:], geometry.groups
     n, o, places = grad.shape[0], weight.shape[0], product(grad.shape[2:])
@@ -68,8 +71,10 @@ def convolution_input(xp: Any, grad: Any, weight: Any, space: tuple[int, ...], g
 
 
 def convolution_weight(xp: Any, x: Any, grad: Any, kernel: tuple[int, ...], geometry: Geometry) -> Any:
-    """For each o the sum over all places of ``grad[o]`` times the window of x there: the adjoint of
-    :func:`convolution` in the weight.  x (n, c, ...), grad (n, o, ...); (o, c / groups, *kernel).
+    """Sum, for each o, ``grad[o]`` times the window of x at its place, over all places.
+
+    It is the adjoint of :func:`convolution` in the weight. x (n, c, ...), grad (n, o, ...); the result is
+    (o, c / groups, *kernel).
     """
     groups = geometry.groups
     n, c, o, places = x.shape[0], x.shape[1], grad.shape[1], product(grad.shape[2:])

@@ -159,8 +159,9 @@ def logsumexp(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any
 
 
 def softmax_cross_entropy(xp: Any, x: Any, target: Any) -> tuple[Any, Any]:
-    """The loss of each row, ``lse - x[target]``, and ``lse = log(sum(exp(x)))``: x (n, c), target (n,),
-    both (n,).
+    """Return the loss of each row, ``lse - x[target]``, and ``lse = log(sum(exp(x)))``.
+
+    x (n, c), target (n,); both results are (n,).
 
     The targets must lie in 0 ... c - 1.
     """
@@ -197,8 +198,9 @@ def causal_softmax(xp: Any, scores: Any) -> Any:
 
 
 def cross_entropy_total(xp: Any, x: Any, target: Any, ignore_index: int, mean: bool) -> tuple[Any, Any, Any]:
-    """The losses of :func:`softmax_cross_entropy` added up, without the rows whose target is
-    ``ignore_index``; with ``mean`` divided by how many rows are left.
+    """Sum the losses of :func:`softmax_cross_entropy`, without the rows whose target is ``ignore_index``.
+
+    With ``mean`` the sum is divided by how many rows are left.
 
     x (n, c), target (n,).  Gives the total, the lse (n,), and what each loss was multiplied with: None, or a
     0-d array (0 where no row is left: then the mean is NaN).  On a card, which is not asked, a target outside
@@ -362,8 +364,9 @@ def im2col(xp: Any, x: Any, kernel: Pair, stride: Pair = 1, padding: Pair = 0, d
 
 
 def _spread(xp: Any, x: Any, axis: int, stride: int, before: int, size: int) -> Any:
-    """Along ``axis`` put element k of x at ``before + k * stride``, with zeros between, cut or filled to
-    ``size``.
+    """Put element k of x at ``before + k * stride`` along ``axis``, with zeros between.
+
+    The result is cut or filled to ``size``.
     """
     shape = x.shape
     axis %= x.ndim
@@ -388,8 +391,9 @@ def col2im(
     padding: Pair = 0,
     dilation: Pair = 1,
 ) -> Any:
-    """The adjoint of :func:`im2col`: adds every column back to where its window lay, giving ``shape`` (n,
-    c, h, w).
+    """Add every column back to where its window lay: the adjoint of :func:`im2col`.
+
+    The result has ``shape`` (n, c, h, w).
     """
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pair(kernel), pair(stride), pair(padding), pair(dilation)
     n, c, h, w = shape
@@ -426,8 +430,9 @@ def max_pool2d(
     dilation: Pair = 1,
     ceil_mode: bool = False,
 ) -> tuple[Any, Any]:
-    """The largest value of every window, and its flat position in the image: x (n, c, h, w), both (n, c,
-    oh, ow).
+    """Return the largest value of every window, and its flat position in the image.
+
+    x (n, c, h, w); both results are (n, c, oh, ow).
 
     Of equal values the first is taken, row by row; NaN counts as the largest.
     """

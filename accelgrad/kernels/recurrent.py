@@ -81,8 +81,9 @@ def lstm_steps_backward(
     w_hh: Any,
     steps: Steps,
 ) -> tuple[Any, Any, Any]:
-    """From the gradients of what :func:`lstm_steps` gave (all h', last h, last c) those of the gates before
-    their functions (rows, 4 w), of h0 and of c0.
+    """Return the gradients of the gates before their functions (rows, 4 w), of h0 and of c0.
+
+    They are computed from those of the results of :func:`lstm_steps`: all h', the last h and the last c.
     """
     width = w_hh.shape[1]
     inner, forget, cell, outer = (slice(part * width, (part + 1) * width) for part in range(4))
@@ -148,8 +149,10 @@ def gru_steps(xp: Any, gates: Any, h0: Any, w_hh: Any, b_hh: Any, steps: Steps) 
 def gru_steps_backward(
     xp: Any, grad_y: Any, grad_h: Any, gates: Any, inner: Any, y: Any, h0: Any, w_hh: Any, steps: Steps
 ) -> tuple[Any, Any, Any]:
-    """From the gradients of all h' and of the last h those of ``gates`` before their functions and of
-    ``U h + b``, both (rows, 3 w), and of h0.
+    """Return the gradients of ``gates`` and of ``U h + b``, both (rows, 3 w), and of h0.
+
+    They are computed from those of all h' and of the last h; those of the gates are taken before their
+    functions.
     """
     width = w_hh.shape[1]
     r, z, n = gates[:, :width], gates[:, width : 2 * width], gates[:, 2 * width :]

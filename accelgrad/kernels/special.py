@@ -1,5 +1,4 @@
-"""Special functions that NumPy has no name for, as formulas over an array module ``xp``: erf, erfc, erfinv,
-lgamma, digamma.
+"""Special functions that NumPy has no name for, as formulas over ``xp``: erf, erfinv, lgamma, digamma.
 
 They are written with operators and a dozen NumPy names only, so the same text runs on NumPy and CuPy.  All
 of them keep the dtype of a floating input; narrower ones are widened where they would lose digits.  In
@@ -86,9 +85,7 @@ def _near_zero(x: Any) -> Any:
 
 
 def _exp_minus_square(xp: Any, x: Any) -> Any:
-    """exp(-x^2) for x >= 0: x^2 is split, because its rounding error would be magnified by the
-    exponential.
-    """
+    """Compute exp(-x^2) for x >= 0 with x^2 split, since exp would magnify its rounding error."""
     head = xp.floor(x * 16) / 16
     return xp.exp(-head * head) * xp.exp(-(x - head) * (x + head))
 
@@ -169,8 +166,9 @@ _SHIFT = 10  # the series hold from here on; smaller arguments are raised with g
 
 
 def lgamma(xp: Any, x: Any) -> Any:
-    """``log |gamma(x)|``: infinite at 0, -1, -2, ...; next to its other negative zeros the error is
-    absolute.
+    """Compute ``log |gamma(x)|``, which is infinite at 0, -1, -2, ...
+
+    Next to its other negative zeros the error is absolute.
     """
     if x.dtype != "float64":  # float32 would lose two digits to cancellation
         return _widened(xp, lgamma, x, "float64")

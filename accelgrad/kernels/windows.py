@@ -1,6 +1,4 @@
-"""Windows over n-dimensional images, as raw arrays: where they lie, their unfolding into columns, and its
-adjoint.
-"""
+"""Windows over n-dimensional images, as raw arrays: their places, their columns, and the adjoint."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ def product(extents: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How windows lie over an image, one number for each dimension: their steps, the zeros around, the gaps
-    inside.
-    """
+    """How windows lie over an image: steps, zeros around, gaps inside, one number for each dimension."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]

@@ -1,5 +1,6 @@
-"""Why a gradient is None, zero, NaN or huge: ``accelgrad.explain(loss, model)`` says it in words and as a
-picture.
+"""Explanations of gradients: ``accelgrad.explain(loss, model)`` says why one is None, zero, NaN or huge.
+
+It does so in words and as a picture.
 """
 
 from __future__ import annotations

@@ -215,9 +215,7 @@ def huge(name: str, inputs: Sequence[Any], output: Any) -> str:
 
 
 def _dead(values: np.ndarray | None) -> float:
-    """The share of units (features, or channels of pictures) that are at most 0 for every sample of a
-    batch.
-    """
+    """Return the share of units that are at most 0 for every sample; a unit is a feature or a channel."""
     if values is None or values.ndim < 2 or values.shape[0] < 8:
         return 0.0
     axis = values.ndim - 1 if values.ndim in (2, 3) else 1

@@ -395,8 +395,9 @@ def affine(
     fill: Fill = None,
     center: Sequence[float] | None = None,
 ) -> Any:
-    """Sheared, scaled, turned by ``angle`` degrees *clockwise* about ``center``, and moved by
-    ``translate`` pixels.
+    """Shear, scale, turn by ``angle`` degrees *clockwise* about ``center``, and move by ``translate``.
+
+    ``translate`` is in pixels.
 
     ``shear``: the angle along x, or along x and y, in degrees.  The image keeps its size.
 

@@ -1,6 +1,4 @@
-"""Figures of a training run: loss curves, confusion matrices, grids of samples (matplotlib, imported at first
-use).
-"""
+"""Figures of a training run: loss curves, confusion matrices, grids of samples (by matplotlib)."""
 
 from __future__ import annotations
 
@@ -150,8 +148,9 @@ def attention_maps(
     columns: int = 4,
     title: str = "",
 ) -> Any:
-    """Which key each query looks at: ``weights`` is (queries, keys) or (heads, queries, keys), rows summing
-    to 1.
+    """Draw which key each query looks at.
+
+    ``weights`` is (queries, keys) or (heads, queries, keys), with rows summing to 1.
 
     Rows are queries, columns keys; tokens are written where there are at most 24 of them.
 

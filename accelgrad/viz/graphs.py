@@ -79,8 +79,9 @@ def reverse_sweep(
     direction: str = "auto",
     max_nodes: int = 60,
 ) -> Sweep:
-    """The walk back from ``tensor`` as frames: in each, one operation receives its gradient and sends its
-    inputs theirs.
+    """Draw the walk back from ``tensor`` as frames.
+
+    In each, one operation receives its gradient and sends its inputs theirs.
 
     Returns a :class:`Sweep`: its ``frames`` are pictures, its ``captions`` say what happens, and in Jupyter
     it is stepped through.  Arguments as for :func:`computation_graph`.
@@ -109,9 +110,7 @@ def reverse_sweep(
 
 
 def formula(node: Node) -> str:
-    """The first line of what the node's primitive says about itself: usually its formula and its
-    derivative.
-    """
+    """Return the first line of a primitive's docstring: usually its formula and its derivative."""
     said = inspect.getdoc(getattr(node, "primitive", None)) or ""
     return said.split("\n\n")[0].replace("\n", " ").strip()
 

@@ -1,6 +1,4 @@
-"""Figures of optimisation: the loss as a landscape with the optimizers' paths, the gradients layer by
-layer.
-"""
+"""Figures of optimisation: the loss as a landscape with paths, and the gradients layer by layer."""
 
 from __future__ import annotations
 

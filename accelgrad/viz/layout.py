@@ -27,8 +27,7 @@ class Layout:
 def arrange(
     sizes: Sequence[Point], edges: Sequence[tuple[int, int]], gap_along: float = 34, gap_across: float = 18
 ) -> Layout:
-    """Place boxes of ``sizes`` (extent along the flow, extent across it) with ``edges`` (from, to) between
-    them.
+    """Place boxes of ``sizes`` (extent along the flow, across it) with ``edges`` (from, to) between them.
 
     The steps are those of layered drawing (Sugiyama, Tagawa & Toda 1981): a layer for each box; a chain of
     small boxes for an edge that spans several layers; sweeps that order each layer by the mean place of its
@@ -146,9 +145,7 @@ def _coordinates(
     extents: Sequence[float],
     gap: float,
 ) -> list[float]:
-    """The middle of each box across the flow: the mean of its neighbours, as far as order and distance
-    allow.
-    """
+    """Return the middle of each box across the flow: as near to its neighbours' mean as order allows."""
     middle = [0.0] * len(extents)
     for layer in layers:
         at = 0.0
@@ -179,8 +176,9 @@ def _spread(
     extents: Sequence[float],
     gap: float,
 ) -> list[float]:
-    """The places nearest to ``wished`` (least squares) that keep the order and the distances: pooled
-    neighbours.
+    """Return the places nearest to ``wished`` (least squares) that keep order and distances.
+
+    Source: pooled adjacent violators.
     """
     offsets, at = [], 0.0
     for place, box in enumerate(layer):

@@ -80,8 +80,9 @@ def loader_timeline(records: Any, title: str = "", batches: int = 40) -> Any:
 def padding_waste(
     lengths: Iterable[Sequence[int]], title: str = "", **others: Iterable[Sequence[int]]
 ) -> Any:
-    """How much of each padded batch is padding: ``lengths`` holds, for every batch, the lengths of its
-    samples.
+    """Draw how much of each padded batch is padding.
+
+    ``lengths`` holds, for every batch, the lengths of its samples.
 
     Further ways of batching are given by name and drawn below (``padding_waste(random,
     buckets=sorted_batches)``). A bar is a batch, as wide as its longest sample; the padded share stands at

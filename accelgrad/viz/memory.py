@@ -18,8 +18,7 @@ CELL = 24.0
 
 
 def memory_ribbon(*tensors: Tensor, names: Sequence[str] = (), most: int = 36) -> SVG:
-    """The memory behind tensors: its cells in a row, and below which of them each tensor shows under which
-    index.
+    """Draw the memory behind tensors: its cells, and below which of them each tensor shows at which index.
 
     Tensors that share memory stand under one ribbon; beside each are its shape, strides (in elements) and
     offset. A cell that several indices show, as in an expanded tensor, says how many.  At most ``most`` cells
@@ -177,8 +176,9 @@ def _indices(array: Any, first: int, item: int, shown: int) -> dict[int, str]:
 
 
 def broadcasting(*operands: Any, names: Sequence[str] = ()) -> SVG:
-    """How shapes meet: extents aligned at the right, what is stretched, and the grids of up to three
-    dimensions.
+    """Draw how shapes meet: extents aligned at the right, the stretched ones, and the grids.
+
+    Grids are drawn for up to three dimensions.
 
     ``operands`` are tensors, arrays or shapes (tuples).  Solid cells are stored, dashed ones are repeats that
     take no memory.  An axis on which extents differ without a 1 is red, and no result is drawn.

@@ -20,8 +20,9 @@ ROWS, COLUMNS = 10, 12
 
 
 def tensor_html(tensor: Tensor) -> str:
-    """A table of the values (of the first matrix for more dimensions), shaded by size, over what the tensor"
-    " is.
+    """Return a table of the values, shaded by size, with what the tensor is above it.
+
+    For more than two dimensions the table shows the first matrix.
     """
     facts = [f"shape {shape_text(tensor.array.shape)}", tensor.dtype.name, str(tensor.device)]
     if tensor.array.ndim:

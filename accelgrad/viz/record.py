@@ -1,6 +1,4 @@
-"""What can be read off a recorded graph without changing it: its nodes, the values it saved, the gradients in
-it.
-"""
+"""Facts read off a recorded graph without changing it: its nodes, its saved values, its gradients."""
 
 from __future__ import annotations
 
@@ -163,8 +161,9 @@ class Record:
 
 
 def read(tensor: Tensor, model: Any = None, names: Mapping[str, Any] | None = None) -> Record:
-    """The :class:`Record` of ``tensor`` with names: given ones, the model's parameters, the caller's
-    variables.
+    """Return the :class:`Record` of ``tensor`` with names.
+
+    They are the given ones, the model's parameters, and the caller's variables.
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"a Tensor is expected, got {type(tensor).__name__}")
@@ -178,8 +177,9 @@ def read(tensor: Tensor, model: Any = None, names: Mapping[str, Any] | None = No
 
 
 def names_of_caller() -> dict[str, Tensor]:
-    """The tensors among the variables of the nearest caller outside this package, and its modules'
-    parameters.
+    """Return the tensors among the variables of the nearest caller outside this package.
+
+    The parameters of its modules are among them.
     """
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):

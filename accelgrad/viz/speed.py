@@ -14,8 +14,7 @@ __all__ = ["roofline", "speed_ladder"]
 
 
 def speed_ladder(seconds: Mapping[str, float], title: str = "", work: float | None = None) -> Any:
-    """Ways of computing one thing, slowest first, each with its time and how many times faster than the first
-    it is.
+    """Draw ways of computing one thing, slowest first, each with its time and its speed-up.
 
     ``seconds`` maps a way to its time; with ``work`` (floating point operations) the rate is written too.
     Returns a matplotlib Figure; ValueError for no way, or a time that is not positive.

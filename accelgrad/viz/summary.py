@@ -194,9 +194,7 @@ def layer_text(module: Any) -> str:
 
 
 def module_html(model: Any) -> str:
-    """The printed tree of a model with folding children and a bar for each layer's share of the
-    parameters.
-    """
+    """Return the printed tree of a model with folding children, and bars for the shares of parameters."""
     total = sum(one.numel() for one in model.parameters()) or 1
     style = f"font:12px {MONO};color:{INK};background:white;padding:4px"
     return f'<div style="{style}">{_branch(model, "", total, 0)}</div>'

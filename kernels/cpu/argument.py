@@ -63,9 +63,7 @@ def along(start, stop, largest, x, kept, steps, length, step, out, zero):
 
 @jit()
 def across(start, stop, largest, x, kept, steps, run, length, step, chunk, out, zero):
-    """The same where the other dimensions end in a contiguous run: a row of candidates is carried along the
-    axis.
-    """
+    """Find it where the other dimensions end in a contiguous run: a row of candidates is carried along."""
     size = item_size(zero)
     chunks = (run + chunk - 1) // chunk
     memory = np.empty(chunk * size, np.uint8)

@@ -1,5 +1,4 @@
-"""How the CPU kernels are compiled: one decorator, and the folder that keeps the machine code between
-sessions.
+"""Compilation of the CPU kernels: one decorator, and the folder that keeps the machine code.
 
 Nothing is compiled at import.  A function is compiled at its first call with given types, or loaded from
 disk if some earlier process has compiled it.
@@ -121,8 +120,9 @@ def _caching(folder: str) -> Iterator[None]:
 
 
 def jit(fastmath: set[str] | bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Numba's ``njit``: without the GIL (see threads.py), NumPy's division, cached on disk wherever that
-    works.
+    """Compile by Numba's ``njit``: without the GIL (see threads.py), cached on disk wherever that works.
+
+    Division is NumPy's.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

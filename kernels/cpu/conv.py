@@ -104,8 +104,9 @@ def convolve_samples(start, stop, x, weight, bias, y, padding, dilation, zero):
 
 @jit()
 def weigh_parts(start, stop, x, grad, sums, kernel, padding, dilation, multiplier, workspace, zero):
-    """sums (parts, o, c * kh * kw), the last two rounded up to whole tiles: each part takes its share of the
-    samples.
+    """Compute sums (parts, o, c * kh * kw), the last two rounded up to whole tiles.
+
+    Each part takes its share of the samples.
     """
     samples, c, h, w = x.shape
     _, o, oh, ow = grad.shape

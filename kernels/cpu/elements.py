@@ -1,5 +1,4 @@
-"""One element of each of several arrays as a tuple: read, written, and rounded, with None for an array that
-is not there.
+"""One element of each of several arrays as a tuple: read, written and rounded; None for no array.
 
 Python's ``tuple([one[i] for one in arrays])`` is not to be had in compiled code, where the length of a tuple
 and the types in it are part of its type.  The functions ``define_...`` say what is to be generated, here for
@@ -87,9 +86,7 @@ def define_present(typingctx: Any, values: Any) -> Any:
 
 
 def define_words(typingctx: Any, table: Any, start: Any, there: Any) -> Any:
-    """The next 64-bit numbers of a table, from place ``start``: one where ``there`` has a number, None where
-    it has None.
-    """
+    """Return the next 64-bit numbers of a table, from place ``start``; None where ``there`` has None."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         found, place = [], args[1]

@@ -57,9 +57,7 @@ PARALLEL = 1 << 23  # multiplications from which a second thread pays: some 80 m
 
 @jit()
 def pack_a(target, source, count, depth, stride, step, zero):
-    """target[k * rows + i] = source[i * stride + k * step] for i < count, and 0 for the rows that are
-    missing.
-    """
+    """Set target[k * rows + i] = source[i * stride + k * step] for i < count, and 0 for the missing rows."""
     size, rows, done = item_size(zero), tile_rows(zero), 0
     if step == 1 and count == rows and depth >= lanes(zero):
         blocks = depth // lanes(zero)
@@ -74,9 +72,7 @@ def pack_a(target, source, count, depth, stride, step, zero):
 
 @jit()
 def pack_b(target, source, count, depth, stride, step, zero):
-    """target[k * columns + j] = source[j * stride + k * step] for j < count, and 0 for the columns
-    missing.
-    """
+    """Set target[k * columns + j] = source[j * stride + k * step] for j < count, 0 for missing columns."""
     size, columns, done = item_size(zero), tile_columns(zero), 0
     if count == columns:
         if stride == 1:
@@ -211,8 +207,9 @@ def multiply_vector(a, a_row, a_column, b, b_row, b_column, c, c_row, m, n, k, m
 
 @functools.cache
 def multiplier(character: str, vector: bool = False) -> int:
-    """The address of :func:`multiply` (or of the other one) for float32 ("f") or float64 ("d"): see
-    ``vector.call``.
+    """Return the address of :func:`multiply` (or of the other one) for float32 ("f") or float64 ("d").
+
+    See ``vector.call``.
     """
     number = types.float32 if character == "f" else types.float64
     signature = types.int64(*[types.int64] * 13, number)

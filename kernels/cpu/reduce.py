@@ -232,8 +232,9 @@ ZERO = {"f": np.float32(0), "d": np.float64(0)}
 
 
 def merged(dimensions: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and strides of a group of dimensions (stride, size, axis), neighbours made one where they can
-    be.
+    """Return sizes and strides of a group of dimensions, neighbours made one where they can be.
+
+    A dimension is given as (stride, size, axis).
     """
     sizes: list[int] = []
     steps: list[int] = []
@@ -248,9 +249,7 @@ def merged(dimensions: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarr
 
 
 def reduce(x: np.ndarray, axes: tuple[int, ...], op: int, shift: np.ndarray | None = None) -> np.ndarray:
-    """The reduction over ``axes`` in float64, in the shape that keepdims gives; ``shift`` has that shape
-    too.
-    """
+    """Reduce over ``axes`` in float64, in the shape that keepdims gives; ``shift`` has that shape too."""
     dimensions = [(x.strides[i], x.shape[i], i) for i in range(x.ndim) if x.shape[i] != 1]
     dimensions.sort(key=lambda dimension: -abs(dimension[0]))
     kept = [dimension for dimension in dimensions if dimension[2] not in axes]
@@ -296,9 +295,7 @@ def reduce(x: np.ndarray, axes: tuple[int, ...], op: int, shift: np.ndarray | No
 
 
 def whole(op: int, x: int, groups: Any, length: int, step: int, shifts: Any, out: Any, zero: Any) -> None:
-    """A few results over many elements: a reduced dimension is treated as kept, and its results are joined
-    here.
-    """
+    """Give few results over many elements: a reduced dimension is kept, and its results are joined here."""
     kept, kept_steps, reduced, reduced_steps = groups
     if len(reduced) and reduced.max() > 1:
         axis = int(np.argmax(reduced))
@@ -360,9 +357,7 @@ def accepts(x: Any, axis: Any = None, keepdims: bool = False) -> bool:
 
 
 def only_these(accepts: Callable[..., bool]) -> Callable[..., bool]:
-    """False, instead of a TypeError, for arguments that the kernel has no parameter for (``dtype``,
-    ``out``, ...).
-    """
+    """Return False, not a TypeError, for arguments that the kernel has no parameter for (``dtype``, ...)."""
 
     def answer(*args: Any, **options: Any) -> bool:
         try:
@@ -374,9 +369,10 @@ def only_these(accepts: Callable[..., bool]) -> Callable[..., bool]:
 
 
 def long_rows(x: np.ndarray, axis: Any = None, *args: Any, **options: Any) -> bool:
-    """Whether long contiguous rows are reduced: there NumPy works with one thread, and for ``prod`` and
-    ``var`` with one number at a time.  It is as fast as we are where rows are added to each other, or where
-    they are short.
+    """Tell whether long contiguous rows are reduced.
+
+    There NumPy works with one thread, and for ``prod`` and ``var`` with one number at a time. It is as fast
+    as we are where rows are added to each other, or where they are short.
     """
     if not x.flags.c_contiguous:
         return False

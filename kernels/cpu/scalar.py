@@ -1,6 +1,4 @@
-"""What the formulas of accelgrad.kernels.updates ask of ``xp``, for one number instead of an array: NumPy's
-results to the last bit.
-"""
+"""The functions of ``xp`` that formulas of updates use, for one number, with NumPy's results to the bit."""
 
 from __future__ import annotations
 

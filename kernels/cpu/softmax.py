@@ -137,9 +137,7 @@ def cross_entropy_backward_rows(start, stop, grad, x, target, lse, out, bad):
 
 
 def plain_float(*arrays: Any) -> bool:
-    """Whether all are contiguous, writeable arrays of one of the two dtypes, native, with at least one
-    element.
-    """
+    """Tell whether all are contiguous, writeable, native arrays of one of two dtypes, with an element."""
     kind = getattr(arrays[0], "dtype", None)
     if kind is None or kind.char not in "fd" or not kind.isnative:
         return False

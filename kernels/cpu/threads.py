@@ -48,9 +48,7 @@ def _work(inbox: SimpleQueue[Any]) -> None:
 
 
 def _forget() -> None:
-    """A forked child has the queues but not the threads of its parent, and perhaps a lock that nobody will
-    open.
-    """
+    """Forget the parent's queues in a forked child, which has not its threads, and perhaps a shut lock."""
     global _launch
     _launch = threading.Lock()
     _inbox.clear()

@@ -1,5 +1,4 @@
-"""Machine-level building blocks: the register tile of the matrix product in explicit LLVM vectors, and
-addresses.
+"""Machine-level building blocks: the register tile of the matrix product in LLVM vectors, and addresses.
 
 Numba's own vectoriser decides by itself how wide a vector is and what stays in registers.  For the
 innermost tile of a matrix product that is too much left to chance, so it is written here instruction by
@@ -208,8 +207,9 @@ def _transpose_panel(writer: _Writer, target: Any, source: Any, count: Any, stri
 
 def _transposer(which: int) -> Callable[..., Any]:
     def define(typing: Any, target: Any, source: Any, count: Any, stride: Any, like: Any) -> Any:
-        """target[k * width + i] = source[i * stride + k], i < width, in ``count`` >= 1 blocks of one vector
-        of k.
+        """Set target[k * width + i] = source[i * stride + k], i < width, in ``count`` >= 1 blocks.
+
+        A block is one vector of k.
 
         Each store writes a whole vector: what lies beyond the width is overwritten by the next k, so after
         the end of the last block the target needs room for one vector.

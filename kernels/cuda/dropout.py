@@ -1,6 +1,4 @@
-"""Masks for dropout, drawn on the card from the very stream that NumPy's Philox generator would give on
-the host.
-"""
+"""Masks for dropout, drawn on the card from the stream that NumPy's Philox gives on the host."""
 
 from __future__ import annotations
 
@@ -104,9 +102,7 @@ def keep_mask(like: Any, shape: tuple[int, ...], p: float, generator: Any) -> An
 
 
 def move_to(generator: Any, state: dict[str, Any], place: int, half: int) -> None:
-    """Leave the generator ``half`` halves after the start of block ``place``, as if it had drawn them
-    itself.
-    """
+    """Leave the generator ``half`` halves after the start of block ``place``, as if it had drawn them."""
     whole, odd = divmod(half, 2)
     block, lane = divmod(whole, 4)
     place += block - 1  # a generator whose buffer is used up goes on with the next block

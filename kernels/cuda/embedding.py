@@ -1,6 +1,4 @@
-"""The gradient of an embedding table: rows of the gradient added up by their index, the same result every
-time.
-"""
+"""The gradient of an embedding table: rows added up by their index, the same result every time."""
 
 from __future__ import annotations
 

@@ -181,9 +181,7 @@ class Program:
         return found
 
     def __call__(self, grid: Any, threads: Any, char: str, *args: Any) -> None:
-        """Launch ``grid`` blocks of ``threads``; arrays are passed by their memory, None by a null
-        pointer.
-        """
+        """Launch ``grid`` blocks of ``threads``; arrays go by their memory, None as a null pointer."""
         function = self._ready.get(char) or self.prepare(char)
         of_type = self._numbers.get(char)
         if of_type is None:
@@ -349,8 +347,9 @@ def can_launch() -> bool:
 
 
 def on_card(*arrays: Any, contiguous: bool = True) -> bool:
-    """Whether these are float32 or float64 arrays of one type on the card, in index order, below 2^31
-    elements.
+    """Tell whether these are float32 or float64 arrays of one type, in index order, below 2^31 elements.
+
+    They lie on the card.
     """
     kind = arrays[0].dtype
     if kind.char not in "fd":

@@ -21,8 +21,9 @@ SIMULATED_SIZES = {"f": (4, 4, 4), "d": (4, 4, 4)}
 
 @functools.cache
 def fetcher(T: Any, vector: bool) -> Any:
-    """The device function that reads four neighbours, number ``at`` to ``at + 3`` of a row (or column) of
-    ``length``: zeros beyond it, and where it is not ``inside`` the matrix.
+    """Return the device function that reads four neighbours of a row (or column) of ``length``.
+
+    They are number ``at`` to ``at + 3``: zeros beyond the end, and where it is not ``inside`` the matrix.
     """
     zero = T(0)
 
@@ -65,8 +66,9 @@ def multiplier(EACH: int, APART: int) -> Any:
 
 
 def make(T: Any, a_rows: bool, b_rows: bool, sizes: tuple[int, int, int]) -> Any:
-    """The kernel for matrices whose memory runs along their rows (or along their columns: the transposed
-    ones).
+    """Return the kernel for matrices whose memory runs along their rows, or along their columns.
+
+    The latter are transposed ones.
     """
     SIDE, EACH, DEPTH = sizes
     TILE, GROUPS, APART, QUADS = SIDE * EACH, EACH // 4, SIDE * 4, DEPTH // 4
@@ -184,9 +186,7 @@ VARIANTS = {(a, b): variant(a, b) for a in (True, False) for b in (True, False)}
 
 
 def order(x: Any) -> tuple[bool, int] | None:
-    """(whether rows lie in one piece, elements from one to the next), or None where neither rows nor
-    columns do.
-    """
+    """Return (whether rows lie in one piece, elements from one to the next); None if neither way."""
     row, column = (step // x.itemsize for step in x.strides[-2:])
     m, n = x.shape[-2:]
     if column == 1 or n == 1:

@@ -1,5 +1,7 @@
-"""The optimizers' steps for all parameters in one launch: a table of addresses tells each block where it
-works, and a formula of accelgrad.kernels.updates what to do there.
+"""The optimizers' steps for all parameters in one launch.
+
+A table of addresses tells each block where it works, and a formula of accelgrad.kernels.updates what to do
+there.
 """
 
 from __future__ import annotations
@@ -84,9 +86,7 @@ def upload(values: Any, dtype: Any) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def table_of(addresses: tuple[int, ...], device: int) -> Any:
-    """The table of addresses on the card: the same one as in the last step, as long as memory is used
-    again.
-    """
+    """Return the table of addresses on the card, the last step's one as long as memory is used again."""
     return upload(addresses, np.int64)
 
 
@@ -117,8 +117,9 @@ def table_and_blocks(columns: list[list[Any]]) -> tuple[Any, Any, int]:
 def accepts(
     params: Any, formula: Any, others: Any, numbers: Any, sign: Any = 1.0, decay: Any = 0.0, shrink: Any = 1.0
 ) -> bool:
-    """Float32 or float64 arrays of one type, in index order but for the gradients, each beside others of its
-    own shape.
+    """Tell whether these are float32 or float64 arrays of one type, in index order but for the gradients.
+
+    Each stands beside others of its own shape.
     """
     there = tuple([one is not None for one in others])
     if not params or (formula, there) not in UPDATES or not on_card(params[0], contiguous=False):

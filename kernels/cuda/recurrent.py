@@ -69,8 +69,9 @@ def gru_gradients_of(T: Any) -> Any:
 
 
 def times_columns(S: int) -> Any:
-    """The device function ``sums[q] += sum over k of x[q, k] u[k, j]`` for S samples: eight loads of the
-    weights are on their way at a time.
+    """Return the device function ``sums[q] += sum over k of x[q, k] u[k, j]`` for S samples.
+
+    Eight loads of the weights are on their way at a time.
     """
 
     @cuda.jit(device=True)

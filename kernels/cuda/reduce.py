@@ -58,8 +58,9 @@ def root(x: Any) -> Any:
 def row_kernel(
     name: str, combine: Any, start: float, prepare: Any, finish: Any, centred: bool = False
 ) -> Program:
-    """``y[row, part] = finish(combination of prepare(x[row, from ... to], middles[row]) scale)``: rows in
-    one piece of memory.
+    """Compute ``y[row, part] = finish(combination of prepare(x[row, from ... to], middles[row]) scale)``.
+
+    The rows lie in one piece of memory.
     """
     reduce = block_reduce(combine)
 
@@ -102,8 +103,9 @@ def row_kernel(
 def column_kernel(
     name: str, combine: Any, start: float, prepare: Any, finish: Any, centred: bool = False
 ) -> Program:
-    """``y[o, part, j] = finish(combination over i of prepare(x[o, i, j], middles[o, j]) scale)``:
-    neighbouring j side by side.
+    """Compute ``y[o, part, j] = finish(combination over i of prepare(x[o, i, j], middles[o, j]) scale)``.
+
+    Neighbouring j lie side by side.
     """
 
     def make(T: Any) -> Any:
@@ -137,9 +139,7 @@ def column_kernel(
 def strided_kernel(
     name: str, combine: Any, start: float, prepare: Any, finish: Any, centred: bool = False
 ) -> Program:
-    """The same for up to three kept and two reduced runs of positions, each with its step; a block a
-    result.
-    """
+    """Reduce up to three kept and two reduced runs of positions, each with its step; a block a result."""
     reduce = block_reduce(combine)
 
     def make(T: Any) -> Any:
@@ -281,8 +281,9 @@ def result_shape(x: Any, axis: Any, keepdims: bool) -> tuple[int, ...]:
 
 
 def runs(x: Any, axis: Any) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The kept and the reduced positions as (extent, step in elements), neighbours joined where memory
-    allows.
+    """Return the kept and the reduced positions as (extent, step), neighbours joined where possible.
+
+    Steps are in elements.
     """
     axes = axes_of(x, axis)
     found: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])

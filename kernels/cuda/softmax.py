@@ -1,6 +1,4 @@
-"""Softmax, its logarithm and their gradients along the last axis, and cross-entropy: one block a row, one
-launch.
-"""
+"""Softmax, its logarithm, their gradients along the last axis, and cross-entropy: one block a row."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What the kernels share: sums over a warp and over a block by shuffles, loads and stores of 128 bits, and a
-short division.
-"""
+"""Building blocks of the kernels: sums by shuffles, loads and stores of 128 bits, a short division."""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ SMALL_BLOCK = 32
 
 
 def columns_of_image(T: Any) -> Any:
-    """``columns[n, (c, i, j), (p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside: a thread a
-    channel and place, for all taps.
+    """Compute ``columns[n, (c, i, j), (p, q)] = x[n, c, p sh + i dh - ph, q sw + j dw - pw]``, 0 outside.
+
+    A thread takes a channel and place, for all taps.
 
     ``sample`` and ``row`` are the steps of the columns from one n to the next, and from one (c, i, j).
     """
@@ -51,8 +52,9 @@ def columns_of_image(T: Any) -> Any:
 
 
 def image_of_columns(T: Any) -> Any:
-    """The adjoint: ``x[n, c, y, z]`` = the sum of what every window that covers (y, z) holds for it, in a
-    fixed order.
+    """Compute the adjoint: ``x[n, c, y, z]`` sums what every window that covers (y, z) holds for it.
+
+    The order is fixed.
     """
     ZERO = T(0)
 
@@ -147,8 +149,9 @@ def gradient_of_largest(T: Any) -> Any:
 
 
 def gradient_of_windows(T: Any) -> Any:
-    """``gx[n, c, y, z]`` = the gradients of the windows that cover (y, z) and chose it, in a fixed order: a
-    thread a pixel.
+    """Compute ``gx[n, c, y, z]``: the gradients of the windows that cover (y, z) and chose it, summed.
+
+    The order is fixed: a thread a pixel.
     """
     ZERO = T(0)
 

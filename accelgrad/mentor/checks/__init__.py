@@ -1,5 +1,4 @@
-"""Instant checks for exercises: ``accelgrad.check("01.diagonal", answer)`` says whether an answer is right,
-and why not.
+"""Instant checks for exercises: ``accelgrad.check("01.diagonal", answer)`` says right or wrong, and why.
 
 A check never compares with one stored answer: it *verifies*, so that every correct answer is accepted, and
 what it says about a wrong one is a hint, never the solution.  Exercises are registered under
@@ -60,9 +59,7 @@ __all__ = ["Exercise", "Verdict", "check", "exercise", "exercises", "here", "req
 
 @dataclass(frozen=True)
 class Exercise:
-    """One registered exercise: its name, what it asks for in one phrase, and the function that verifies an
-    answer.
-    """
+    """One registered exercise: its name, its task in one phrase, and the function that verifies answers."""
 
     name: str
     task: str
@@ -176,8 +173,7 @@ def require(condition: Any, hint: str) -> None:
 def same(
     got: Any, wanted: Any, what: str = "the result", *, dtype: Any = None, tolerance: float = 1e-5
 ) -> None:
-    """Refuse the answer unless ``got`` has the values of ``wanted``, naming where they differ but not what is
-    right.
+    """Refuse the answer unless ``got`` has the values of ``wanted``; say where they differ, not the solution.
 
     Both may be Tensors, arrays or numbers; NaN equals NaN.  ``tolerance`` is relative to the largest wanted
     magnitude, ``dtype`` (an accelgrad dtype) is required if given.

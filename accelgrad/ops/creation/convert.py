@@ -89,8 +89,9 @@ def move(input: Tensor, where: Any, wait: bool = True) -> Tensor:
     torch="Tensor.to",
 )
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The tensor on another device or in another type: ``x.to("gpu")``, ``x.to(accelgrad.float64)``,
-    ``x.to(other)``.
+    """Return the tensor on another device or in another type.
+
+    ``x.to("gpu")``, ``x.to(accelgrad.float64)`` and ``x.to(other)`` are the forms.
 
     Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always
     copies; ``non_blocking=True`` lets a card fetch page-locked memory (:meth:`Tensor.pin_memory`) while the
@@ -203,8 +204,9 @@ def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tenso
 
 @method("pin_memory")
 def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """A copy in page-locked memory, which a card can fetch while the program goes on: the tensor itself
-    where it is pinned already, and where there is no card to pin it for.
+    """Return a copy in page-locked memory, which a card can fetch while the program goes on.
+
+    It is the tensor itself if that is pinned already, or if there is no card to pin it for.
 
     RuntimeError for a tensor on a card.
 
@@ -224,8 +226,9 @@ def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
 
 @method("record_stream")
 def _record_stream(self: Tensor, stream: Any) -> None:
-    """Tell that ``stream`` (an :class:`accelgrad.cuda.Stream`) reads or writes the tensor: its memory is not
-    given to another one before that stream has done what it has been given so far.
+    """Tell that ``stream`` (an :class:`accelgrad.cuda.Stream`) reads or writes the tensor.
+
+    Its memory is not given to another one before that stream has done what it has been given so far.
 
     Needed where a tensor was made in one stream and is used in another; RuntimeError for one on the CPU.
     """

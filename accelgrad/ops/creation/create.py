@@ -1,6 +1,4 @@
-"""Tensors out of nothing or out of data: tensor, from_numpy, zeros, full, arange, linspace, eye and their
-kin.
-"""
+"""Tensors from nothing or from data: tensor, from_numpy, zeros, full, arange, linspace, eye and others."""
 
 from __future__ import annotations
 

@@ -103,8 +103,7 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None
 def random_(
     input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
-    """Filled with random integers in [``from_``, ``to``), or [0, ``from_``), or the whole range of the type,
-    in place.
+    """Fill with random integers in [``from_``, ``to``), in [0, ``from_``), or of the whole type, in place.
 
     >>> import accelgrad
     >>> int(accelgrad.zeros(9).random_(3).array.max()) < 3

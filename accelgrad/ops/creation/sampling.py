@@ -114,8 +114,9 @@ def randint(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Random integers in [``low``, ``high``), or [0, ``low``) as ``randint(high, size)``; int64 unless
-    ``dtype`` is given.
+    """Draw random integers in [``low``, ``high``), or in [0, ``low``) as ``randint(high, size)``.
+
+    They are int64 unless ``dtype`` is given.
 
     >>> import accelgrad
     >>> x = accelgrad.randint(3, (100,))
@@ -289,8 +290,9 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal random numbers with the given means and deviations (tensors, which broadcast, or numbers with
-    ``size``).
+    """Draw normal random numbers with the given means and deviations.
+
+    These are tensors, which broadcast, or numbers together with ``size``.
 
     >>> import accelgrad
     >>> accelgrad.normal(0.0, 1.0, (2, 3)).shape
@@ -355,8 +357,9 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
-    """Indices drawn with probabilities proportional to each row of ``input``: (samples,) or (rows, samples),
-    int64.
+    """Draw indices with probabilities proportional to each row of ``input``.
+
+    The result is (samples,) or (rows, samples), int64.
 
     Without ``replacement`` an index comes once a row: the largest of ``p / e``, e exponential random numbers,
     are taken. Source: Efraimidis & Spirakis 2006, algorithm A.

@@ -1,6 +1,4 @@
-"""Windows that taper a signal to its ends: hann_window, hamming_window, blackman_window, bartlett_window,
-kaiser_window.
-"""
+"""Windows that taper a signal at its ends: Hann, Hamming, Blackman, Bartlett and Kaiser."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Tensors of the type and on the device of another (``x.new_zeros``), of a named type (``FloatTensor``), and
-questions.
+"""Tensors of another tensor's type and device, tensors of a named type, and questions about tensors.
+
+``x.new_zeros(2)`` is an example of the first, ``FloatTensor(2)`` of the second.
 
 ``FloatTensor([1, 2])``, ``LongTensor(2, 3)`` and their kin make ordinary tensors; ``isinstance(x,
 FloatTensor)`` asks for the type of ``x``.

@@ -172,8 +172,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def rrelu(
     input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """``x`` where positive, else ``r x``: r is drawn from [lower, upper) in training, and is their mean
-    otherwise.
+    """Return ``x`` where it is positive, else ``r x`` with r drawn from [lower, upper).
+
+    In training each element has an r of its own; otherwise r is the mean of the bounds.
 
     Xu et al. 2015.  RuntimeError unless lower <= upper.
 
@@ -246,8 +247,9 @@ SELU_SCALE = 1.0507009873554804934193349852946
     also=("nn.functional.selu", "nn.functional.selu_"),
 )
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``scale x`` where positive, else ``scale alpha (exp(x) - 1)`` with the constants that keep mean 0 and
-    variance 1.
+    """Return ``scale x`` where x is positive, else ``scale alpha (exp(x) - 1)``.
+
+    The constants keep mean 0 and variance 1.
 
     Klambauer et al. 2017, equation 2: alpha = 1.67326..., scale = 1.05070...
 
@@ -338,8 +340,9 @@ def _gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
     **FUNCTIONAL,
 )
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
-    """``x Phi(x)`` with the normal distribution function, or its approximation by tanh (Hendrycks & Gimpel
-    2016).
+    """Return ``x Phi(x)`` with the normal distribution function Phi, or its approximation by tanh.
+
+    Source: Hendrycks & Gimpel 2016.
 
     RuntimeError unless ``approximate`` is "none" or "tanh".
 

@@ -371,9 +371,7 @@ def mul(input: Tensor, other: Tensor | Number) -> Tensor:
 
 
 def as_default(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy reference whose results from integers are rounded to float32, the default floating point
-    type.
-    """
+    """Make a NumPy reference round results from integers to float32, the default floating point type."""
 
     def reference(*arrays: Any, **options: Any) -> Any:
         result = function(*arrays, **options)

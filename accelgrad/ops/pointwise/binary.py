@@ -1,6 +1,4 @@
-"""Further functions of two operands, element by element: hypot, atan2, logaddexp, xlogy, lerp, addcmul and
-their kin.
-"""
+"""Further functions of two operands, element by element: hypot, atan2, logaddexp, xlogy, lerp, addcmul."""
 
 from __future__ import annotations
 
@@ -87,8 +85,9 @@ class Copysign(Pairwise):
 
 
 class Nextafter(Pairwise):
-    """z = the floating point number next to x in the direction of y,  dL/dx = dL/dz where z is not x,  dL/dy
-    = 0
+    """z = the floating point number next to x in the direction of y.
+
+    dL/dx = dL/dz where z is not x, dL/dy = 0.
     """
 
     exact = True  # the next number of 16 bits, not of 32

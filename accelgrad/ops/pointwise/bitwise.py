@@ -1,6 +1,4 @@
-"""Operations on integers and their bits: and, or, xor, not, shifts, gcd and lcm, with the operators & | ^ ~
-<< >>.
-"""
+"""Operations on integers and their bits: and, or, xor, not, shifts, gcd, lcm, and their operators."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Activation functions made of straight pieces: hardtanh, relu6, hardsigmoid, hardswish, the shrinks,
-threshold.
-"""
+"""Activation functions made of straight pieces: hardtanh, relu6, hardsigmoid, shrinks, threshold."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Rounding, signs, limits and tests of single elements: floor, round, sign, clamp, nan_to_num, isnan and
-their kin.
-"""
+"""Rounding, signs, limits and tests of single elements: floor, round, sign, clamp, isnan and others."""
 
 from __future__ import annotations
 
@@ -210,8 +208,9 @@ def sgn(input: Tensor) -> Tensor:
 
 
 class Clamp(Pairwise):
-    """y = min(max(x, low), high):  dL/dx = dL/dy where low <= x <= high;  a limit gets it where it was
-    taken
+    """y = min(max(x, low), high),  dL/dx = dL/dy where low <= x <= high.
+
+    A limit that is a tensor gets dL/dy where it was taken.
     """
 
     @staticmethod

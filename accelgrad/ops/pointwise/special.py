@@ -1,6 +1,4 @@
-"""Special functions, element by element: erf, lgamma, digamma, polygamma, the Bessel functions i0 and i1,
-logit, entr.
-"""
+"""Special functions, element by element: erf, lgamma, digamma, polygamma, logit, entr, the normal tails."""
 
 from __future__ import annotations
 
@@ -136,8 +134,9 @@ class Polygamma(Primitive):
 
 
 def _cotangent_derivative(n: int, c: Any) -> Any:
-    """The n-th derivative of π cot(πx) by c = cot(πx): each is -π (1 + c²) times the slope of the last
-    one.
+    """Return the n-th derivative of π cot(πx), given c = cot(πx).
+
+    Each is -π (1 + c²) times the slope of the last one.
     """
     coefficients = [0.0, math.pi]  # lowest power first
     for _ in range(n):
@@ -165,8 +164,9 @@ _EULER_MACLAURIN = (
 
 
 def hurwitz(xp: Any, s: float, x: Any) -> Any:
-    """Hurwitz' ζ(s, x) = sum over k >= 0 of (x + k)^-s for x > 0, s > 1: ten terms, then Euler and
-    Maclaurin's formula.
+    """Compute Hurwitz' ζ(s, x) = sum over k >= 0 of (x + k)^-s, for x > 0 and s > 1.
+
+    Ten terms are added, the rest is Euler and Maclaurin's formula.
 
     Source: Abramowitz & Stegun 23.1.30.
     """
@@ -387,8 +387,9 @@ def _polygamma(self: Tensor, n: int) -> Tensor:
     also=("special.multigammaln",),
 )
 def mvlgamma(input: Tensor, p: int) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension ``p``: p (p - 1) / 4 log pi + sum of
-    lgamma(x - i/2).
+    """Compute the logarithm of the multivariate gamma function of dimension ``p``.
+
+    It is p (p - 1) / 4 log pi + the sum of lgamma(x - i/2) over i = 0 ... p - 1.
 
     RuntimeError where an element is not greater than ``(p - 1) / 2``.
 

@@ -1,5 +1,4 @@
-"""The array module over Tensors: NumPy's names as our operations, so that a backward formula can itself be
-recorded.
+"""The array module over Tensors: NumPy's names as our operations, so that a backward can be recorded.
 
 ``reading.sum(x, axis=0, keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch
 signatures differ are adapted here; a fused kernel's name stands for its plain formula, read over Tensors;

@@ -1,6 +1,4 @@
-"""Diagonals, and other windows onto the memory of a tensor: diagonal, diag, diag_embed, trace, unfold,
-as_strided.
-"""
+"""Diagonals and other windows onto the memory of a tensor: diagonal, diag, unfold, as_strided."""
 
 from __future__ import annotations
 
@@ -81,8 +79,9 @@ class AsStrided(Primitive):
 
 
 class SpreadAdd(Primitive):
-    """y = zeros to which x is added where a view that shows elements several times takes them from: its
-    adjoint.
+    """y = zeros to which x is added where a view takes its elements from: the view's adjoint.
+
+    The view may show elements several times.
     """
 
     @staticmethod
@@ -115,8 +114,9 @@ class SpreadAdd(Primitive):
     out=False,
 )
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The elements with equal index in ``dim1`` and ``dim2`` (shifted by ``offset``), as a new last
-    dimension; a view.
+    """Return the elements with equal index in ``dim1`` and ``dim2``, as a new last dimension; a view.
+
+    ``offset`` shifts the diagonal.
 
     >>> import accelgrad
     >>> accelgrad.diagonal(accelgrad.tensor([[1, 2], [3, 4]]))

@@ -1,5 +1,4 @@
-"""Picking elements by index tensors along one dimension, and adding to them: gather, scatter_add,
-index_select, index_add.
+"""Elements picked by index along one dimension, and added there: gather, scatter_add, index_select.
 
 Indices must lie in [0, size): negative ones and ones beyond the end raise.  On a card, where looking at them
 means waiting, they do so with CUDA_LAUNCH_BLOCKING=1 only, as in PyTorch; without it they wrap around.
@@ -38,8 +37,9 @@ class Gather(Primitive):
 
 
 class GatherSpread(Primitive):
-    """y = zeros with x[i, j] added to y[i, index[i, j]]: the adjoint of :class:`Gather`, whose gradient is
-    Gather's again.
+    """y = zeros with x[i, j] added to y[i, index[i, j]]: the adjoint of :class:`Gather`.
+
+    Its gradient is Gather's again.
     """
 
     @staticmethod
@@ -139,9 +139,7 @@ class IndexAdd(Primitive):
 
 
 def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
-    """The index arrays that name, for each [i, j, ...] of ``index``, the element [i, index[i, j, ...], ...]
-    of an array.
-    """
+    """Return the index arrays that name the element [i, index[i, j, ...], ...] for each [i, j, ...]."""
     ndim = index.ndim
     return tuple(
         [
@@ -166,9 +164,7 @@ def scattered(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 
 
 def gathered(ctx: Any, grad: Any) -> Any:
-    """The gradient of a source of ``ctx.shape`` that was scattered: gathered, with zeros where it was not
-    used.
-    """
+    """Return the gradient of a source of ``ctx.shape`` that was scattered; 0 where it was not used."""
     xp, shape = ctx.xp, ctx.index.shape
     result = xp.run(Gather, grad, dim=ctx.dim, index=ctx.index)
     if shape == ctx.shape:

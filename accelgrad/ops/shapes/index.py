@@ -165,9 +165,7 @@ def _add(xp: Any, z: Any, index: tuple[Any, ...], y: Any) -> Any:
 
 
 def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
-    """``xp.index_add`` for every type: CuPy adds by an index in some types only, so the others take a
-    detour.
-    """
+    """Compute ``xp.index_add`` for every type; CuPy knows some only, so the others take a detour."""
     kind = x.dtype
     if isinstance(x, np.ndarray) or kind.kind == "f" or kind == np.int32:
         return xp.index_add(x, dim, index, source)
@@ -326,8 +324,9 @@ _PARTS = (list, tuple, slice, Tensor, np.ndarray, type(None))
 
 
 def _item(item: Any, xp: Any) -> Any:
-    """One entry of an index as int, slice, None, ..., True, False or an array, still on the host if it comes
-    from there.
+    """Return one entry of an index as int, slice, None, ..., True, False or an array.
+
+    An array stays on the host if it comes from there.
     """
     if item is None or item is ... or item is True or item is False or type(item) is int:
         return item

@@ -187,9 +187,7 @@ def _at_least(tensors: Any, ndim: int, name: str) -> list[Tensor]:
 
 
 def at_least(x: Tensor, ndim: int) -> Tensor:
-    """``x`` with at least ``ndim`` (1, 2 or 3) dimensions, new ones placed as NumPy's atleast_nd places
-    them.
-    """
+    """Return ``x`` with at least ``ndim`` (1, 2 or 3) dimensions, placed as by NumPy's atleast_nd."""
     shape = x.array.shape
     if len(shape) >= ndim:
         return x
@@ -291,8 +289,9 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     out=False,
 )
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of ``split_size`` slices each along ``dim`` (the last may be smaller), or of the given numbers of
-    slices.
+    """Return views of ``split_size`` slices each along ``dim``, or of the given numbers of slices.
+
+    The last one may be smaller.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).split(2)

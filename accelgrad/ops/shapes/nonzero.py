@@ -23,8 +23,9 @@ __all__ = ["argwhere", "nonzero", "nonzero_static"]
     differentiable=False,
 )
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The indices of the elements that are not zero: a row each, (n, ndim), or a tuple with one vector per
-    dimension.
+    """Return the indices of the elements that are not zero: a row each, (n, ndim).
+
+    With ``as_tuple`` it is a tuple with one vector for each dimension.
 
     >>> import accelgrad
     >>> accelgrad.nonzero(accelgrad.tensor([0, 5, 6]))

@@ -100,8 +100,9 @@ def _reference(
     out=False,
 )
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """``input`` with ``pad = (left, right, top, bottom, front, ...)`` values around it, from the last
-    dimension on.
+    """Return ``input`` with values around it; ``pad = (left, right, top, bottom, front, ...)``.
+
+    The pairs begin with the last dimension.
 
     ``mode``: "constant" (``value``, 0 by default; negative widths cut off), "reflect" (mirrored, the border
     not repeated), "replicate" (the border repeated), "circular" (from the other end).

@@ -1,5 +1,4 @@
-"""Placing values by index: scatter, scatter_reduce, index_copy, index_fill, index_put, put, and writing
-through a view.
+"""Values placed by index: scatter, index_copy, index_fill, index_put, put, and writes through a view.
 
 Every operation here gives a changed copy; its in-place form (``scatter_`` ...) changes the tensor.
 """

@@ -179,8 +179,9 @@ _TIED = (arg(2, 3, distinct=True), 1, _INDEX, arg(2, 3, distinct=True))
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """``input`` with, at ``[i, index[i, j]]`` (for ``dim=1``), the reduction of all ``src[i, j]`` that are
-    sent there.
+    """Return ``input`` with the reduction of all ``src[i, j]`` that are sent to ``[i, index[i, j]]``.
+
+    This is for ``dim=1``, and likewise for other dimensions.
 
     ``reduce``: "sum", "prod", "mean", "amax" or "amin"; the element of ``input`` takes part if
     ``include_self``.  Where several elements attain an extremum they share its gradient.

@@ -36,8 +36,9 @@ __all__ = ["masked_select", "take", "unravel_index"]
     ],
 )
 def take(input: Tensor, index: Tensor) -> Tensor:
-    """The elements at flat positions ``index`` (int64, any shape, negative from the end), in the shape of
-    ``index``.
+    """Return the elements at flat positions ``index``, in the shape of ``index``.
+
+    The positions are int64, negative ones count from the end.
 
     >>> import accelgrad
     >>> accelgrad.take(accelgrad.tensor([[1, 2], [3, 4]]), accelgrad.tensor([0, -1]))
