@@ -21,14 +21,13 @@ class interrupts_held:
     another thread, of BLAS for instance, would take them, and the handler would still run here.
 
     >>> import signal
-    >>> try:
-    ...     with interrupts_held():
-    ...         signal.raise_signal(signal.SIGINT)
-    ...         print("this line is reached")
-    ... except KeyboardInterrupt:
-    ...     print("and so is this one")
-    this line is reached
-    and so is this one
+    >>> before = signal.signal(signal.SIGTERM, lambda *_: print("the handler runs"))
+    >>> with interrupts_held():
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     print("this line comes first")
+    this line comes first
+    the handler runs
+    >>> _ = signal.signal(signal.SIGTERM, before)
     """
 
     def __enter__(self) -> None:
