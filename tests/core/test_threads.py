@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 import accelgrad
@@ -23,19 +24,14 @@ def autocast_is_on():
     return accelgrad.is_autocast_enabled("cpu")
 
 
-def kernels_mode():
-    return accelgrad.kernels.mode()
-
-
 @pytest.mark.parametrize(
     ("block", "question", "inside"),
     [
         (lambda: accelgrad.no_grad(), accelgrad.is_grad_enabled, False),
         (lambda: accelgrad.inference_mode(), accelgrad.is_inference_mode_enabled, True),
         (lambda: accelgrad.autocast("cpu"), autocast_is_on, True),
-        (lambda: accelgrad.kernels.use("off"), kernels_mode, "off"),
     ],
-    ids=["no_grad", "inference_mode", "autocast", "kernels"],
+    ids=["no_grad", "inference_mode", "autocast"],
 )
 def test_a_block_is_seen_by_its_own_thread_only(block, question, inside):
     outside = question()
@@ -44,6 +40,28 @@ def test_a_block_is_seen_by_its_own_thread_only(block, question, inside):
         assert question() == inside
         assert in_another_thread(question) == outside
     assert question() == outside
+
+
+@pytest.mark.parametrize("outside", accelgrad.kernels.MODES)
+@pytest.mark.parametrize("inside", accelgrad.kernels.MODES)
+def test_a_block_of_kernels_is_seen_by_its_own_thread_only(outside, inside):
+    accelgrad.kernels.use(outside)
+    with accelgrad.kernels.use(inside):
+        assert accelgrad.kernels.mode() == inside
+        assert in_another_thread(accelgrad.kernels.mode) == outside
+    assert accelgrad.kernels.mode() == in_another_thread(accelgrad.kernels.mode) == outside
+
+
+def test_in_a_block_names_mean_what_its_thread_chose(monkeypatch):
+    xp, x = backend.CPU, np.ones((64, 64), np.float32)
+    ran = []
+    monkeypatch.setattr(accelgrad.kernels, "load", lambda name, device: ran.append(name) or [])
+    accelgrad.kernels.use("off")
+    with accelgrad.kernels.use("numba"):
+        in_another_thread(lambda: xp.softmax(x, -1))
+        assert ran == []
+        xp.softmax(x, -1)
+        assert ran == ["softmax"]
 
 
 def test_a_device_block_is_seen_by_its_own_thread_only(monkeypatch):
