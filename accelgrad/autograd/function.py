@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from accelgrad.core import context, graph, modes
-from accelgrad.core.context import SECOND_TIME, unbroadcast
+from accelgrad.core.context import SECOND_TIME, changed_in_place, refuse_nan, unbroadcast
 from accelgrad.core.modes import state
 from accelgrad.core.tensor import Tensor, wrap
 
@@ -119,12 +119,7 @@ class FunctionCtx(graph.Node):
         """The saved tensor, an output with its edge again; RuntimeError where it was changed in place."""
         tensor, slot, counter, version = saved
         if counter[0] != version:
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified"
-                f" by an inplace operation: [accelgrad.{tensor.dtype.title} {list(tensor.shape)}] is at"
-                f" version {counter[0]}; expected version {version} instead."
-                f" It was saved by {self.name()}."
-            )
+            raise changed_in_place(self, tensor.array, counter[0], version)
         if slot is None:
             return tensor
         alias = wrap(tensor.array, tensor.xp)
@@ -150,6 +145,8 @@ class FunctionCtx(graph.Node):
                 continue
             gradient = self._fitted(result, place)
             checked.append(gradient if differentiable else gradient.array)
+        if state.check_nan:
+            refuse_nan(self, checked)
         return tuple(checked)
 
     def _as_tensors(self, gradients: list[Any]) -> list[Tensor | None]:

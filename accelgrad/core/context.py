@@ -16,7 +16,7 @@ from accelgrad.core.modes import state
 from accelgrad.core.promotion import NUMBERS
 from accelgrad.core.tensor import Tensor, wrap
 
-__all__ = ["SECOND_TIME", "Context", "Reading", "unbroadcast"]
+__all__ = ["SECOND_TIME", "Context", "Reading", "changed_in_place", "refuse_nan", "unbroadcast"]
 
 reading: Any = None
 """The array module over Tensors for the differentiable reading (:mod:`accelgrad.ops.registry.reading`)."""
@@ -132,18 +132,11 @@ class Context(graph.Node):
                 array = self._saved[place]
                 source = self._sources[place]
                 what = (
-                    f"which is output {-1 - source} of {self.name()}"
+                    f", which is output {-1 - source} of {self.name()},"
                     if source is not None and source < 0
-                    else f"which is input {source} of {self.primitive.__name__.lower()}"
+                    else f", which is input {source} of {self.primitive.__name__.lower()},"
                 )
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified"
-                    f" by an inplace operation: [accelgrad.{dtypes.of(array.dtype).title}"
-                    f" {list(array.shape)}], {what}, is at version {version[0][0]};"
-                    f" expected version {version[1]} instead."
-                    f" It was saved by {self.name()} for its backward;"
-                    " use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
-                )
+                raise changed_in_place(self, array, version[0][0], version[1], what)
 
     def propagate(self, gradients: list[Any], differentiable: bool) -> tuple[Any, ...] | list[Any]:
         if self.xp.alone:
@@ -199,7 +192,7 @@ class Context(graph.Node):
                     result = np.asarray(result)
             checked.append(result)
         if state.check_nan:
-            self._refuse_nan(checked)
+            refuse_nan(self, checked)
         return checked
 
     def _padded(self, results: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -211,13 +204,6 @@ class Context(graph.Node):
                 f" got {len(results)})"
             )
         return (results + (None,) * expected)[:expected]
-
-    def _refuse_nan(self, gradients: list[Any]) -> None:
-        """Raise RuntimeError if a gradient has NaN; asked for by ``detect_anomaly(check_nan=True)``."""
-        for place, gradient in enumerate(gradients):
-            array = gradient.array if isinstance(gradient, Tensor) else gradient
-            if array is not None and bool((array != array).any()):
-                raise RuntimeError(f"Function '{self.name()}' returned nan values in its {place}th output.")
 
     def owns(self, gradient: Any, arrived: list[Any], results: Sequence[Any]) -> bool:
         # A view shows memory of another array, and what arrived or was saved has other owners.
@@ -263,6 +249,27 @@ class Context(graph.Node):
                 tensor._edge = (self, -1 - source)
             result.append(tensor)
         return tuple(result)
+
+
+def changed_in_place(
+    node: graph.Node, array: Any, found: int, expected: int, which: str = ""
+) -> RuntimeError:
+    """Return the error for a saved array that was changed in place before its node ran."""
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation:"
+        f" [accelgrad.{dtypes.of(array.dtype).title} {list(array.shape)}]{which} is at version {found};"
+        f" expected version {expected} instead."
+        f" It was saved by {node.name()} for its backward;"
+        " use the out-of-place form (y = y + 1, not y += 1), or clone() it first."
+    )
+
+
+def refuse_nan(node: graph.Node, gradients: Sequence[Any]) -> None:
+    """Raise RuntimeError if a gradient has NaN; asked for by ``detect_anomaly(check_nan=True)``."""
+    for place, gradient in enumerate(gradients):
+        array = gradient.array if isinstance(gradient, Tensor) else gradient
+        if array is not None and bool((array != array).any()):
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {place}th output.")
 
 
 SECOND_TIME = (

@@ -271,3 +271,18 @@ def test_a_function_that_is_differentiable_once_refuses_the_second_time():
     assert first.item() == pytest.approx(2 * np.exp(2.0))
     with pytest.raises(RuntimeError, match="marked with @once_differentiable"):
         first.backward()
+
+
+def test_anomaly_mode_names_a_function_whose_gradient_is_nan():
+    class Broken(accelgrad.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("nan")
+
+    x = accelgrad.ones(2, requires_grad=True)
+    with accelgrad.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="BrokenBackward.*nan values"):
+        Broken.apply(x).sum().backward()
