@@ -89,6 +89,7 @@ class DataLoader:
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
+        # Arguments that are wrong, or do not go together.
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(
                 "num_workers option should be a non-negative integer; use num_workers=0 to disable"
@@ -105,10 +106,11 @@ class DataLoader:
             raise ValueError(f"prefetch_factor option should be a positive integer, got {prefetch_factor!r}")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
+        # PyTorch's attributes.
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = prefetch_factor if prefetch_factor is not None or num_workers == 0 else 2
-        # So far ahead a worker may get: where nobody has said how far, further with small batches.
+        # How many batches ahead a worker may get at most: more with small batches, where no number was given.
         self.deepest = DEEP if prefetch_factor is None and num_workers > 0 else self.prefetch_factor
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
@@ -124,6 +126,7 @@ class DataLoader:
         self.fetches_whole = (
             self.batched and self.collate_fn is default_collate and hasattr(dataset, "__getbatch__")
         )
+        # The state of the loader: what has been warned of, where it stands, its workers.
         self.declared_length: int | None = None
         self.warned_length = self.warned_budget = False
         self._passes = 0  # iterators made

@@ -84,6 +84,7 @@ def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, creationflags=group)
         ends: dict[bytes, socket.socket] = {}
         try:
+            # Tell it the port and the secret, then accept its two connections.
             assert process.stdin is not None
             with process.stdin as pipe:
                 pipe.write(server.getsockname()[1].to_bytes(2, "big") + secret)
