@@ -1,9 +1,9 @@
-"""Data sets: classes with ``__len__`` and ``__getitem__`` that a DataLoader reads, most without a network.
+"""Data sets, which a DataLoader reads: classes with ``__len__`` and ``__getitem__``.
 
 =================  ====================================================  ======================
 class              what a sample is                                      where it comes from
 =================  ====================================================  ======================
-``Digits``         (8 x 8 uint8, 0 ... 9): real handwriting              the package itself
+``Digits``         (8 x 8 uint8, 0 ... 9), handwritten                   the package itself
 ``Glyphs``         (28 x 28 uint8, A ... J)                              drawn from fonts
 ``PythonManual``   (text, one of six chapters)                           the standard library
 ``NotMNIST``       (28 x 28 uint8, A ... J)                              fetched once

@@ -1,4 +1,4 @@
-"""Reading other people's tar archives: allowed names only, no links, no way out of the folder, a size cap."""
+"""Reading untrusted tar archives: only allowed names, no links, no path out of the folder, limited size."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ __all__ = ["UnsafeArchiveError", "extract", "members"]
 
 
 class UnsafeArchiveError(RuntimeError):
-    """An archive holds what no data set needs: a link, a device, a way out of the folder, too many bytes."""
+    """An archive holds a link, a device, a path out of the folder, or too many bytes.
+
+    >>> issubclass(UnsafeArchiveError, RuntimeError)
+    True
+    """
 
 
 def members(
     archive: str | os.PathLike[str], allow: str, *, max_bytes: int, max_file_bytes: int | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """The regular files of a tar archive, compressed or not, whose whole name matches ``allow``, one by one.
+    """Yield (name, content) of the files in a tar archive whose whole name matches ``allow``, one by one.
 
-    Nothing is written to disk.  A harmless name outside the pattern is skipped.  ``max_bytes`` bounds the
-    sum of all unpacked sizes, so that a small archive cannot unpack without end.
+    The archive may be compressed; nothing is written to disk.  Other regular files are skipped.
+    ``max_bytes`` limits the sum of all unpacked sizes, so a small archive cannot unpack without end;
+    ``max_file_bytes`` limits each file.
 
-    Errors: :class:`UnsafeArchiveError` at the first link, device, absolute name, ``..`` or file above a cap;
-    RuntimeError, naming the archive, where it is cut off or no tar file.
+    Errors: :class:`UnsafeArchiveError` at the first link, device, absolute name, ``..`` or file above a
+    limit; RuntimeError, naming the archive, where it is cut off or no tar file.
 
     >>> import io, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +69,7 @@ def members(
 
 
 def _refuse_unsafe(member: tarfile.TarInfo, archive: str | os.PathLike[str]) -> None:
-    """Raise unless ``member`` is a regular file or folder that stays inside the folder it is unpacked to."""
+    """Raise UnsafeArchiveError unless ``member`` is a regular file or folder inside the target folder."""
     path = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "no regular file"
@@ -73,7 +78,7 @@ def _refuse_unsafe(member: tarfile.TarInfo, archive: str | os.PathLike[str]) -> 
         raise UnsafeArchiveError(
             f"{archive}: {member.name!r} would leave the folder; nothing of it was unpacked"
         )
-    if hasattr(tarfile, "data_filter"):  # Python's own judgement as a second one (3.11.4 and later)
+    if hasattr(tarfile, "data_filter"):  # Python's own check as a second one (3.11.4 and later)
         try:
             tarfile.data_filter(member, os.curdir)
         except tarfile.FilterError as error:
@@ -88,11 +93,21 @@ def extract(
     max_bytes: int,
     max_file_bytes: int | None = None,
 ) -> Path:
-    """Unpack the allowed files of a tar archive into ``folder``, which must not exist yet; all or none.
+    """Unpack the allowed files of a tar archive into ``folder``, which must not exist yet; return its path.
 
-    They are written to a temporary folder beside it, which takes the name at the end: a half-unpacked
-        folder is
-    never seen.  Errors as in :func:`members`; FileExistsError where ``folder`` exists (it is left as it is).
+    The files are written to a temporary folder beside it, which gets its name at the end: nobody sees a
+    folder that is unpacked in part.
+
+    Errors: those of :func:`members`; FileExistsError where ``folder`` exists (it is left as it is).
+
+    >>> import io, tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     with tarfile.open(f"{place}/a.tar", "w") as tar:
+    ...         info = tarfile.TarInfo("one.txt")
+    ...         info.size = 5
+    ...         tar.addfile(info, io.BytesIO(b"hello"))
+    ...     (extract(f"{place}/a.tar", f"{place}/out", ".*[.]txt", max_bytes=100) / "one.txt").read_text()
+    'hello'
     """
     folder = Path(folder)
     if folder.exists():

@@ -1,4 +1,4 @@
-"""What the image data sets here share: one array of equally large images, a split, the way to a sample."""
+"""The base of the image data sets: one array of images of one size, and the split into two parts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ Transform = Callable[[Any], Any]
 
 
 class ImageRecords:
-    """Images of one size with their labels, held in an array of records that may lie on disk.
+    """Images of one size with their labels, in an array of records that may lie on disk.
 
-    A subclass sets ``classes`` and calls this constructor with either a file of records, which is
-    memory-mapped (and opened again in each worker process instead of being sent there), or the records
-    themselves.  A record has the fields ``image`` (uint8, height x width) and ``label``.  ``rows`` are the
-    records that belong to this split.
+    A subclass sets ``classes`` and calls this constructor.  ``records`` are an array with the fields
+    ``image`` (uint8, height x width) and ``label``, or the path of a file of them, which is memory-mapped
+    (and opened again in each worker process instead of being sent there).  ``rows`` are the records that
+    belong to this part of the split.
 
-    A sample is ``(image, label)``: the image a NumPy array of uint8 in 0 ... 255, as
-    ``transforms.ToTensor`` takes it (the result is float32 of shape (1, height, width) in 0 ... 1), the
-    label a Python int.  ``transform`` is applied to the image, ``target_transform`` to the label.
+    A sample is ``(image, label)``: the image a NumPy array of uint8 in 0 ... 255, of which
+    ``transforms.ToTensor`` makes float32 of shape (1, height, width) in 0 ... 1; the label a Python int.
+    ``transform`` is applied to the image, ``target_transform`` to the label.
+
+    Errors: IndexError for an index outside; those of :func:`open_records`.
+
+    >>> records = np.zeros(3, [("image", np.uint8, (2, 2)), ("label", np.uint8)])
+    >>> records["label"] = [0, 1, 0]
+    >>> dataset = ImageRecords(records, rows=np.array([1, 2]))
+    >>> len(dataset), dataset[0][1], dataset.data.shape
+    (2, 1, (2, 2, 2))
     """
 
     classes: Sequence[str] = ()
@@ -57,12 +65,13 @@ class ImageRecords:
         return self._sample(np.array(record["image"]), int(record["label"]))
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """The samples of a whole batch; the loader calls this in place of one call for each index."""
+        """Return the samples of a whole batch; a loader calls this once instead of once for each index."""
         records = self.records[self._rows[[self._checked(index) for index in indices]]]
         labels = records["label"].tolist()
         return [self._sample(image, label) for image, label in zip(records["image"], labels, strict=True)]
 
     def _sample(self, image: NDArray[Any], label: int) -> tuple[Any, Any]:
+        """Return the sample, after both transforms."""
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:
@@ -70,6 +79,7 @@ class ImageRecords:
         return image, label
 
     def _checked(self, index: int) -> int:
+        """Return the index as an int; IndexError outside of the data set."""
         index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"{type(self).__name__}: index {index} is out of range for {len(self)} samples")
@@ -77,7 +87,7 @@ class ImageRecords:
 
     @property
     def records(self) -> NDArray[Any]:
-        """All records of the file, both splits; memory-mapped where there is a file."""
+        """All records of both parts of the split; memory-mapped where there is a file."""
         if self._records is None:
             assert self._path is not None  # one of the two is always there
             self._records = open_records(self._path)
@@ -85,17 +95,17 @@ class ImageRecords:
 
     @property
     def data(self) -> NDArray[np.uint8]:
-        """The images of this split: uint8 of shape (samples, height, width); a copy in memory."""
+        """A copy of the images of this part: uint8, (samples, height, width)."""
         return np.ascontiguousarray(self.records["image"][self._rows])
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """The labels of this split: int64 of shape (samples,)."""
+        """The labels of this part: int64, (samples,)."""
         return self.records["label"][self._rows].astype(np.int64)
 
     @property
     def class_to_idx(self) -> dict[str, int]:
-        """The label that stands for each class name."""
+        """A dict from each class's name to its label."""
         return {name: label for label, name in enumerate(self.classes)}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -115,7 +125,7 @@ class ImageRecords:
 
 
 def open_records(path: Path) -> NDArray[Any]:
-    """The records of an array file, memory-mapped and read-only.
+    """Open the records of an array file, memory-mapped and read-only.
 
     Errors: FileNotFoundError; RuntimeError, naming the file, where it is cut off or holds something else.
     """
@@ -132,17 +142,18 @@ def open_records(path: Path) -> NDArray[Any]:
 
 
 def _damaged(path: str | os.PathLike[str], why: str) -> str:
+    """Return the text of the error for a damaged file."""
     return f"{path} is damaged: {why}. It was left as it is; delete it, and it is made again at the next call"
 
 
 # --- splits
 # Each returns a mask that is True for the test part.  The random ones use the raw output of the Philox
-# generator, which NumPy promises never to change (its permutations are not promised): a split is the same
-# everywhere, for ever.
+# generator, which NumPy promises never to change, as it does not promise for permutations: so a split is the
+# same on every machine, with every version.
 
 
 def stratified_split(labels: NDArray[Any], every: int) -> NDArray[np.bool_]:
-    """Each class's samples number ``every``, ``2 every``, ... in the order of the file.
+    """Select of each class the samples number ``every``, ``2 every``, ... in the order of the file.
 
     >>> stratified_split(np.array([0, 0, 1, 0, 1, 0]), 2)
     array([False,  True, False, False,  True,  True])
@@ -154,7 +165,7 @@ def stratified_split(labels: NDArray[Any], every: int) -> NDArray[np.bool_]:
 
 
 def random_split_mask(n: int, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """``round(fraction * n)`` samples drawn at random.
+    """Select ``round(fraction * n)`` of ``n`` samples at random.
 
     >>> int(random_split_mask(100, 0.2, seed=0).sum())
     20
@@ -165,7 +176,7 @@ def random_split_mask(n: int, fraction: float, seed: int) -> NDArray[np.bool_]:
 
 
 def group_split(groups: NDArray[Any], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Whole groups drawn at random until they hold ``fraction`` of the samples: no group is on both sides.
+    """Select whole groups at random until they hold ``fraction`` of the samples: no group is divided.
 
     >>> groups = np.array(["a", "b", "a", "c", "b"])
     >>> mask = group_split(groups, 0.2, seed=0)
@@ -179,5 +190,5 @@ def group_split(groups: NDArray[Any], fraction: float, seed: int) -> NDArray[np.
 
 
 def _shuffled(n: int, seed: int) -> NDArray[np.int64]:
-    """0 ... n-1 in an order that depends on the seed alone."""
+    """Return 0 ... n-1 in an order that depends on the seed alone."""
     return np.argsort(np.random.Philox(seed).random_raw(n), kind="stable")

@@ -1,4 +1,4 @@
-"""Where data files live on this machine, and how two processes keep out of each other's way there."""
+"""The folder of data files on this machine, and the lock that keeps two processes from one file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ __all__ = ["FileLock", "home", "replacing"]
 
 
 def home(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds downloaded and prepared data; it need not exist yet.
+    """Return the folder for downloaded and prepared data; it need not exist yet.
 
-    ``root`` wins where it is given; then the environment's ``ACCELGRAD_HOME``; then ``~/.cache/accelgrad``.
+    It is ``root`` if that is given, otherwise the environment's ``ACCELGRAD_HOME``, otherwise
+    ``~/.cache/accelgrad``.
 
     >>> home("/data").as_posix()
     '/data'
@@ -35,10 +36,10 @@ def home(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 class FileLock:
-    """One process (or thread) at a time: a lock of the operating system on a file.
+    """A lock that one process (or thread) holds at a time: the operating system's lock of a file.
 
-    The system drops the lock when its holder dies, so a crash leaves nothing to clean up.  The empty file
-    stays: deleting it could hand the same lock to two waiting processes.
+    The system releases the lock when its holder dies, so a crash leaves nothing to clean up.  The empty file
+    stays: deleting it could give the same lock to two waiting processes.
 
     Errors: TimeoutError when ``timeout`` seconds pass while another process holds the lock.
 
@@ -96,6 +97,7 @@ def _try_lock(file: IO[bytes]) -> bool:
 
 
 def _unlock(file: IO[bytes]) -> None:
+    """Release the lock."""
     if fcntl is not None:
         fcntl.flock(file.fileno(), fcntl.LOCK_UN)
     else:
@@ -107,9 +109,9 @@ def _unlock(file: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A path to write to that takes ``target``'s place only when the block ends without an error.
+    """Give a path to write to; its file replaces ``target`` when the block ends without an error.
 
-    Readers see the old file or the whole new one, never a part; after an error ``target`` is untouched.
+    Readers see the old file or the whole new one, never a part of it; after an error ``target`` is as before.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

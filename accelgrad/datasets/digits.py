@@ -21,10 +21,10 @@ RECORD = np.dtype([("image", np.uint8, (8, 8)), ("label", np.uint8)])
 class Digits(ImageRecords):
     """Handwritten digits of 13 people: 1,442 for training, 355 for testing, 8 x 8 pixels; no network needed.
 
-    The file lies in the package (45 kB; its source and licence stand beside it in ``digits.md``).  Its
-    pixels count the ink in blocks of 4 x 4, 0 ... 16; here they are scaled to 0 ... 255 (``round(255 *
-    count / 16)``), as every other image: ``transforms.ToTensor`` makes float32 of shape (1, 8, 8) in 0 ...
-    1 of them.
+    The file is a part of the package (45 kB; its source and licence are in ``digits.md`` beside it).  Its
+    pixels count the ink in blocks of 4 x 4, 0 ... 16.  Here they are scaled to 0 ... 255 (``round(255 * count
+    / 16)``), as in every other image; ``transforms.ToTensor`` makes float32 of shape (1, 8, 8) in 0 ... 1 of
+    them.
 
     The split is fixed: of each class every fifth image, in the order of the file, belongs to the test part.
     All 13 writers are on both sides, so the accuracy is that for *known* writers.
@@ -61,7 +61,7 @@ class Digits(ImageRecords):
 
 
 def _load(path: Path) -> NDArray[np.void]:
-    """All 1,797 records, the pixels scaled to 0 ... 255."""
+    """Read all 1,797 records, with pixels scaled to 0 ... 255."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise RuntimeError(

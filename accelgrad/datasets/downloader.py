@@ -19,18 +19,23 @@ __all__ = ["DownloadError", "RemoteFile", "download", "mismatch"]
 
 CHUNK = 1 << 16
 
-# What a server or the way to it can do wrong.  A full disk or a forbidden folder is none of these: it is
-# raised.
+# Faults of a server, or of the way to it.  A full disk or a forbidden folder is not among them.
 NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 class DownloadError(RuntimeError):
-    """No mirror delivered the file; the text names every attempt and the way without a network."""
+    """No mirror delivered the file; the text names every attempt, and what to do without a network.
+
+    >>> issubclass(DownloadError, RuntimeError)
+    True
+    """
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the net: its name here, the addresses that serve it, and what its bytes must be.
+    """A file on the internet: its name here, the addresses that serve it, its size and its digests.
+
+    Errors: ValueError for a name that is no plain file name, or an address other than http and https.
 
     >>> RemoteFile("a.gz", ("https://example.org/a.gz",), size=3, md5="900150983cd24fb0d6963f7d28e17f72").name
     'a.gz'
@@ -51,13 +56,13 @@ class RemoteFile:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The digests that are known, by the name that :mod:`hashlib` gives them."""
+        """The known digests, by their names in :mod:`hashlib`."""
         known = {"sha256": self.sha256, "md5": self.md5}
         return {name: digest for name, digest in known.items() if digest is not None}
 
 
 def mismatch(path: Path, file: RemoteFile) -> str | None:
-    """What is wrong with the bytes of ``path``, in words; None where size and known digests are right."""
+    """Return in words what is wrong with the bytes of ``path``; None if size and known digests are right."""
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"it has {size:,} bytes instead of {file.size:,}"
@@ -81,18 +86,22 @@ def download(
     attempts: int = 3,
     pause: float = 1.0,
 ) -> Path:
-    """Fetch ``file`` into ``folder`` and return its path; a file that is there and right is kept.
+    """Fetch ``file`` into ``folder`` and return its path; a file that is there and correct is kept.
 
     The bytes go to ``NAME.part``, which survives a broken connection, Ctrl-C or a crash: the next call asks
-    the server for the rest (``Range``, with ``If-Range`` so that a changed file is sent whole).  Each
-    address gets up to ``attempts`` tries in a row that bring nothing new, ``pause`` seconds (then twice
-    that, ...) apart; then the next mirror is asked.  Only after size and digests are right does
-    ``os.replace`` give the file its name.  A lock file keeps a second process waiting, which then finds the
-    file.
+    the server for the rest (``Range``, with ``If-Range`` so that a changed file is sent whole).  After
+    ``attempts`` tries in a row that bring nothing new, ``pause`` seconds (then twice that, ...) apart, the
+    next mirror is asked.  The file gets its name only when its size and digests are correct.  A second
+    process waits for a lock, and then finds the file.
 
-    Errors: :class:`DownloadError` (a RuntimeError) when every mirror failed; RuntimeError when a file of
-        that name
-    is there with other bytes: it is named and left as it is.
+    Errors: :class:`DownloadError` when every mirror failed; RuntimeError where a file of that name is there
+    with other bytes (it is named and left as it is).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.txt").write_text("abc")
+    ...     download(RemoteFile("a.txt", urls=(), size=3), folder).name
+    'a.txt'
     """
     folder = Path(folder)
     target = folder / file.name
@@ -110,7 +119,7 @@ def download(
 
 
 def _checked(path: Path, file: RemoteFile) -> Path:
-    """``path``, if its bytes are right."""
+    """Return ``path``; RuntimeError unless its bytes are right."""
     problem = mismatch(path, file)
     if problem is not None:
         raise RuntimeError(
@@ -130,12 +139,13 @@ def _fetch(
     attempts: int,
     pause: float,
 ) -> bool:
-    """Try one address until the file is there (True) or it is not worth another try (False)."""
+    """Try one address until the file is there (True) or another try is not worth it (False)."""
     part = target.with_name(target.name + ".part")
     furthest = _size(part)
     idle = 0  # tries in a row that brought nothing new
     fresh_retry = True
     while True:
+        # One try: fetch the rest.
         resumed = _size(part) > 0
         try:
             _transfer(url, part, file, progress, timeout)
@@ -152,6 +162,7 @@ def _fetch(
                 return False
             time.sleep(pause * 2**idle if idle else 0.0)
             continue
+        # The file is complete: keep it, or begin again.
         problem = mismatch(part, file)
         if problem is None:
             os.replace(part, target)
@@ -159,26 +170,28 @@ def _fetch(
             return True
         part.unlink()
         _notes(part).unlink(missing_ok=True)
-        if not (resumed and fresh_retry):  # a resumed file may mix two versions: one whole try clears that up
+        if not (resumed and fresh_retry):  # a resumed file may mix two versions: then one whole try is made
             failures.append(f"{url}: the file arrived, but {problem}")
             return False
         fresh_retry = False
 
 
 class _Unsuitable(Exception):
-    """This address does not serve the file that is wanted: asking it again would not help."""
+    """This address does not serve the file: asking it again would not help."""
 
 
 def _transfer(url: str, part: Path, file: RemoteFile, progress: bool, timeout: float) -> None:
     """Append to ``part`` what is missing; an exception of NETWORK_ERRORS where the connection failed."""
+    # How much of the file is there, and may be resumed.
     have = _size(part)
     validator = _validator(part, url)
     if have and file.size is not None and have >= file.size:
         if have == file.size:
-            return  # complete: the digests decide
+            return  # complete: the caller checks the digests
         have = 0
     if have and validator is None and not file.digests:
         have = 0  # nothing would show that the two halves belong together
+    # Ask for the rest.
     headers = {"User-Agent": "accelgrad", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -192,6 +205,7 @@ def _transfer(url: str, part: Path, file: RemoteFile, progress: bool, timeout: f
             part.unlink(missing_ok=True)
             raise ConnectionError("the server could not resume (416)") from None
         raise
+    # Check the answer, then write what comes.
     with response:
         if response.status == 206 and not _continues(response.headers, have, file.size):
             part.unlink(missing_ok=True)
@@ -216,7 +230,7 @@ def _transfer(url: str, part: Path, file: RemoteFile, progress: bool, timeout: f
 
 
 def _continues(headers: Any, have: int, size: int | None) -> bool:
-    """Whether a 206 answer starts where ``part`` ends, in a file of the right length."""
+    """Return whether a 206 answer starts where ``part`` ends, in a file of the right length."""
     unit, _, rest = (headers.get("Content-Range") or "").partition(" ")
     span, _, total = rest.partition("/")
     right_total = size is None or total in ("*", str(size))
@@ -224,7 +238,7 @@ def _continues(headers: Any, have: int, size: int | None) -> bool:
 
 
 def _strong_validator(headers: Any) -> str | None:
-    """What If-Range may carry: a strong ETag, else the date (RFC 9110, section 13.1.5)."""
+    """Return the value for If-Range: a strong ETag, or else the date (RFC 9110, section 13.1.5)."""
     tag = headers.get("ETag")
     if tag is not None and not tag.startswith("W/"):
         return tag
@@ -232,24 +246,26 @@ def _strong_validator(headers: Any) -> str | None:
 
 
 def _notes(part: Path) -> Path:
-    """The small file beside ``part`` that says which address it came from, in which version."""
+    """Return the small file beside ``part`` that says which address it came from, in which version."""
     return part.with_name(part.name + ".json")
 
 
 def _validator(part: Path, url: str) -> str | None:
+    """Return the noted version of ``part``, if it came from this address."""
     try:
         note = json.loads(_notes(part).read_text(encoding="utf-8"))
         return note["validator"] if note["url"] == url else None
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # a lost note costs the If-Range, nothing else
+        return None  # without a note there is no If-Range; nothing else changes
 
 
 def _size(path: Path) -> int:
+    """Return the size of a file in bytes, 0 where there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether a second try at once is pointless: the server refuses, or there is no way to it."""
+    """Return whether another try is pointless, since the server refuses or cannot be reached."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code < 500 and error.code not in (408, 429)
     return isinstance(error, urllib.error.URLError) and not isinstance(
@@ -258,6 +274,7 @@ def _is_final(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    """Return in words why the connection failed."""
     if isinstance(error, urllib.error.HTTPError):
         return f"the server answered {error.code} {error.reason}"
     if isinstance(error, urllib.error.URLError):
@@ -266,7 +283,7 @@ def _reason(error: Exception) -> str:
 
 
 def _advice(file: RemoteFile, folder: Path, failures: list[str]) -> str:
-    """The text of the DownloadError: what was tried, and what to do without a network."""
+    """Return the text of the DownloadError: what was tried, and what to do without a network."""
     size = "" if file.size is None else f" ({file.size:,} bytes)"
     tried = "".join(f"\n  {failure}" for failure in failures) or "\n  no address is known"
     digests = ", ".join(f"{name} {digest}" for name, digest in file.digests.items())
@@ -281,7 +298,7 @@ def _advice(file: RemoteFile, folder: Path, failures: list[str]) -> str:
 
 
 class _NoBar:
-    """Stands in for the progress bar."""
+    """A stand-in for the progress bar that shows nothing."""
 
     def __enter__(self) -> _NoBar:
         return self
@@ -290,11 +307,11 @@ class _NoBar:
         pass
 
     def update(self, n: int) -> None:
-        pass
+        """Show nothing."""
 
 
 def _bar(name: str, total: int | None, initial: int, progress: bool) -> Any:
-    """tqdm's progress bar, or a stand-in where none is wanted or tqdm is missing."""
+    """Return tqdm's progress bar, or a stand-in where none is wanted or tqdm is missing."""
     if not progress:
         return _NoBar()
     try:

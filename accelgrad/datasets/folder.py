@@ -16,7 +16,7 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 
 
 def pillow() -> Any:
-    """The module ``PIL.Image``, imported at the first call; ImportError with the way out if missing."""
+    """Return the module ``PIL.Image``, imported at the first call; ImportError, with what to install."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -27,9 +27,17 @@ def pillow() -> Any:
 
 
 def pil_loader(path: str | os.PathLike[str]) -> Any:
-    """The image in the file ``path`` as an RGB ``PIL.Image``.
+    """Read the image file ``path`` as a ``PIL.Image`` in RGB.
 
-    Errors: FileNotFoundError; RuntimeError, naming the file, where it is empty or cannot be decoded.
+    Errors: FileNotFoundError; RuntimeError, naming the file, where it is empty or cannot be decoded;
+    ImportError without Pillow.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pillow().new("L", (4, 2)).save(f"{folder}/grey.png")
+    ...     image = pil_loader(f"{folder}/grey.png")
+    >>> image.mode, image.size
+    ('RGB', (4, 2))
     """
     image_module = pillow()
     try:
@@ -44,23 +52,22 @@ def pil_loader(path: str | os.PathLike[str]) -> Any:
 
 
 class DatasetFolder:
-    """Files in sub-folders of ``root`` named by class: ``root/cat/1.npy`` is a sample of class *cat*.
+    """Files in sub-folders of ``root``, one for each class: ``root/cat/1.npy`` is a sample of class *cat*.
 
-    Classes are numbered in the order of their sorted names; samples are sorted by path, sub-sub-folders
-    included. A sample is ``(transform(loader(path)), target_transform(class index))``.
+    Classes are numbered in the order of their sorted names; samples are sorted by path, and may lie in deeper
+    folders too.  A sample is ``(transform(loader(path)), target_transform(class index))``.
 
     Args:
         root: the folder.
-        loader: makes a sample of a path.
-        extensions: the file endings that count (with the dot, any case), or
-        is_valid_file: a predicate on the path instead; exactly one of the two.
+        loader: a function from a path to a sample.
+        extensions: the file endings that count (with the dot, in upper or lower case).
+        is_valid_file: a function that says whether a path counts, instead of ``extensions``.
         allow_empty: whether a class may have no file.
 
     Attributes: ``classes``, ``class_to_idx``, ``samples`` (pairs of path and class index), ``targets``.
 
     Errors: FileNotFoundError where the folder, its classes or the files of a class are missing; ValueError
-        unless
-    exactly one of ``extensions`` and ``is_valid_file`` is given.
+    unless exactly one of ``extensions`` and ``is_valid_file`` is given; IndexError for an index outside.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as root:
@@ -95,7 +102,7 @@ class DatasetFolder:
 
     @staticmethod
     def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
-        """The sorted names of the sub-folders, and the index of each."""
+        """Return the sorted names of the sub-folders, and a dict from each to its index."""
         classes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
         if not classes:
             raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
@@ -104,6 +111,7 @@ class DatasetFolder:
     def _find_samples(
         self, is_valid_file: Callable[[str], bool] | None, allow_empty: bool
     ) -> list[tuple[str, int]]:
+        """Return (path, class index) of every file that counts; FileNotFoundError for a class without one."""
         endings = tuple(ending.lower() for ending in self.extensions or ())
         samples: list[tuple[str, int]] = []
         empty = []
@@ -144,10 +152,18 @@ class DatasetFolder:
 
 
 class ImageFolder(DatasetFolder):
-    """Image files in sub-folders of ``root`` named by class; a sample is (RGB ``PIL.Image``, label).
+    """Image files in sub-folders of ``root``, one for each class; a sample is (``PIL.Image`` in RGB, label).
 
     Needs Pillow.  Arguments, attributes and errors as for :class:`DatasetFolder`; a file that cannot be
-    decoded raises a RuntimeError that names it, when the sample is asked for.
+    decoded raises a RuntimeError that names it, when its sample is read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     os.mkdir(f"{root}/cat")
+    ...     pillow().new("L", (4, 2)).save(f"{root}/cat/1.png")
+    ...     image, label = ImageFolder(root)[0]
+    >>> image.size, label
+    ((4, 2), 0)
     """
 
     def __init__(

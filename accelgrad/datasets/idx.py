@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST: a four-byte head, the extents, then the numbers, big end first."""
+"""IDX, the file format of MNIST: a header of four bytes, the extents, then the numbers, big-endian."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MAX_BYTES = 1 << 30
 
 
 def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
-    """The array in an IDX file, compressed (``.gz``) or not.
+    """Read the array in an IDX file, compressed (``.gz``) or not.
 
-    Format: two zero bytes, a code for the type, the number of dimensions, one big-endian int32 for each
-        extent, the
-    values in C order (http://yann.lecun.com/exdb/mnist/).  At most ``max_bytes`` are unpacked.
+    The format: two zero bytes, a code for the dtype, the number of dimensions, one big-endian int32 for each
+    extent, the values in C order (http://yann.lecun.com/exdb/mnist/).  At most ``max_bytes`` are unpacked.
+    The array has the extents' shape, and the file's dtype in native byte order.
 
-    Errors: FileNotFoundError; RuntimeError, naming the file, where it is cut off, too long or of another
-        format.
+    Errors: FileNotFoundError; RuntimeError, naming the file, where it is cut off, too long or in another
+    format.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -62,4 +62,5 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> NDA
 
 
 def _damaged(path: Path, why: str) -> RuntimeError:
+    """Return the error for a damaged file."""
     return RuntimeError(f"{path} is damaged: {why}. It was left as it is; delete it, and it is fetched again")

@@ -21,9 +21,9 @@ RECORD = np.dtype([("image", np.uint8, (28, 28)), ("label", np.uint8)])
 class MNIST(ImageRecords):
     """Handwritten digits: 60,000 images for training, 10,000 for testing, 28 x 28 pixels, uint8.
 
-    The files lie in ``root/MNIST/raw``, where PyTorch's users have them too: either compressed (``.gz``) or
-    not. The first call turns them into one array file, ``root/MNIST/train.npy`` or ``test.npy``, which is
-    memory-mapped from then on.
+    The files lie in ``root/MNIST/raw``, as with torchvision, compressed (``.gz``) or not.  The first call
+    makes one array file of them, ``root/MNIST/train.npy`` or ``test.npy``, which is memory-mapped from then
+    on.
 
     Args:
         root: the folder above; by default ``ACCELGRAD_HOME`` or ``~/.cache/accelgrad``.
@@ -31,9 +31,19 @@ class MNIST(ImageRecords):
         transform, target_transform: applied to the image (a NumPy array, uint8) and to the label (an int).
         download: fetch what is missing.
 
-    Errors: RuntimeError where files are missing and ``download`` is False, or where a file is damaged (it
-        is named
-    and left as it is); :class:`~accelgrad.datasets.DownloadError` where no mirror delivers.
+    Errors: RuntimeError where files are missing and ``download`` is False, or where a file is damaged (it is
+    named and left as it is); :class:`~accelgrad.datasets.DownloadError` where no mirror delivers.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     raw = Path(root, "MNIST", "raw")
+    ...     raw.mkdir(parents=True)
+    ...     head = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28])
+    ...     _ = (raw / "train-images-idx3-ubyte").write_bytes(head + bytes(28 * 28))
+    ...     _ = (raw / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    ...     image, label = MNIST(root)[0]
+    >>> image.shape, image.dtype, label
+    ((28, 28), dtype('uint8'), 7)
     """
 
     classes = (
@@ -77,7 +87,7 @@ class MNIST(ImageRecords):
     def _prepare(
         self, folder: Path, path: Path, train: bool, may_download: bool
     ) -> Path | np.ndarray[Any, Any]:
-        """Make the array file of the two IDX files; the records themselves where it cannot be written."""
+        """Make the array file of the two IDX files; return the records where it cannot be written."""
         prefix = "train" if train else "t10k"
         image_name, label_name = (name for name in self.resources if name.startswith(prefix))
         image_path = self._raw_file(folder / "raw", image_name, may_download)
@@ -92,6 +102,7 @@ class MNIST(ImageRecords):
 
     @staticmethod
     def _read(image_path: Path, label_path: Path) -> np.ndarray[Any, Any]:
+        """Read images and labels into records; RuntimeError where they do not belong together."""
         images, labels = read_idx(image_path), read_idx(label_path)
         if images.shape != (len(labels), 28, 28) or labels.ndim != 1:
             raise RuntimeError(
@@ -104,7 +115,7 @@ class MNIST(ImageRecords):
         return records
 
     def _raw_file(self, raw: Path, name: str, may_download: bool) -> Path:
-        """The IDX file: unpacked where it is, else compressed; fetched where it is missing and may be."""
+        """Return the path of an IDX file, unpacked or compressed; fetch a missing one if that is allowed."""
         if (raw / name).exists():
             return raw / name
         size, md5 = self.resources[name]
@@ -118,9 +129,12 @@ class MNIST(ImageRecords):
 
 
 class FashionMNIST(MNIST):
-    """Zalando's articles of clothing, shaped like MNIST: 60,000 images for training, 10,000 for testing.
+    """Zalando's articles of clothing, in MNIST's format: 60,000 images for training, 10,000 for testing.
 
     Arguments, files (in ``root/FashionMNIST``) and errors as for :class:`MNIST`.
+
+    >>> FashionMNIST.classes[8]
+    'Bag'
     """
 
     classes = (

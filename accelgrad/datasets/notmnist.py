@@ -27,12 +27,12 @@ RECORD = np.dtype([("image", np.uint8, (28, 28)), ("label", np.uint8), ("font", 
 
 
 class NotMNIST(ImageRecords):
-    """Letters A to J from fonts found on the net (Y. Bulatov, 2011): harder than digits, of the same shape.
+    """Letters A to J from fonts found on the internet (Y. Bulatov, 2011), 28 x 28 pixels, uint8.
 
-    ``size="small"`` has 18,724 hand-cleaned images (an archive of 8 MB), ``"large"`` 529,114 (247 MB; some
-    6 % of its labels are said to be wrong).  The archive is fetched into ``root/NotMNIST``, checked, and
-    read without being unpacked to disk; the images become one array file there, memory-mapped from then on.
-    The few empty PNG files of the archives are skipped, and named in one line on standard error.
+    ``size="small"`` has 18,724 images, cleaned by hand (an archive of 8 MB), ``"large"`` 529,114 (247 MB;
+    about 6 % of its labels are said to be wrong).  The archive is fetched into ``root/NotMNIST``, checked,
+    and read without being unpacked to disk.  The images become one array file there, which is memory-mapped
+    from then on.  The few empty PNG files of the archives are skipped, and named in a line on standard error.
 
     Args:
         root: the folder above; by default ``ACCELGRAD_HOME`` or ``~/.cache/accelgrad``.
@@ -40,15 +40,18 @@ class NotMNIST(ImageRecords):
         transform, target_transform: applied to the image (a NumPy array, uint8) and to the label (an int).
         download: fetch the archive if it is not there.
         size: ``"small"`` or ``"large"``.
-        split: ``"random"`` draws single images for the test part, so the same font may stand on both sides;
-            ``"font"`` draws whole fonts: the honest measure of how a model reads a font that it has not seen.
+        split: ``"random"`` takes single images for the test part, so a font may be in both parts; ``"font"``
+            takes whole fonts, which shows how a model reads a font that it has not seen.
         test_fraction: the share of the test part.
-        seed: of the split; the same seed gives the same split on every machine.
+        seed: decides the split, the same one on every machine.
 
     Errors: RuntimeError where the archive is missing and ``download`` is False, or where a file is damaged
-        (it is
-    named and left as it is); :class:`~accelgrad.datasets.DownloadError` where no mirror delivers;
-    ImportError where Pillow is missing, when the array file is made.
+    (it is named and left as it is); :class:`~accelgrad.datasets.DownloadError` where no mirror delivers;
+    ImportError where Pillow is missing, when the array file is made; ValueError for a wrong size, split or
+    fraction.
+
+    >>> NotMNIST.classes[2]
+    'C'
     """
 
     classes = tuple(LETTERS)
@@ -87,7 +90,7 @@ class NotMNIST(ImageRecords):
     ) -> None:
         if size not in self.resources:
             raise ValueError(f"NotMNIST: size must be one of {', '.join(self.resources)}, got {size!r}")
-        _check_split("NotMNIST", split, test_fraction)
+        check_split("NotMNIST", split, test_fraction)
         folder = home(root) / type(self).__name__
         path = folder / f"notMNIST_{size}.npy"
         if not path.exists():
@@ -98,7 +101,7 @@ class NotMNIST(ImageRecords):
 
     @property
     def fonts(self) -> list[str]:
-        """The font of each sample of this split, as the archive's file name tells it."""
+        """The font of each sample of this part, by the name of its file in the archive."""
         return [name.decode("utf-8", "replace") for name in self.records["font"][self._rows].tolist()]
 
     def _prepare(self, folder: Path, path: Path, size: str, may_download: bool) -> None:
@@ -128,7 +131,8 @@ class NotMNIST(ImageRecords):
             print(f"{name}: skipped {len(skipped)} unreadable files: {', '.join(skipped)}", file=sys.stderr)
 
 
-def _check_split(name: str, split: str, test_fraction: float) -> None:
+def check_split(name: str, split: str, test_fraction: float) -> None:
+    """Raise a ValueError for an unknown split, or a fraction outside 0 ... 1."""
     if split not in ("random", "font"):
         raise ValueError(f"{name}: split must be 'random' or 'font', got {split!r}")
     if not 0 < test_fraction < 1:
@@ -138,7 +142,7 @@ def _check_split(name: str, split: str, test_fraction: float) -> None:
 def split_rows(
     records: NDArray[Any], split: str, test_fraction: float, seed: int, train: bool
 ) -> NDArray[np.int64]:
-    """The numbers of the records that belong to one part."""
+    """Return the numbers of the records that belong to one part of the split."""
     if split == "font":
         mask = group_split(records["font"], test_fraction, seed)
     else:
@@ -149,7 +153,7 @@ def split_rows(
 def _decoded(
     files: Iterable[tuple[str, bytes]], skipped: list[str]
 ) -> Iterator[tuple[NDArray[np.uint8], int, bytes]]:
-    """Image, label and font of each PNG file; the names of those that cannot be read go to ``skipped``."""
+    """Yield image, label and font of each PNG file; names of unreadable ones go to ``skipped``."""
     image_module = pillow()
     for name, content in files:
         try:
@@ -164,7 +168,7 @@ def _decoded(
 
 
 def _font(stem: str) -> bytes:
-    """The font's file name, which is the PNG's name in base64, in its usual or its file-name alphabet."""
+    """Return the font's file name, which is the PNG's name in base64 (of either alphabet)."""
     try:
         return base64.b64decode(stem.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
@@ -172,7 +176,7 @@ def _font(stem: str) -> bytes:
 
 
 def _write_records(path: Path, rows: Iterable[tuple[NDArray[np.uint8], int, bytes]]) -> int:
-    """Write an .npy file of records row by row (it need not fit in memory); how many there were."""
+    """Write an .npy file of records row by row, since it need not fit in memory; return their number."""
     count = 0
     record = np.zeros(1, RECORD)
     header = np.lib.format.header_data_from_array_1_0(record)
@@ -183,7 +187,8 @@ def _write_records(path: Path, rows: Iterable[tuple[NDArray[np.uint8], int, byte
             record[0] = (image, label, font)
             stream.write(record.tobytes())
             count += 1
-        # NumPy pads the head so that it keeps its length when the first extent grows.
+        # The header again, with the true count: NumPy pads it, so its length stays when the first extent
+        # grows.
         stream.seek(0)
         np.lib.format.write_array_header_1_0(stream, {**header, "shape": (count,)})
         if stream.tell() != start:
@@ -192,7 +197,7 @@ def _write_records(path: Path, rows: Iterable[tuple[NDArray[np.uint8], int, byte
 
 
 def _with_bar(files: Iterable[tuple[str, bytes]], name: str) -> Iterable[tuple[str, bytes]]:
-    """The same files, counted by a progress bar where tqdm is there."""
+    """Return the same files, counted by a progress bar if tqdm is installed."""
     try:
         from tqdm import tqdm
     except ImportError:

@@ -1,4 +1,4 @@
-"""Real English without a network: Python's own manual from the standard library, and a small vocabulary."""
+"""English text without a network: Python's manual from the standard library, and a small vocabulary."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from accelgrad.datasets.base import Transform, stratified_split
 
 __all__ = ["PythonManual", "Vocabulary", "tokenize"]
 
-# The classes, and the chapters of the manual that each is made of.  Chapters that repeat parts of these are
-# left out.
+# Class -> the chapters of the manual that belong to it.  Chapters that repeat parts of these are left out.
 CHAPTERS = {
     "data model": ("types", "specialnames", "objects"),
     "statements": (
@@ -69,17 +68,18 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"“*])")
 class PythonManual:
     """Paragraphs or sentences of Python's reference manual (``pydoc_data.topics``), each with its chapter.
 
-    A sample is ``(text, label)``: a str without line breaks, and the index of one of six ``classes``.  Text
-    of very different lengths, so it needs padding: the exercise ground of ``collate_fn``.  The manual grows
-    with Python's version, and so do the counts (3.11: 1,131 paragraphs, 2,100 sentences). Every fifth text of
-    a class is in the test part.
+    A sample is ``(text, label)``: a str without line breaks, and the index of one of six ``classes``.  The
+    texts have very different lengths, so a batch of them needs padding, as ``pad_collate`` does it.  The
+    manual grows with Python's version, and so do the counts (3.11: 1,131 paragraphs, 2,100 sentences).  Every
+    fifth text of a class is in the test part.
 
     Args:
         unit: ``"paragraph"`` or ``"sentence"``.
         train: the training part, or the test part.
         transform, target_transform: applied to the text and to the label.
 
-    Errors: ValueError for another unit; ImportError where this Python was built without its manual.
+    Errors: ValueError for another unit; ImportError where this Python was built without its manual;
+    IndexError for an index outside.
 
     >>> dataset = PythonManual()
     >>> text, label = dataset[0]
@@ -128,7 +128,7 @@ class PythonManual:
 
 
 def _labelled(unit: str) -> list[tuple[str, int]]:
-    """Every different text of the manual with its label, in the order of the chapters."""
+    """Return every different text of the manual with its label, in the order of the chapters."""
     try:
         topics = importlib.import_module("pydoc_data.topics").topics
     except ImportError as error:
@@ -149,7 +149,7 @@ def _labelled(unit: str) -> list[tuple[str, int]]:
 
 
 def _paragraphs(chapter: str) -> list[str]:
-    """The running text of a chapter, one line a paragraph, without headings, code, grammar and tables."""
+    """Return a chapter's paragraphs, one line each, without headings, code, grammar and tables."""
     paragraphs = []
     for block in re.split(r"\n\s*\n", chapter):
         text = " ".join(block.split())
@@ -166,7 +166,7 @@ def _paragraphs(chapter: str) -> list[str]:
 
 
 def tokenize(text: str) -> list[str]:
-    """The words (in lower case), numbers and signs of a text.
+    """Split a text into words (in lower case), numbers and signs.
 
     >>> tokenize("Don't panic: x = 42.")
     ["don't", 'panic', ':', 'x', '=', '42', '.']
@@ -175,10 +175,10 @@ def tokenize(text: str) -> list[str]:
 
 
 class Vocabulary:
-    """Numbers for tokens: the special ones first, then by falling frequency (ties in alphabetical order).
+    """Numbers for tokens: the special ones first, then by decreasing frequency (ties by the alphabet).
 
     Args:
-        texts: strings (cut up by ``tokenizer``) or lists of tokens.
+        texts: strings (split by :func:`tokenize`) or lists of tokens.
         min_count: rarer tokens are left out.
         max_size: the largest length, special tokens included.
         specials: tokens that come first; the second stands for every unknown token.
@@ -217,13 +217,13 @@ class Vocabulary:
         return token in self.index
 
     def __getitem__(self, token: str) -> int:
-        """The number of ``token``; that of the unknown token where it is not in the vocabulary."""
+        """Return the number of ``token``, or of the unknown token where it is not in the vocabulary."""
         return self.index.get(token, self.unknown)
 
     def encode(self, text: str | Sequence[str]) -> list[int]:
-        """The numbers of a text's tokens."""
+        """Return the numbers of a text's tokens."""
         return [self[token] for token in (tokenize(text) if isinstance(text, str) else text)]
 
     def decode(self, numbers: Iterable[int]) -> list[str]:
-        """The tokens of the numbers."""
+        """Return the tokens of the numbers; IndexError for a number that no token has."""
         return [self.tokens[number] for number in numbers]

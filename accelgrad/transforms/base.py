@@ -1,4 +1,4 @@
-"""The base class of all transforms, and those that join others: Compose, Lambda, RandomApply, ..."""
+"""The base class of all transforms, and the transforms made of others: Compose, RandomApply, ..."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ __all__ = ["Compose", "Lambda", "RandomApply", "RandomChoice", "RandomOrder", "T
 
 
 def generator() -> np.random.Generator:
-    """The random numbers of every transform: accelgrad's own, so ``accelgrad.manual_seed`` fixes them.
+    """Return the generator of every transform: accelgrad's default one, which ``manual_seed`` sets.
 
-    Asked anew at each draw, because each worker process of a loader seeds its own.
+    It is looked up at each draw, because each worker process of a loader seeds its own.
     """
     return random.default_generator.numpy
 
 
 class Transform:
-    """A callable that turns an image into another; a subclass writes ``forward``.
+    """A callable that makes an image of another one; a subclass defines ``forward(img)``.
+
+    An image is a Tensor (..., C, H, W), a ``PIL.Image`` or a NumPy array (H, W) or (H, W, C).
+
+    Errors: NotImplementedError where ``forward`` is not defined.
 
     >>> class Invert(Transform):
     ...     def forward(self, img):
@@ -34,11 +38,11 @@ class Transform:
         return self.forward(*inputs)
 
     def forward(self, img: Any) -> Any:
-        """The transformed image."""
+        """Return the transformed image."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(img)")
 
     def extra_repr(self) -> str:
-        """The arguments, as they stand between the brackets of ``repr``."""
+        """Return the arguments as ``repr`` shows them between its brackets."""
         return ""
 
     def __repr__(self) -> str:
@@ -46,7 +50,9 @@ class Transform:
 
 
 class Compose(Transform):
-    """One transform after the other.
+    """Applies ``transforms`` one after the other.
+
+    Errors: TypeError for one that cannot be called.
 
     >>> from accelgrad import transforms
     >>> transforms.Compose([transforms.CenterCrop(10), transforms.ToTensor()])
@@ -72,9 +78,12 @@ class Compose(Transform):
 
 
 class Lambda(Transform):
-    """Any function as a transform.
+    """Applies the function ``lambd`` to the image.
 
-    To reach worker processes it must pickle: a function of a module does, a lambda needs cloudpickle.
+    Errors: TypeError where it cannot be called.
+
+    >>> Lambda(lambda img: 255 - img)(np.uint8(5))
+    np.uint8(250)
     """
 
     def __init__(self, lambd: Callable[[Any], Any]) -> None:
@@ -87,7 +96,13 @@ class Lambda(Transform):
 
 
 class RandomApply(Transform):
-    """All of the transforms, one after the other, with probability ``p``; else the image as it is."""
+    """Applies all ``transforms``, one after the other, with probability ``p``; otherwise none of them.
+
+    Errors: TypeError for an empty sequence or none; ValueError for a ``p`` outside 0 ... 1.
+
+    >>> RandomApply([Lambda(lambda img: 255 - img)], p=1)(np.uint8(5))
+    np.uint8(250)
+    """
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]], p: float = 0.5) -> None:
         self.transforms = _sequence(transforms)
@@ -104,7 +119,14 @@ class RandomApply(Transform):
 
 
 class RandomChoice(Transform):
-    """One of the transforms, drawn with the weights ``p`` (equal ones if None)."""
+    """Applies one of ``transforms``, drawn with the weights ``p`` (None: equal ones).
+
+    Errors: TypeError for an empty sequence or none; ValueError for weights that are negative, all 0, or not
+    one for each transform.
+
+    >>> RandomChoice([Lambda(lambda img: 0), Lambda(lambda img: 1)], p=[0, 3])(np.uint8(5))
+    1
+    """
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]], p: Sequence[float] | None = None) -> None:
         self.transforms = _sequence(transforms)
@@ -123,7 +145,13 @@ class RandomChoice(Transform):
 
 
 class RandomOrder(Transform):
-    """All of the transforms, in an order drawn each time."""
+    """Applies all ``transforms`` in an order that is drawn for each image.
+
+    Errors: TypeError for an empty sequence or none.
+
+    >>> RandomOrder([Lambda(lambda img: img + 1), Lambda(lambda img: img + 2)])(5)
+    8
+    """
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
         self.transforms = _sequence(transforms)
@@ -138,19 +166,20 @@ class RandomOrder(Transform):
 
 
 def probability(p: float) -> float:
-    """``p`` itself; ValueError unless it lies in 0 ... 1."""
+    """Return ``p``; ValueError unless it lies in 0 ... 1."""
     if not 0 <= p <= 1:
         raise ValueError(f"a probability lies between 0 and 1, got p={p!r}")
     return p
 
 
 def _sequence(transforms: Any) -> Sequence[Callable[[Any], Any]]:
+    """Return ``transforms``; TypeError for anything but a sequence that is not empty."""
     if not isinstance(transforms, Sequence) or not transforms:
         raise TypeError(f"Argument transforms should be a sequence, not empty, got {transforms!r}")
     return transforms
 
 
 def _nested(name: str, transforms: Sequence[Any], *first: str) -> str:
-    """``name(...)`` with one indented line for each part."""
+    """Return ``name(...)`` with one indented line for each part."""
     parts = [*first, *(repr(transform) for transform in transforms)]
     return "\n".join([f"{name}(", *("    " + part.replace("\n", "\n    ") for part in parts), ")"])

@@ -22,13 +22,13 @@ __all__ = [
 
 
 def max_value(dtype: Any) -> int:
-    """White: the largest value of an integer dtype, 1 for floating point."""
+    """Return white: the largest value of an integer dtype, 1 for floating point."""
     dtype = np.dtype(dtype)
     return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
 
 
 def check_channels(name: str, x: Any) -> int:
-    """The number of channels; TypeError unless it is 1 or 3."""
+    """Return the number of channels; TypeError unless it is 1 or 3."""
     channels = x.shape[-3] if x.ndim > 2 else 1
     if channels not in (1, 3):
         raise TypeError(
@@ -39,11 +39,10 @@ def check_channels(name: str, x: Any) -> int:
 
 
 def convert_dtype(x: Any, xp: Namespace, dtype: Any) -> Any:
-    """The image in another dtype, its values scaled so that black stays black and white stays white.
+    """Convert the image to another dtype, scaled so that black stays black and white stays white.
 
-    From floating point to integer: ``x (max + 1 - 0.001)`` cut to the integer below, so that every integer
-        stands
-    for an equally wide range (torchvision's rule).  Between integers: a power of two.
+    From floating point to integer: ``x (max + 1 - 0.001)`` rounded down, so that every integer stands for an
+    equally wide range (torchvision's rule).  Between integers the factor is a power of two.
     """
     source, target = x.dtype, np.dtype(dtype)
     if source == target:
@@ -56,7 +55,7 @@ def convert_dtype(x: Any, xp: Namespace, dtype: Any) -> Any:
             source == np.float64 and target == np.int64
         ):
             raise RuntimeError(f"The cast from {source} to {target} cannot be performed safely.")
-        # Beyond black and white torchvision leaves the result to the processor; here it stops at the limits.
+        # Beyond black and white torchvision leaves the result to the processor; here it is clipped.
         limits = np.iinfo(target)
         scaled = x * source.type(max_value(target) + 1 - 1e-3)
         return xp.astype(xp.clip(scaled, limits.min, limits.max), target)
@@ -69,14 +68,14 @@ def convert_dtype(x: Any, xp: Namespace, dtype: Any) -> Any:
 
 
 def blend(x: Any, other: Any, ratio: float, xp: Namespace) -> Any:
-    """``ratio x + (1 - ratio) other``, kept between black and white; integers are cut, not rounded."""
+    """Compute ``ratio x + (1 - ratio) other``, clipped to black ... white; integers are rounded down."""
     bound = max_value(x.dtype)
     mixed = ratio * in_float(x, xp) + (1.0 - ratio) * in_float(other, xp)
     return xp.astype(xp.clip(mixed, 0, bound), x.dtype)
 
 
 def grayscale(x: Any, xp: Namespace, channels: int = 1) -> Any:
-    """Luma, ``0.2989 r + 0.587 g + 0.114 b`` (ITU-R BT.601), in one channel or three equal ones."""
+    """Compute grey ``0.2989 r + 0.587 g + 0.114 b`` (ITU-R BT.601), in one channel or three equal ones."""
     if x.ndim < 3:
         raise TypeError(f"Input image tensor should have at least 3 dimensions, but found {x.ndim}")
     if channels not in (1, 3):
@@ -91,13 +90,13 @@ def grayscale(x: Any, xp: Namespace, channels: int = 1) -> Any:
 
 
 def brightness(x: Any, xp: Namespace, factor: float) -> Any:
-    """Blended with black."""
+    """Blend the image with black."""
     check_channels("adjust_brightness", x)
     return blend(x, xp.zeros_like(x), factor, xp)
 
 
 def contrast(x: Any, xp: Namespace, factor: float) -> Any:
-    """Blended with the mean of the image's grey version."""
+    """Blend the image with the mean of its grey version."""
     channels = check_channels("adjust_contrast", x)
     grey = grayscale(x, xp) if channels == 3 else x
     axes = (-3, -2, -1) if x.ndim > 2 else (-2, -1)
@@ -105,14 +104,14 @@ def contrast(x: Any, xp: Namespace, factor: float) -> Any:
 
 
 def saturation(x: Any, xp: Namespace, factor: float) -> Any:
-    """Blended with the image's grey version; grey images stay as they are."""
+    """Blend the image with its grey version; grey images stay as they are."""
     if check_channels("adjust_saturation", x) == 1:
         return x.copy()
     return blend(x, grayscale(x, xp), factor, xp)
 
 
 def adjust_hue(x: Any, xp: Namespace, factor: float) -> Any:
-    """The hue turned by ``factor`` of a full circle; grey images stay as they are."""
+    """Turn the hue by ``factor`` of a full circle; grey images stay as they are."""
     if check_channels("adjust_hue", x) == 1:
         return x.copy()
     work = x if x.dtype == np.float32 else convert_dtype(x, xp, np.float32)
@@ -121,14 +120,14 @@ def adjust_hue(x: Any, xp: Namespace, factor: float) -> Any:
 
 
 def gamma(x: Any, xp: Namespace, exponent: float, gain: float) -> Any:
-    """``gain x^exponent`` on values in 0 ... 1."""
+    """Compute ``gain x^exponent`` on values in 0 ... 1."""
     check_channels("adjust_gamma", x)
     work = x if x.dtype.kind == "f" else convert_dtype(x, xp, np.float32)
     return convert_dtype(xp.clip(gain * work**exponent, 0, 1), xp, x.dtype)
 
 
 def rgb_to_hsv(x: Any, xp: Namespace) -> tuple[Any, Any, Any]:
-    """Hue, saturation and value in 0 ... 1 (Smith 1978, "Color gamut transform pairs")."""
+    """Return hue, saturation, value, (..., H, W) in 0 ... 1 (Smith 1978, "Color gamut transform pairs")."""
     r, g, b = x[..., 0, :, :], x[..., 1, :, :], x[..., 2, :, :]
     v = xp.maximum(xp.maximum(r, g), b)
     span = v - xp.minimum(xp.minimum(r, g), b)
@@ -140,7 +139,7 @@ def rgb_to_hsv(x: Any, xp: Namespace) -> tuple[Any, Any, Any]:
 
 
 def hsv_to_rgb(h: Any, s: Any, v: Any, xp: Namespace) -> Any:
-    """The way back: (..., 3, H, W)."""
+    """Return red, green and blue, (..., 3, H, W), the inverse of :func:`rgb_to_hsv`."""
     sixth = xp.floor(h * 6)
     f = h * 6 - sixth
     p, q, t = (xp.clip(v * part, 0, 1) for part in (1 - s, 1 - s * f, 1 - s * (1 - f)))

@@ -27,9 +27,10 @@ __all__ = [
 
 
 class ToTensor(Transform):
-    """A PIL image or NumPy array (H, W) or (H, W, C) as Tensor (C, H, W), bytes scaled to 0 ... 1.
+    """Converts a PIL image or NumPy array (H, W) or (H, W, C) to a Tensor (C, H, W), bytes scaled to 0 ... 1.
 
-    See :func:`~accelgrad.transforms.functional.to_tensor`.
+    uint8 becomes the default dtype, float32; other dtypes are kept.  Errors as in
+    :func:`~accelgrad.transforms.functional.to_tensor`.
 
     >>> import numpy as np
     >>> ToTensor()(np.array([[0, 255]], dtype=np.uint8))
@@ -41,14 +42,28 @@ class ToTensor(Transform):
 
 
 class PILToTensor(Transform):
-    """A PIL image as Tensor (C, H, W) of its own dtype, unscaled."""
+    """Converts a PIL image to a Tensor (C, H, W) of the same values: uint8 stays uint8.
+
+    Errors: TypeError for anything but a PIL image.
+
+    >>> from PIL import Image
+    >>> PILToTensor()(Image.new("RGB", (4, 2))).shape
+    accelgrad.Size([3, 2, 4])
+    """
 
     def forward(self, img: Any) -> Tensor:
         return F.pil_to_tensor(img)
 
 
 class ToPILImage(Transform):
-    """A Tensor (C, H, W) or NumPy array (H, W, C) as a PIL image; see :func:`functional.to_pil_image`."""
+    """Converts a Tensor (C, H, W) or a NumPy array (H, W, C) to a PIL image.
+
+    ``mode`` and errors as in :func:`~accelgrad.transforms.functional.to_pil_image`.
+
+    >>> import numpy as np
+    >>> ToPILImage()(np.zeros((2, 4, 3), np.uint8)).mode
+    'RGB'
+    """
 
     def __init__(self, mode: str | None = None) -> None:
         self.mode = mode
@@ -61,7 +76,15 @@ class ToPILImage(Transform):
 
 
 class ConvertImageDtype(Transform):
-    """The image in another dtype, its values scaled between the dtypes' black and white."""
+    """Converts an image to another dtype, so that black stays black and white stays white.
+
+    White is the largest value of an integer dtype, and 1 for floating point.  Errors as in
+    :func:`~accelgrad.transforms.functional.convert_image_dtype`.
+
+    >>> import numpy as np
+    >>> ConvertImageDtype(dtypes.float32)(np.array([[0, 51, 255]], dtype=np.uint8))
+    array([[0. , 0.2, 1. ]], dtype=float32)
+    """
 
     def __init__(self, dtype: DType = dtypes.float32) -> None:
         self.dtype = dtype
@@ -74,10 +97,14 @@ class ConvertImageDtype(Transform):
 
 
 class Normalize(Transform):
-    """``(x - mean) / std`` for each channel of a floating point Tensor (..., C, H, W).
+    """Computes ``(x - mean) / std`` for each channel of a floating point Tensor (..., C, H, W).
 
-    >>> Normalize(0.5, 0.5)
-    Normalize(mean=0.5, std=0.5)
+    ``mean`` and ``std`` are one number for each channel, or one for all.  ``inplace`` overwrites the tensor.
+    Errors as in :func:`~accelgrad.transforms.functional.normalize`.
+
+    >>> import numpy as np
+    >>> Normalize(0.5, 0.5)(ToTensor()(np.array([[0, 255]], dtype=np.uint8)))
+    tensor([[[-1.,  1.]]])
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> None:
@@ -93,7 +120,14 @@ class Normalize(Transform):
 
 
 class Resize(Transform):
-    """The image with other numbers of pixels; see :func:`~accelgrad.transforms.functional.resize`."""
+    """Resizes an image to ``size`` = (height, width), or its smaller edge to one number.
+
+    Options and errors as in :func:`~accelgrad.transforms.functional.resize`.
+
+    >>> import numpy as np
+    >>> Resize(2)(np.zeros((4, 6), np.uint8)).shape
+    (2, 3)
+    """
 
     def __init__(
         self,
@@ -122,7 +156,14 @@ class Resize(Transform):
 
 
 class CenterCrop(Transform):
-    """The middle, ``size`` = (height, width) or one number for both; a smaller image is padded with 0."""
+    """Crops the middle of an image, ``size`` = (height, width) or one number for both.
+
+    A smaller image is padded with 0 first.  Errors: ValueError for more than two numbers.
+
+    >>> import numpy as np
+    >>> CenterCrop((1, 2))(np.arange(12).reshape(3, 4))
+    array([[5, 6]])
+    """
 
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = two(size)
@@ -135,7 +176,14 @@ class CenterCrop(Transform):
 
 
 class Pad(Transform):
-    """A border around the image; see :func:`~accelgrad.transforms.functional.pad`."""
+    """Adds a border to an image.
+
+    Arguments and errors as in :func:`~accelgrad.transforms.functional.pad`.
+
+    >>> import numpy as np
+    >>> Pad((1, 0), fill=9)(np.array([[1, 2]]))
+    array([[9, 1, 2, 9]])
+    """
 
     def __init__(self, padding: int | Sequence[int], fill: Fill = 0, padding_mode: str = "constant") -> None:
         if not isinstance(padding, (int, tuple, list)):
@@ -160,7 +208,14 @@ class Pad(Transform):
 
 
 class Grayscale(Transform):
-    """Luma in one channel, or three equal ones."""
+    """Computes the grey version of an image, in one channel or three equal ones.
+
+    Formula and errors as in :func:`~accelgrad.transforms.functional.rgb_to_grayscale`.
+
+    >>> import numpy as np
+    >>> Grayscale()(np.array([[[255, 0, 0]]], dtype=np.uint8))
+    array([[[76]]], dtype=uint8)
+    """
 
     def __init__(self, num_output_channels: int = 1) -> None:
         self.num_output_channels = num_output_channels
@@ -173,7 +228,7 @@ class Grayscale(Transform):
 
 
 def two(size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of one number or two; ValueError for more."""
+    """Return (height, width) of one number or two; ValueError for more."""
     if isinstance(size, Sequence):
         if len(size) not in (1, 2):
             raise ValueError(f"Please provide only two dimensions (h, w) for size, got {size!r}")

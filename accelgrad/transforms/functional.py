@@ -1,8 +1,9 @@
 """The transforms as functions without randomness, on Tensors, PIL images and arrays: ``F.resize(img, 32)``.
 
-Each takes a Tensor (..., C, H, W), a ``PIL.Image`` or a NumPy array (H, W) or (H, W, C), and returns the
-same kind. PIL images are handled by Pillow, as in torchvision; everything else by the formulas of
-:mod:`accelgrad.transforms.geometry` and :mod:`accelgrad.transforms.color` on the device of the tensor.
+Each takes a Tensor (..., C, H, W), a ``PIL.Image`` or a NumPy array (H, W) or (H, W, C), and returns an image
+of the same kind and dtype, but for the conversions (conversion.py).  Pillow handles PIL images, as in
+torchvision; the formulas of geometry.py and color.py handle tensors, on their device, and arrays.  Anything
+else is a TypeError; a tensor that requires grad is a RuntimeError, since transforms record no gradient.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from accelgrad.arrays import dtypes
-from accelgrad.arrays.backend import CPU, Namespace
-from accelgrad.arrays.dtypes import dtype as DType
-from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.arrays.backend import Namespace
+from accelgrad.core.tensor import Tensor
 from accelgrad.transforms import color, geometry, pil
-from accelgrad.transforms.images import apply, dimensions, is_pillow, pillow
+from accelgrad.transforms.conversion import (
+    convert_image_dtype,
+    normalize,
+    pil_to_tensor,
+    to_pil_image,
+    to_tensor,
+)
+from accelgrad.transforms.geometry import Fill
+from accelgrad.transforms.images import apply, dimensions, is_pillow
 from accelgrad.transforms.interpolation import InterpolationMode, as_mode
 
 __all__ = [
@@ -52,172 +59,30 @@ __all__ = [
     "InterpolationMode",
 ]
 
-Fill = float | Sequence[float] | None
-
-# --- between kinds, dtypes
-
-
-def to_tensor(pic: Any) -> Tensor:
-    """A PIL image or a NumPy array (H, W) or (H, W, C) as a Tensor (C, H, W); bytes become floats in 0 ... 1.
-
-    uint8 is divided by 255 and has the default dtype, float32; other dtypes are kept as they are, unscaled.
-    PIL's mode "1" counts as bytes 0 and 255.  A copy, on the CPU.
-
-    Errors: TypeError for another type, ValueError for another number of dimensions.
-
-    >>> to_tensor(np.array([[0, 51], [102, 255]], dtype=np.uint8))
-    tensor([[[0.0000, 0.2000],
-             [0.4000, 1.0000]]])
-    """
-    if isinstance(pic, np.ndarray):
-        if pic.ndim not in (2, 3):
-            raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
-        array = pic[:, :, None] if pic.ndim == 2 else pic
-    elif is_pillow(pic):
-        array = _pixels(pic)
-    else:
-        raise TypeError(f"pic should be PIL Image or ndarray. Got {type(pic)}")
-    planes = array.transpose(2, 0, 1)
-    if planes.dtype == np.uint8:
-        target = dtypes.get_default_dtype().numpy
-        return wrap(np.divide(planes, 255, dtype=target, order="C"), CPU)
-    dtypes.of(planes.dtype)  # a TypeError for what no tensor holds
-    return wrap(np.array(planes, order="C"), CPU)
-
-
-def pil_to_tensor(pic: Any) -> Tensor:
-    """A PIL image as a Tensor (C, H, W) of its own dtype, unscaled; TypeError for another type."""
-    if not is_pillow(pic):
-        raise TypeError(f"pic should be PIL Image. Got {type(pic)}")
-    return wrap(np.array(_pixels(pic).transpose(2, 0, 1), order="C"), CPU)
-
-
-def _pixels(pic: Any) -> np.ndarray:
-    """The pixels of a PIL image, (H, W, bands), in a dtype that a tensor can have."""
-    array = np.array(pic)
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype == np.uint16:
-        array = array.astype(np.int16)
-    return array[:, :, None] if array.ndim == 2 else array
-
-
-# What ToPILImage makes: (channels, dtype) -> mode, and the other modes that the bytes may be read as.
-_MODES = {
-    (1, "uint8"): ("L", ("L",)),
-    (1, "int16"): ("I;16", ("I;16",)),
-    (1, "int32"): ("I", ("I",)),
-    (1, "float32"): ("F", ("F",)),
-    (2, "uint8"): ("LA", ("LA",)),
-    (3, "uint8"): ("RGB", ("RGB", "YCbCr", "HSV")),
-    (4, "uint8"): ("RGBA", ("RGBA", "CMYK", "RGBX")),
-}
-
-
-def to_pil_image(pic: Any, mode: str | None = None) -> Any:
-    """A Tensor (C, H, W) or (H, W), or a NumPy array (H, W, C) or (H, W), as a PIL image.
-
-    A floating point tensor is multiplied by 255 and cut to bytes 0 ... 255, unless ``mode`` is "F".  Without
-    ``mode``: 1 channel becomes L, I;16, I or F by its dtype, 2 become LA, 3 RGB, 4 RGBA.
-
-    Errors: TypeError for another type or dtype, ValueError for other shapes and for a mode that does not fit.
-    """
-    if isinstance(pic, Tensor):
-        if pic.ndim not in (2, 3):
-            raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
-        array = pic.xp.to_host(pic.array)
-        array = array[:, :, None] if array.ndim == 2 else array.transpose(1, 2, 0)
-        if array.dtype.kind == "f" and mode != "F":
-            array = np.clip(array * 255, 0, 255).astype(np.uint8)
-    elif isinstance(pic, np.ndarray):
-        if pic.ndim not in (2, 3):
-            raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
-        array = pic[:, :, None] if pic.ndim == 2 else pic
-    else:
-        raise TypeError(f"pic should be Tensor or ndarray. Got {type(pic)}.")
-    height, width, channels = array.shape
-    if channels > 4:
-        raise ValueError(f"pic should not have > 4 channels. Got {channels} channels.")
-    default, permitted = _MODES.get((channels, array.dtype.name), (None, ()))
-    if default is None:
-        raise TypeError(f"Input type {array.dtype} is not supported for {channels} channels")
-    if mode is not None and mode not in permitted:
-        raise ValueError(
-            f"Incorrect mode ({mode}) supplied for {channels} channels of {array.dtype}."
-            f" Should be one of {', '.join(permitted)}"
-        )
-    return pillow().frombytes(mode or default, (width, height), np.ascontiguousarray(array).tobytes())
-
-
-def convert_image_dtype(image: Any, dtype: DType = dtypes.float32) -> Any:
-    """The image in another dtype, its values scaled between the dtypes' black and white.
-
-    Errors: TypeError for a PIL image; RuntimeError where the integers of ``dtype`` are not all floats of
-    the image's dtype.
-
-    >>> convert_image_dtype(np.array([[0, 255]], dtype=np.uint8))
-    array([[0., 1.]], dtype=float32)
-    """
-    if is_pillow(image):
-        raise TypeError("Input img should be a Tensor or an array, got a PIL Image; apply ToTensor first")
-    target = getattr(dtype, "numpy", dtype)
-    return apply("convert_image_dtype", image, lambda x, xp: color.convert_dtype(x, xp, target))
-
-
-def normalize(tensor: Any, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> Any:
-    """``(x - mean) / std`` for each channel of a floating point Tensor (..., C, H, W).
-
-    A tensor that requires grad is welcome here: the gradient is ``grad / std``.
-
-    Errors: TypeError for another type or for integers; ValueError for too few dimensions or a std of 0.
-
-    >>> normalize(to_tensor(np.full((1, 2), 255, np.uint8)), [0.5], [0.5])
-    tensor([[[1., 1.]]])
-    """
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"img should be Tensor Image. Got {type(tensor)}; apply ToTensor first")
-    if not tensor.dtype.is_floating_point:
-        raise TypeError(f"Input tensor should be a float tensor. Got {tensor.dtype}; apply ToTensor first")
-    if tensor.ndim < 3:
-        raise ValueError(
-            "Expected tensor to be a tensor image of size (..., C, H, W)."
-            f" Got tensor.size() = {tuple(tensor.shape)}"
-        )
-    xp, kind = tensor.xp, tensor.array.dtype
-    shift, scale = (np.asarray(value, dtype=kind) for value in (mean, std))
-    if (scale == 0).any():
-        raise ValueError(f"std evaluated to zero after conversion to {kind}, leading to division by zero.")
-    channels = tensor.shape[-3]
-    for name, value in (("mean", shift), ("std", scale)):
-        if value.ndim > 1 or value.size not in (1, channels):
-            raise ValueError(
-                f"normalize: {name} has {value.size} values for a tensor of {channels} channels,"
-                f" shape {tuple(tensor.shape)}"
-            )
-    shift, scale = (xp.from_host(value.reshape(-1, 1, 1)) for value in (shift, scale))
-    if inplace:
-        return tensor.sub_(wrap(shift, xp)).div_(wrap(scale, xp))
-    if tensor.requires_grad:
-        return (tensor - wrap(shift, xp)) / wrap(scale, xp)
-    return wrap((tensor.array - shift) / scale, xp)
-
-
 # --- where pixels are
 
 
 def get_dimensions(img: Any) -> list[int]:
-    """[channels, height, width]."""
+    """Return [channels, height, width] of an image.
+
+    >>> get_dimensions(np.zeros((2, 5, 3), np.uint8))
+    [3, 2, 5]
+    """
     return list(dimensions(img))
 
 
 def get_image_size(img: Any) -> list[int]:
-    """[width, height], in this order."""
+    """Return [width, height] of an image, in this order.
+
+    >>> get_image_size(np.zeros((2, 5, 3), np.uint8))
+    [5, 2]
+    """
     _, height, width = dimensions(img)
     return [width, height]
 
 
 def hflip(img: Any) -> Any:
-    """Left and right exchanged.
+    """Exchange left and right.
 
     >>> hflip(np.array([[1, 2, 3]]))
     array([[3, 2, 1]])
@@ -226,12 +91,19 @@ def hflip(img: Any) -> Any:
 
 
 def vflip(img: Any) -> Any:
-    """Top and bottom exchanged."""
+    """Exchange top and bottom.
+
+    >>> vflip(np.array([[1], [2]]))
+    array([[2],
+           [1]])
+    """
     return apply("vflip", img, lambda x, xp: geometry.flip(x, xp, -2), pil.vflip)
 
 
 def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
-    """The rectangle of ``height`` x ``width`` pixels whose upper left corner is (top, left); 0 outside.
+    """Crop the rectangle of ``height`` x ``width`` pixels whose upper left corner is (top, left).
+
+    Where it leaves the image the result is 0.
 
     >>> crop(np.arange(9).reshape(3, 3), 1, 1, 2, 3)
     array([[4, 5, 0],
@@ -242,7 +114,15 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
 
 
 def center_crop(img: Any, output_size: int | Sequence[int]) -> Any:
-    """The middle; an image that is smaller is padded with 0 first."""
+    """Crop the middle, ``output_size`` = (height, width) or one number for both.
+
+    A smaller image is padded with 0 first.
+
+    Errors: ValueError for a size that is none.
+
+    >>> center_crop(np.arange(12).reshape(3, 4), (1, 2))
+    array([[5, 6]])
+    """
     height, width = _pair("output_size", output_size)
     _, h, w = dimensions(img)
     if width > w or height > h:
@@ -264,15 +144,23 @@ def resized_crop(
     interpolation: InterpolationMode | int = InterpolationMode.BILINEAR,
     antialias: bool | None = True,
 ) -> Any:
-    """:func:`crop`, then :func:`resize`."""
+    """Crop a rectangle as :func:`crop` does, then resize it to ``size`` as :func:`resize` does.
+
+    >>> resized_crop(np.arange(12).reshape(3, 4), 1, 2, 2, 2, 1)
+    array([[8]])
+    """
     return resize(crop(img, top, left, height, width), size, interpolation, antialias=antialias)
 
 
 def pad(img: Any, padding: int | Sequence[int], fill: Fill = 0, padding_mode: str = "constant") -> Any:
-    """A border: one number for all sides, (left and right, top and bottom), or (left, top, right, bottom).
+    """Add a border of ``padding`` pixels.
 
-    ``padding_mode``: "constant" (``fill``: one number, or one a channel), "edge", "reflect" (mirrored
-    without the border pixel), "symmetric" (with it).
+    ``padding``: one number for all sides, (left and right, top and bottom), or (left, top, right, bottom).
+    ``padding_mode``: "constant" (``fill``: one number, or one for each channel), "edge" (repeat the border
+    pixel), "reflect" (mirror without the border pixel), "symmetric" (mirror with it).
+
+    Errors: TypeError or ValueError for a padding, a mode or a fill that is none; RuntimeError for a
+    reflection that is wider than the image.
 
     >>> pad(np.array([[1, 2, 3]]), (2, 0), padding_mode="reflect")
     array([[3, 2, 1, 2, 3, 2, 1]])
@@ -310,11 +198,14 @@ def resize(
     max_size: int | None = None,
     antialias: bool | None = True,
 ) -> Any:
-    """The image with other numbers of pixels.
+    """Resize the image to ``size`` = (height, width), or its smaller edge to one number.
 
-    ``size`` is (height, width), or one number for the smaller edge: the other keeps the proportion, and
-    where it would exceed ``max_size`` both shrink.  ``antialias`` widens the filter when the image shrinks
-    (PIL images always do); it matters for bilinear and bicubic only.
+    With one number the other edge keeps the proportion; where it would exceed ``max_size`` both are made
+    smaller.  ``antialias`` widens the filter when the image shrinks (for PIL images this is always so); it
+    matters for bilinear and bicubic interpolation only.
+
+    Errors: ValueError for a size that is none, or does not go with ``max_size``; TypeError for an unknown
+    ``interpolation``.
 
     >>> resize(np.array([[0.0, 0.0, 1.0, 1.0]]), (1, 2))
     array([[0.14285714, 0.85714286]])
@@ -330,7 +221,7 @@ def resize(
 
 
 def _resized(img: Any, size: int | Sequence[int], max_size: int | None) -> tuple[int, int]:
-    """The (height, width) that resize makes."""
+    """Return the (height, width) that :func:`resize` makes."""
     sizes = _listed(size)
     if len(sizes) not in (1, 2):
         raise ValueError(
@@ -364,9 +255,13 @@ def rotate(
     center: Sequence[float] | None = None,
     fill: Fill = None,
 ) -> Any:
-    """Turned by ``angle`` degrees counter-clockwise about ``center`` (x, y; default: the middle).
+    """Rotate the image by ``angle`` degrees counter-clockwise about ``center`` (x, y; None: the middle).
 
-    With ``expand`` the image grows to hold all of itself; ``fill`` is the colour of the corners.
+    With ``expand`` the result is large enough for the whole image, otherwise it has the image's size.
+    ``fill`` is the colour outside the image: one number, or one for each channel.
+
+    Errors: TypeError for an angle or a center that is none; ValueError for a wrong fill, and for an
+    ``interpolation`` other than nearest and bilinear, unless it is a PIL image.
 
     >>> rotate(np.array([[1, 2], [3, 4]]), 90)
     array([[2, 4],
@@ -395,11 +290,14 @@ def affine(
     fill: Fill = None,
     center: Sequence[float] | None = None,
 ) -> Any:
-    """Shear, scale, turn by ``angle`` degrees *clockwise* about ``center``, and move by ``translate``.
+    """Shear, scale, rotate (*clockwise*, by ``angle`` degrees) and move the image; its size stays.
 
-    ``translate`` is in pixels.
+    ``translate``: the shift (x, y) in pixels.  ``shear``: the angle along x, or along x and y, in degrees.
+    ``center``: the point (x, y) that only the shift moves; None is the middle.  ``fill`` is the colour
+    outside the image.
 
-    ``shear``: the angle along x, or along x and y, in degrees.  The image keeps its size.
+    Errors: ValueError for a translation, a scale or a fill that is none, and for an interpolation as in
+    :func:`rotate`.
 
     >>> affine(np.array([[1, 2, 3]]), 0, (1, 0), 1.0, 0)
     array([[0, 1, 2]])
@@ -423,7 +321,7 @@ def affine(
 
 
 def _fill(fill: Fill, x: Any) -> Fill:
-    """``fill``, if the image ``x`` has as many channels as it has numbers."""
+    """Return ``fill``; ValueError unless it is one number, or one for each channel of the image ``x``."""
     if fill is None or isinstance(fill, (int, float)):
         return fill
     channels = x.shape[-3] if x.ndim > 2 else 1
@@ -436,9 +334,15 @@ def _fill(fill: Fill, x: Any) -> Fill:
 
 
 def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:
-    """A Tensor (..., C, H, W) with the ``h`` x ``w`` pixels from row ``i``, column ``j`` on set to ``v``.
+    """Set the ``h`` x ``w`` pixels of a Tensor (..., C, H, W) from row ``i``, column ``j`` on to ``v``.
 
-    ``v``: a number, or a Tensor that broadcasts to (C, h, w).
+    ``v`` is a number, or a Tensor that broadcasts to (C, h, w).  ``inplace`` changes the tensor itself.
+
+    Errors: TypeError for anything but a Tensor.
+
+    >>> erase(to_tensor(np.full((2, 3), 255, np.uint8)), 0, 1, 1, 2, 0)
+    tensor([[[1., 0., 0.],
+             [1., 1., 1.]]])
     """
     if not isinstance(img, Tensor):
         raise TypeError(f"img should be Tensor Image. Got {type(img)}")
@@ -458,9 +362,16 @@ def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = Fals
 def gaussian_blur(
     img: Any, kernel_size: int | Sequence[int], sigma: float | Sequence[float] | None = None
 ) -> Any:
-    """Smoothed by a Gaussian of odd ``kernel_size`` (width, height) and ``sigma`` (x, y) in pixels.
+    """Blur the image with a Gaussian of odd ``kernel_size`` (width, height) and ``sigma`` (x, y) in pixels.
 
-    Without ``sigma``: ``0.15 k + 0.35``.  The border is mirrored.  PIL images go through an array.
+    One number stands for both.  Without ``sigma`` it is ``0.15 k + 0.35`` for a size k.  Outside the border
+    the image is mirrored.
+
+    Errors: ValueError for an even size, or a sigma that is not positive; RuntimeError for a kernel that is
+    wider than the image allows.
+
+    >>> gaussian_blur(np.array([[0, 0, 255, 0, 0]] * 3, dtype=np.uint8), 3, 1.0)[1]
+    array([  0,  70, 115,  70,   0], dtype=uint8)
     """
     kx, ky = _pair("kernel_size", kernel_size)
     if kx % 2 == 0 or ky % 2 == 0 or min(kx, ky) < 1:
@@ -479,7 +390,12 @@ def gaussian_blur(
 
 
 def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
-    """Luma, ``0.2989 r + 0.587 g + 0.114 b``, in one channel or three equal ones.
+    """Compute the grey version ``0.2989 r + 0.587 g + 0.114 b``, in one channel or three equal ones.
+
+    An image of one channel is taken as grey already.
+
+    Errors: ValueError for another ``num_output_channels``; TypeError for other numbers of channels or
+    dimensions.
 
     >>> rgb_to_grayscale(np.array([[[255, 0, 0]]], dtype=np.uint8))
     array([[[76]]], dtype=uint8)
@@ -493,14 +409,28 @@ def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
 
 
 def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
-    """:func:`rgb_to_grayscale` for PIL images only, as in torchvision; TypeError for others."""
+    """Compute the grey version of a PIL image, as :func:`rgb_to_grayscale` does for images of any kind.
+
+    Errors: TypeError for anything but a PIL image; ValueError for another ``num_output_channels`` than 1 or
+    3.
+
+    >>> from PIL import Image
+    >>> to_grayscale(Image.new("RGB", (1, 1), (255, 0, 0))).getpixel((0, 0))
+    76
+    """
     if not is_pillow(img):
         raise TypeError("Input should be PIL Image; rgb_to_grayscale takes tensors and arrays")
     return pil.grayscale(img, num_output_channels)
 
 
 def adjust_brightness(img: Any, brightness_factor: float) -> Any:
-    """0 gives black, 1 the image, 2 twice its brightness; ValueError below 0."""
+    """Multiply the brightness: factor 0 gives black, 1 the image, 2 twice its brightness.
+
+    Errors: ValueError for a factor below 0; TypeError unless there are 1 or 3 channels.
+
+    >>> adjust_brightness(np.array([[10, 200]], dtype=np.uint8), 2)
+    array([[ 20, 255]], dtype=uint8)
+    """
     _at_least_zero("brightness_factor", brightness_factor)
     return apply(
         "adjust_brightness",
@@ -511,7 +441,13 @@ def adjust_brightness(img: Any, brightness_factor: float) -> Any:
 
 
 def adjust_contrast(img: Any, contrast_factor: float) -> Any:
-    """0 gives plain grey, 1 the image, 2 twice its contrast; ValueError below 0."""
+    """Multiply the contrast: factor 0 gives one grey, the image's mean; 1 the image; 2 twice its contrast.
+
+    Errors: ValueError for a factor below 0; TypeError unless there are 1 or 3 channels.
+
+    >>> adjust_contrast(np.array([[10, 30]], dtype=np.uint8), 2)
+    array([[ 0, 40]], dtype=uint8)
+    """
     _at_least_zero("contrast_factor", contrast_factor)
     return apply(
         "adjust_contrast",
@@ -522,7 +458,13 @@ def adjust_contrast(img: Any, contrast_factor: float) -> Any:
 
 
 def adjust_saturation(img: Any, saturation_factor: float) -> Any:
-    """0 gives the grey version, 1 the image, 2 twice its saturation; ValueError below 0."""
+    """Multiply the saturation: factor 0 gives the grey version, 1 the image, 2 twice its saturation.
+
+    Errors: ValueError for a factor below 0; TypeError unless there are 1 or 3 channels.
+
+    >>> adjust_saturation(np.array([[[255, 0, 0]]], dtype=np.uint8), 0)
+    array([[[76, 76, 76]]], dtype=uint8)
+    """
     _at_least_zero("saturation_factor", saturation_factor)
     return apply(
         "adjust_saturation",
@@ -533,7 +475,13 @@ def adjust_saturation(img: Any, saturation_factor: float) -> Any:
 
 
 def adjust_hue(img: Any, hue_factor: float) -> Any:
-    """The hue turned by ``hue_factor`` of a full circle, in -0.5 ... 0.5; ValueError beyond."""
+    """Turn the hue by ``hue_factor`` of the full colour circle; grey images stay as they are.
+
+    Errors: ValueError for a factor outside -0.5 ... 0.5; TypeError unless there are 1 or 3 channels.
+
+    >>> adjust_hue(np.array([[[255, 0, 0]]], dtype=np.uint8), 0.5)
+    array([[[  0, 255, 255]]], dtype=uint8)
+    """
     if not -0.5 <= hue_factor <= 0.5:
         raise ValueError(f"hue_factor ({hue_factor}) is not in [-0.5, 0.5].")
     return apply(
@@ -545,7 +493,13 @@ def adjust_hue(img: Any, hue_factor: float) -> Any:
 
 
 def adjust_gamma(img: Any, gamma: float, gain: float = 1) -> Any:
-    """``gain x^gamma`` on values in 0 ... 1: above 1 shadows get darker, below 1 lighter."""
+    """Compute ``gain x^gamma`` on values in 0 ... 1: a gamma above 1 makes shadows darker, below 1 lighter.
+
+    Errors: ValueError for a gamma below 0; TypeError unless there are 1 or 3 channels.
+
+    >>> adjust_gamma(np.array([[0.0, 0.5, 1.0]]), 2)
+    array([[0.  , 0.25, 1.  ]])
+    """
     if gamma < 0:
         raise ValueError(f"Gamma should be a non-negative real number, got {gamma}")
     return apply(
@@ -557,17 +511,18 @@ def adjust_gamma(img: Any, gamma: float, gain: float = 1) -> Any:
 
 
 def _at_least_zero(name: str, value: float) -> None:
+    """Raise a ValueError for a negative factor."""
     if value < 0:
         raise ValueError(f"{name} ({value}) is not non-negative.")
 
 
 def _listed(value: Any) -> list[Any]:
-    """A list of the values, of one value or several."""
+    """Return a list of one value or several."""
     return list(value) if isinstance(value, (tuple, list)) else [value]
 
 
 def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    """Two ints of one or two."""
+    """Return two ints for one or two; ValueError for anything else."""
     values = _listed(value)
     if len(values) not in (1, 2) or not all(isinstance(item, (int, np.integer)) for item in values):
         raise ValueError(f"{name} should be an int or a sequence of two, got {value!r}")

@@ -1,4 +1,4 @@
-"""What is an image here (a Tensor, a ``PIL.Image``, a NumPy array), and how one formula serves all three."""
+"""The three kinds of images (Tensors, ``PIL.Image``, NumPy arrays), and one formula for all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["apply", "dimensions", "is_pillow", "pillow", "to_pillow_array"]
 
 
 def pillow(name: str = "Image") -> Any:
-    """A module of Pillow, imported at first use; ImportError with the way out where it is missing."""
+    """Return a module of Pillow, imported at first use; ImportError, with what to install, without it."""
     try:
         import PIL
         from PIL import Image, ImageEnhance, ImageOps
@@ -28,7 +28,7 @@ def pillow(name: str = "Image") -> Any:
 
 
 def is_pillow(value: Any) -> bool:
-    """Whether ``value`` is a Pillow image; does not import Pillow."""
+    """Return whether ``value`` is a Pillow image, without importing Pillow."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(value, module.Image)
 
@@ -39,12 +39,11 @@ def apply(
     on_array: Callable[[Any, Namespace], Any],
     on_pillow: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """Run a formula on an image of any kind and return the result as the same kind.
+    """Apply a formula to an image of any kind, and return the result as the same kind.
 
-    ``on_array(x, xp)`` works on arrays of shape (..., channels, height, width) or (height, width).  A
-    Tensor is such an array; a NumPy array is read as ``ToTensor`` reads it, (height, width) or (height,
-    width, channels), and turned round for the formula.  A Pillow image goes to ``on_pillow``, or through an
-    array where there is none.
+    ``on_array(x, xp)`` works on arrays of shape (..., channels, height, width) or (height, width).  A Tensor
+    is such an array; a NumPy array, (height, width) or (height, width, channels), is transposed before and
+    after.  A Pillow image goes to ``on_pillow``, or through an array where there is none.
 
     Errors: TypeError for another type or too few dimensions; RuntimeError for a tensor that requires grad.
     """
@@ -69,14 +68,14 @@ def apply(
         if img.ndim not in (2, 3):
             raise TypeError(f"{name}: a NumPy image has the shape (H, W) or (H, W, C), got {img.shape}")
         if img.ndim == 2:
-            result = on_array(img[None], CPU)
+            result = on_array(img[None], CPU)  # (c, h, w)
             return np.ascontiguousarray(result[0] if result.shape[0] == 1 else result.transpose(1, 2, 0))
-        return np.ascontiguousarray(on_array(img.transpose(2, 0, 1), CPU).transpose(1, 2, 0))
+        return np.ascontiguousarray(on_array(img.transpose(2, 0, 1), CPU).transpose(1, 2, 0))  # (h, w, c)
     raise TypeError(f"{name}: img should be a PIL Image, a Tensor or a NumPy array. Got {type(img)}")
 
 
 def dimensions(img: Any) -> tuple[int, int, int]:
-    """(channels, height, width) of an image of any kind."""
+    """Return (channels, height, width) of an image of any kind; TypeError for anything else."""
     if is_pillow(img):
         width, height = img.size
         return len(img.getbands()), height, width
@@ -90,7 +89,7 @@ def dimensions(img: Any) -> tuple[int, int, int]:
 
 
 def to_pillow_array(img: Any) -> np.ndarray:
-    """The pixels of a Pillow image as an array of its own: (H, W) or (H, W, bands); palettes become RGB."""
+    """Return a copy of a Pillow image's pixels, (H, W) or (H, W, bands); palettes become RGB."""
     if img.mode == "P":
         img = img.convert("RGB")
     return np.array(img)

@@ -1,4 +1,4 @@
-"""How pixels are interpolated: the modes, and the weights with which input pixels enter an output pixel."""
+"""Interpolation of pixels: the modes, and the weights with which input pixels enter an output pixel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["InterpolationMode", "as_mode", "nearest_indices", "resize_weights"]
 
 
 class InterpolationMode(enum.Enum):
-    """The ways to interpolate; the values are torchvision's.
+    """The ways to interpolate, with torchvision's names and values.
 
     >>> InterpolationMode("bilinear")
     <InterpolationMode.BILINEAR: 'bilinear'>
@@ -29,7 +29,7 @@ class InterpolationMode(enum.Enum):
     LANCZOS = "lanczos"
 
 
-# Pillow's numbers, which older code passes in place of a mode.
+# Pillow's numbers, which older code passes instead of a mode.
 _PILLOW_NUMBERS = {
     0: InterpolationMode.NEAREST,
     1: InterpolationMode.LANCZOS,
@@ -41,7 +41,7 @@ _PILLOW_NUMBERS = {
 
 
 def as_mode(interpolation: InterpolationMode | int | str) -> InterpolationMode:
-    """The mode, given as itself, as its value or as Pillow's number; TypeError for anything else."""
+    """Return the mode for a mode, its value or Pillow's number; TypeError for anything else."""
     if isinstance(interpolation, InterpolationMode):
         return interpolation
     try:
@@ -56,11 +56,12 @@ def as_mode(interpolation: InterpolationMode | int | str) -> InterpolationMode:
 
 
 def _triangle(x: float) -> float:
+    """Compute the weight of bilinear interpolation at the distance ``x``, in pixels."""
     return max(0.0, 1.0 - abs(x))
 
 
 def _cubic(a: float) -> Callable[[float], float]:
-    """Keys 1981, "Cubic convolution interpolation", equation 15 with its free parameter a."""
+    """Return the weights of bicubic interpolation (Keys 1981, "Cubic convolution interpolation", eq. 15)."""
 
     def weight(x: float) -> float:
         x = abs(x)
@@ -74,18 +75,22 @@ def _cubic(a: float) -> Callable[[float], float]:
 
 
 def _box(x: float) -> float:
+    """Compute the weight of the box filter: all pixels under the output pixel count alike."""
     return 1.0 if -0.5 < x <= 0.5 else 0.0
 
 
 def _sinc(x: float) -> float:
+    """Compute ``sin(pi x) / (pi x)``."""
     return math.sin(math.pi * x) / (math.pi * x) if x else 1.0
 
 
 def _hamming(x: float) -> float:
+    """Compute sinc under a Hamming window of half width 1."""
     return _sinc(x) * (0.54 + 0.46 * math.cos(math.pi * x)) if abs(x) < 1 else 0.0
 
 
 def _lanczos(x: float) -> float:
+    """Compute sinc under a Lanczos window of half width 3."""
     return _sinc(x) * _sinc(x / 3) if abs(x) < 3 else 0.0
 
 
@@ -103,11 +108,11 @@ _PLAIN_CUBIC = _cubic(-0.75)
 
 @functools.lru_cache(maxsize=64)
 def resize_weights(n_in: int, n_out: int, mode: InterpolationMode, antialias: bool) -> NDArray[np.float64]:
-    """The matrix, (n_out, n_in), that resizes a row of ``n_in`` pixels to ``n_out``; every row sums to 1.
+    """Return the matrix, (n_out, n_in), that resizes ``n_in`` pixels to ``n_out``; each row sums to 1.
 
-    Output pixel i looks at the place (i + 1/2) n_in / n_out of the input.  With ``antialias`` the filter is
-    as wide as an output pixel and what would lie outside the image is left out, as in Pillow; without, it
-    is as wide as an input pixel and the border pixel stands for what lies outside, as in PyTorch's
+    The centre of output pixel i lies at (i + 1/2) n_in / n_out in the input.  With ``antialias`` the filter
+    is as wide as an output pixel, and weights outside the image are left out, as in Pillow.  Without, it is
+    as wide as an input pixel, and the border pixel gets the weights outside, as in PyTorch's
     ``interpolate``.
 
     >>> resize_weights(4, 2, InterpolationMode.BILINEAR, False)
@@ -128,16 +133,16 @@ def resize_weights(n_in: int, n_out: int, mode: InterpolationMode, antialias: bo
             first, last = max(first, 0), min(last, n_in)
         for j in range(first, last):
             weights[i, min(max(j, 0), n_in - 1)] += weight((j + 0.5 - centre) / stretch)
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)  # (n_out, n_in)
     weights.flags.writeable = False  # the cache hands the same array to every caller
     return weights
 
 
 def nearest_indices(n_in: int, n_out: int, mode: InterpolationMode) -> NDArray[np.int64]:
-    """Which input pixel each output pixel copies.
+    """Return the index of the input pixel that each output pixel copies, (n_out,).
 
-    ``NEAREST`` takes that at the output pixel's left edge, as PyTorch does; ``NEAREST_EXACT`` that at its
-    centre, as Pillow does.
+    ``NEAREST`` takes the one at the output pixel's left edge, as PyTorch does; ``NEAREST_EXACT`` the one at
+    its centre, as Pillow does.
 
     >>> [nearest_indices(4, 2, InterpolationMode(name)).tolist() for name in ("nearest", "nearest-exact")]
     [[0, 2], [1, 3]]

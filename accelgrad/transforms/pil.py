@@ -1,4 +1,4 @@
-"""What the functional transforms do with a ``PIL.Image``: Pillow's operations, as torchvision calls them."""
+"""The functional transforms of a ``PIL.Image``: Pillow's operations, called as torchvision calls them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 
 
 def resampling(mode: InterpolationMode) -> Any:
-    """Pillow's name of the mode.  Pillow's NEAREST is what PyTorch calls nearest-exact; both map to it."""
+    """Return Pillow's constant for the mode; its NEAREST, which is nearest-exact, for both nearest modes."""
     name = "NEAREST" if mode is InterpolationMode.NEAREST_EXACT else mode.name
     return getattr(pillow().Resampling, name)
 
 
 def colour(fill: Any, img: Any) -> Any:
-    """``fill`` as Pillow wants it for this image: one number a band; None is black."""
+    """Return ``fill`` as Pillow takes it for this image: one number for each band; None is black."""
     bands = len(img.getbands())
     if fill is None:
         fill = 0
@@ -56,27 +56,27 @@ def colour(fill: Any, img: Any) -> Any:
 
 
 def hflip(img: Any) -> Any:
-    """Left and right exchanged."""
+    """Exchange left and right."""
     return img.transpose(pillow().Transpose.FLIP_LEFT_RIGHT)
 
 
 def vflip(img: Any) -> Any:
-    """Top and bottom exchanged."""
+    """Exchange top and bottom."""
     return img.transpose(pillow().Transpose.FLIP_TOP_BOTTOM)
 
 
 def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
-    """The rectangle at (top, left); black where it leaves the image."""
+    """Crop the rectangle at (top, left); black where it leaves the image."""
     return img.crop((left, top, left + width, top + height))
 
 
 def resize(img: Any, size: tuple[int, int], mode: InterpolationMode) -> Any:
-    """The image with ``size`` = (height, width) pixels."""
+    """Resize the image to ``size`` = (height, width)."""
     return img.resize(size[::-1], resampling(mode))
 
 
 def pad(img: Any, padding: tuple[int, int, int, int], fill: Any, mode: str) -> Any:
-    """Add (left, top, right, bottom) pixels; negative numbers cut off."""
+    """Add (left, top, right, bottom) pixels, or cut off as many as a negative number says."""
     if mode == "constant":
         left, top, right, bottom = padding
         width, height = img.size
@@ -86,7 +86,7 @@ def pad(img: Any, padding: tuple[int, int, int, int], fill: Any, mode: str) -> A
         out.paste(img, (left, top))
         return out
     array = to_pillow_array(img)
-    planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)  # (bands, h, w)
     padded = geometry.pad(planes, CPU, padding, None, mode)
     return pillow().fromarray(
         np.ascontiguousarray(padded[0] if array.ndim == 2 else padded.transpose(1, 2, 0))
@@ -101,12 +101,12 @@ def rotate(
     centre: Sequence[float] | None,
     fill: Any,
 ) -> Any:
-    """Turned by ``angle`` degrees counter-clockwise."""
+    """Rotate the image by ``angle`` degrees counter-clockwise."""
     return img.rotate(angle, resampling(mode), expand, centre, fillcolor=colour(fill, img))
 
 
 def affine(img: Any, matrix: Sequence[float], mode: InterpolationMode, fill: Any) -> Any:
-    """The image seen through an affine map (as :func:`geometry.affine_matrix` makes it)."""
+    """Resample the image through an affine map, made by :func:`geometry.affine_matrix`."""
     width, height = img.size
     a, b, c, d, e, f = matrix
     # Pillow counts from the upper left corner instead of the centre.
@@ -119,38 +119,38 @@ def affine(img: Any, matrix: Sequence[float], mode: InterpolationMode, fill: Any
 
 
 def brightness(img: Any, factor: float) -> Any:
-    """Blended with black."""
+    """Blend the image with black."""
     return pillow("ImageEnhance").Brightness(img).enhance(factor)
 
 
 def contrast(img: Any, factor: float) -> Any:
-    """Blended with the mean of the grey version."""
+    """Blend the image with the mean of its grey version."""
     return pillow("ImageEnhance").Contrast(img).enhance(factor)
 
 
 def saturation(img: Any, factor: float) -> Any:
-    """Blended with the grey version."""
+    """Blend the image with its grey version."""
     return pillow("ImageEnhance").Color(img).enhance(factor)
 
 
 def hue(img: Any, factor: float) -> Any:
-    """The hue turned by ``factor`` of a full circle, in Pillow's 256 steps."""
+    """Turn the hue by ``factor`` of a full circle, in Pillow's 256 steps."""
     if img.mode in ("L", "1", "I", "F"):
         return img
     h, s, v = img.convert("HSV").split()
-    # int() cuts towards 0 and the bytes wrap around: a hue is an angle.
+    # int() rounds towards 0, and bytes wrap around as angles do.
     turned = (np.array(h).astype(np.int64) + int(factor * 255)) % 256
     return pillow().merge("HSV", (pillow().fromarray(turned.astype(np.uint8)), s, v)).convert(img.mode)
 
 
 def gamma(img: Any, exponent: float, gain: float) -> Any:
-    """``gain x^exponent`` by a table of the 256 values."""
+    """Compute ``gain x^exponent`` by a table of the 256 values."""
     table = [int((255 + 1 - 1e-3) * gain * pow(value / 255.0, exponent)) for value in range(256)] * 3
     return img.convert("RGB").point(table).convert(img.mode)
 
 
 def grayscale(img: Any, channels: int) -> Any:
-    """Luma in one band or three equal ones."""
+    """Compute the grey version, in one band or three equal ones."""
     if channels not in (1, 3):
         raise ValueError(f"num_output_channels should be either 1 or 3, got {channels}")
     grey = img.convert("L")

@@ -1,4 +1,4 @@
-"""The transforms that draw: crops, flips, turns, colours, erasing, blur; seeded by ``manual_seed``."""
+"""The transforms with randomness: crops, flips, turns, colours, erasing, blur; seeded by ``manual_seed``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,16 @@ __all__ = [
 
 
 class RandomCrop(Transform):
-    """A rectangle of ``size`` = (height, width), or one number for both, at a random place.
+    """Crops a rectangle of ``size`` = (height, width), or one number for both, at a random place.
 
     ``padding`` is added first (as in :func:`~accelgrad.transforms.functional.pad`); with ``pad_if_needed``
     an image that is too small is padded up to the size, on both sides.
 
     Errors: ValueError where the image is smaller than the crop.
+
+    >>> import numpy as np
+    >>> RandomCrop(2)(np.zeros((5, 6), np.uint8)).shape
+    (2, 2)
     """
 
     def __init__(
@@ -77,11 +81,17 @@ class RandomCrop(Transform):
 
 
 class RandomResizedCrop(Transform):
-    """A rectangle of random area and proportion, resized to ``size``: how image classifiers are trained.
+    """Crops a rectangle of random area and proportion, and resizes it to ``size``.
 
-    ``scale``: the range of the area as a share of the image's; ``ratio``: the range of width / height,
-    drawn evenly in its logarithm.  After ten draws that do not fit, the largest middle rectangle of a
-    permitted ratio.
+    ``scale``: the range of the area, as a share of the image's.  ``ratio``: the range of width / height; its
+    logarithm is drawn uniformly.  After ten draws that do not fit into the image, it takes the largest
+    rectangle of a permitted ratio in the middle.  Image classifiers are usually trained so.
+
+    Errors: TypeError or ValueError for a size or a range that is none.
+
+    >>> import numpy as np
+    >>> RandomResizedCrop((2, 3))(np.zeros((5, 6), np.uint8)).shape
+    (2, 3)
     """
 
     def __init__(
@@ -130,7 +140,7 @@ class RandomResizedCrop(Transform):
 
 
 class _WithProbability(Transform):
-    """A transform that happens with probability ``p``."""
+    """The base of transforms that are applied with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p)
@@ -140,7 +150,7 @@ class _WithProbability(Transform):
 
 
 class RandomHorizontalFlip(_WithProbability):
-    """Left and right exchanged with probability ``p``.
+    """Exchanges left and right with probability ``p``; ValueError for one outside 0 ... 1.
 
     >>> import numpy as np
     >>> RandomHorizontalFlip(p=1)(np.array([[1, 2, 3]]))
@@ -152,14 +162,27 @@ class RandomHorizontalFlip(_WithProbability):
 
 
 class RandomVerticalFlip(_WithProbability):
-    """Top and bottom exchanged with probability ``p``."""
+    """Exchanges top and bottom with probability ``p``; ValueError for one outside 0 ... 1.
+
+    >>> import numpy as np
+    >>> RandomVerticalFlip(p=1)(np.array([[1], [2]]))
+    array([[2],
+           [1]])
+    """
 
     def forward(self, img: Any) -> Any:
         return F.vflip(img) if generator().random() < self.p else img
 
 
 class RandomGrayscale(_WithProbability):
-    """Grey, with as many channels as before, with probability ``p``."""
+    """Makes the image grey, with as many channels as before, with probability ``p``.
+
+    Errors: ValueError for a ``p`` outside 0 ... 1.
+
+    >>> import numpy as np
+    >>> RandomGrayscale(p=1)(np.array([[[255, 0, 0]]], dtype=np.uint8))
+    array([[[76, 76, 76]]], dtype=uint8)
+    """
 
     def __init__(self, p: float = 0.1) -> None:
         super().__init__(p)
@@ -172,7 +195,16 @@ class RandomGrayscale(_WithProbability):
 
 
 class RandomRotation(Transform):
-    """Turned by an angle drawn from ``degrees`` = (low, high), or (-degrees, degrees); counter-clockwise."""
+    """Rotates the image counter-clockwise by an angle drawn from ``degrees`` = (low, high).
+
+    One number stands for (-degrees, degrees).  Other arguments and errors as in
+    :func:`~accelgrad.transforms.functional.rotate`.
+
+    >>> import numpy as np
+    >>> RandomRotation((90, 90))(np.array([[1, 2], [3, 4]]))
+    array([[2, 4],
+           [1, 3]])
+    """
 
     def __init__(
         self,
@@ -206,11 +238,20 @@ class RandomRotation(Transform):
 
 
 class RandomAffine(Transform):
-    """Turned, moved, scaled and sheared by amounts drawn from their ranges; the image keeps its size.
+    """Rotates, moves, scales and shears the image by amounts drawn from ranges; its size stays.
 
-    ``degrees``: the angle, as in :class:`RandomRotation`; ``translate``: the greatest shift as shares of
-    width and height; ``scale``: (low, high); ``shear``: one number for (-shear, shear) along x, a range
-    along x, or two ranges, along x and y, as four numbers.
+    ``degrees``: the range of the angle, clockwise; one number stands for (-degrees, degrees).
+    ``translate``: the greatest shifts, as shares of width and height.
+    ``scale``: (low, high).
+    ``shear``: degrees; one number for (-shear, shear) along x, two for a range along x, four for ranges along
+    x and y.
+
+    Errors: TypeError or ValueError for a range that is none.
+
+    >>> import numpy as np
+    >>> RandomAffine(0, scale=(2, 2))(np.array([[1, 2], [3, 4]]))
+    array([[1, 2],
+           [3, 4]])
     """
 
     def __init__(
@@ -271,10 +312,16 @@ class RandomAffine(Transform):
 
 
 class ColorJitter(Transform):
-    """Brightness, contrast, saturation and hue changed by random factors, in random order.
+    """Changes brightness, contrast, saturation and hue by random factors, in random order.
 
     Each of the first three: a number x, for factors in ``max(0, 1 - x) ... 1 + x``, or a range (low, high).
-    ``hue``: a number in 0 ... 0.5, for turns in ``-hue ... hue``, or a range within these.
+    ``hue``: a number in 0 ... 0.5, for shifts in ``-hue ... hue``, or a range within -0.5 ... 0.5.
+
+    Errors: TypeError or ValueError for a range that is none.
+
+    >>> import numpy as np
+    >>> ColorJitter(brightness=(2, 2))(np.array([[10, 200]], dtype=np.uint8))
+    array([[ 20, 255]], dtype=uint8)
     """
 
     def __init__(
@@ -321,11 +368,19 @@ class ColorJitter(Transform):
 
 
 class RandomErasing(_WithProbability):
-    """A rectangle of a Tensor (..., C, H, W) erased with probability ``p`` (Zhong et al. 2017, Algorithm 1).
+    """Erases a random rectangle of a Tensor (..., C, H, W) with probability ``p``.
 
-    ``scale``: the range of its area as a share of the image's; ``ratio``: of its height / width; ``value``: a
-    number, one a channel, or ``"random"`` for standard normal noise.  After ten draws that do not fit,
-    nothing is erased.
+    ``scale``: the range of its area, as a share of the image's.  ``ratio``: the range of its height / width.
+    ``value``: a number, one for each channel, or ``"random"`` for standard normal noise.  After ten draws
+    that do not fit into the image, nothing is erased (Zhong et al. 2017, Algorithm 1, tries for ever).
+
+    Errors: TypeError or ValueError for a wrong range or value; TypeError for an image that is no Tensor.
+
+    >>> import numpy as np
+    >>> img = F.to_tensor(np.full((20, 20), 255, np.uint8))
+    >>> erased = 400 - RandomErasing(p=1, scale=(0.2, 0.3))(img).sum().item()
+    >>> 60 < erased < 140
+    True
     """
 
     def __init__(
@@ -374,11 +429,11 @@ class RandomErasing(_WithProbability):
         return F.erase(img, *box, self._values(img, channels, *box[2:]), self.inplace)
 
     def _values(self, img: Tensor, channels: int, height: int, width: int) -> Any:
-        """What stands in the rectangle: an array that broadcasts to (channels, height, width)."""
+        """Return the rectangle's new values, as a Tensor that broadcasts to (channels, height, width)."""
         if isinstance(self.value, str):
             values = generator().standard_normal((channels, height, width))
         else:
-            values = np.reshape(np.asarray(self.value, dtype=float), (-1, 1, 1))
+            values = np.reshape(np.asarray(self.value, dtype=float), (-1, 1, 1))  # (1 or channels, 1, 1)
             if values.shape[0] not in (1, channels):
                 raise ValueError(
                     f"If value is a sequence, it should have either a single value or {channels}"
@@ -393,7 +448,16 @@ class RandomErasing(_WithProbability):
 
 
 class GaussianBlur(Transform):
-    """Smoothed by a Gaussian of odd ``kernel_size``; sigma is drawn from a range, or is one number."""
+    """Blurs the image with a Gaussian of odd ``kernel_size``; ``sigma`` is a range to draw from, or a number.
+
+    ``kernel_size`` is (width, height) or one number for both, ``sigma`` the standard deviation in pixels.
+
+    Errors: ValueError for an even size, or a sigma that is not positive.
+
+    >>> import numpy as np
+    >>> GaussianBlur(3, sigma=1.0)(np.array([[0, 0, 255, 0, 0]] * 3, dtype=np.uint8))[1]
+    array([  0,  70, 115,  70,   0], dtype=uint8)
+    """
 
     def __init__(self, kernel_size: int | Sequence[int], sigma: float | Sequence[float] = (0.1, 2.0)) -> None:
         self.kernel_size = two(kernel_size)
@@ -418,7 +482,7 @@ class GaussianBlur(Transform):
 
 
 def _angle_range(name: str, value: float | Sequence[float], lengths: tuple[int, ...]) -> tuple[float, ...]:
-    """(-value, value) of one number, or the numbers themselves if there are as many as there may be."""
+    """Return (-value, value) for one number, or the numbers if ``lengths`` allows so many."""
     if isinstance(value, numbers.Real):
         if value < 0:
             raise ValueError(f"If {name} is a single number, it must be positive, got {value}")
@@ -430,7 +494,7 @@ def _angle_range(name: str, value: float | Sequence[float], lengths: tuple[int, 
 
 
 def _ordered(name: str, bounds: Sequence[float]) -> tuple[float, float]:
-    """(low, high), checked."""
+    """Return (low, high); TypeError unless these are two numbers, ValueError unless they are in order."""
     if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
         raise TypeError(f"{name.capitalize()} should be a sequence of two numbers, got {bounds!r}")
     if bounds[0] > bounds[1]:
@@ -441,7 +505,7 @@ def _ordered(name: str, bounds: Sequence[float]) -> tuple[float, float]:
 def _factor_range(
     name: str, value: float | Sequence[float], centre: float, limits: tuple[float, float]
 ) -> tuple[float, float] | None:
-    """The range of a ColorJitter factor; None where it can only be the one that changes nothing."""
+    """Return the range of a ColorJitter factor; None if only the factor that changes nothing is in it."""
     if isinstance(value, (int, float)):
         if value < 0:
             raise ValueError(f"If {name} is a single number, it must be non negative, got {value}")

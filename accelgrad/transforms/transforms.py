@@ -1,4 +1,4 @@
-"""All classes of transforms in one place, which is torchvision's path for them too."""
+"""All classes of transforms in one place, the path at which torchvision has them too."""
 
 from accelgrad.transforms.base import Compose, Lambda, RandomApply, RandomChoice, RandomOrder, Transform
 from accelgrad.transforms.fixed import (

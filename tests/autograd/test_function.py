@@ -284,5 +284,8 @@ def test_anomaly_mode_names_a_function_whose_gradient_is_nan():
             return grad * float("nan")
 
     x = accelgrad.ones(2, requires_grad=True)
-    with accelgrad.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="BrokenBackward.*nan values"):
+    with (
+        accelgrad.autograd.detect_anomaly(),
+        pytest.raises(RuntimeError, match=r"BrokenBackward.*nan values"),
+    ):
         Broken.apply(x).sum().backward()

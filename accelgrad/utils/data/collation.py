@@ -193,9 +193,10 @@ def _columns(batch: Sequence[Any], path: str) -> list[list[Any]]:
             raise TypeError(_unlike(batch, entry, path))
         if len(sample) != size:
             raise RuntimeError(
-                f"each element in list of batch should be of equal size: {sample_name(0)}{path} has {size}"
-                f" elements and {sample_name(entry)}{path} has {len(sample)}; lists of tokens of different"
-                " lengths can be padded with collate_fn=pad_collate"
+                "each element in list of batch should be of equal size:"
+                f" {sample_name(0)}{path} has {size} elements"
+                f" and {sample_name(entry)}{path} has {len(sample)};"
+                " lists of tokens of different lengths can be padded with collate_fn=pad_collate"
             )
     return list(map(list, zip(*batch, strict=True)))
 
@@ -205,9 +206,9 @@ def _unlike(batch: Sequence[Any], entry: int, path: str) -> str:
     if batch[entry] is None:
         return _refusal(batch, path)
     return (
-        f"default_collate: {sample_name(entry)}{path} is a {type(batch[entry]).__name__} but"
-        f" {sample_name(0)}{path} is a {type(batch[0]).__name__}: the samples of a batch need the same"
-        " structure"
+        f"default_collate: {sample_name(entry)}{path} is a {type(batch[entry]).__name__}"
+        f" but {sample_name(0)}{path} is a {type(batch[0]).__name__}:"
+        " the samples of a batch need the same structure"
     )
 
 
@@ -248,8 +249,8 @@ def _numbers(batch: Sequence[Any], path: str) -> np.ndarray:
             out = empty_batch((len(batch),), dtypes.get_default_dtype().numpy)
         elif values.dtype.kind in "Ou":
             raise RuntimeError(
-                f"Overflow when unpacking long: {sample_name(0)}{path} and its neighbours do not fit into"
-                " int64"
+                f"Overflow when unpacking long: {sample_name(0)}{path}"
+                " and its neighbours do not fit into int64"
             )
         else:
             out = empty_batch((len(batch),), values.dtype)
@@ -309,9 +310,11 @@ def one_device(batch: Sequence[Tensor], path: str) -> Any:
         if value.xp is not first.xp:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices,"
-                f" {first.device} and {value.device}! {sample_name(0)}{path} is on {first.device} and"
-                f" {sample_name(entry)}{path} on {value.device}: return all samples on the CPU, and move the"
-                f" batch with .to('{first.device if first.is_cuda else value.device}')"
+                f" {first.device} and {value.device}!"
+                f" {sample_name(0)}{path} is on {first.device}"
+                f" and {sample_name(entry)}{path} on {value.device}:"
+                " return all samples on the CPU, and move the batch"
+                f" with .to('{first.device if first.is_cuda else value.device}')"
             )
     return first.xp
 
@@ -320,10 +323,11 @@ def _ragged(batch: Sequence[np.ndarray], path: str) -> str:
     """Return the text of the error for arrays of different shapes."""
     entry = next(i for i, array in enumerate(batch) if array.shape != batch[0].shape)
     return (
-        f"stack expects each tensor to be equal size, but got {list(batch[0].shape)} at entry 0 and"
-        f" {list(batch[entry].shape)} at entry {entry}: {sample_name(0)}{path} has shape {batch[0].shape} and"
-        f" {sample_name(entry)}{path} has shape {batch[entry].shape}; to pad them, give the loader"
-        " collate_fn=pad_collate (from accelgrad.utils.data)"
+        f"stack expects each tensor to be equal size, but got {list(batch[0].shape)} at entry 0"
+        f" and {list(batch[entry].shape)} at entry {entry}:"
+        f" {sample_name(0)}{path} has shape {batch[0].shape}"
+        f" and {sample_name(entry)}{path} has shape {batch[entry].shape};"
+        " to pad them, give the loader collate_fn=pad_collate (from accelgrad.utils.data)"
     )
 
 

@@ -89,26 +89,28 @@ class DataLoader:
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
+        # Arguments that are wrong, or do not go together.
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(
-                "num_workers option should be a non-negative integer; use num_workers=0 to disable"
-                f" multiprocessing, got {num_workers!r}"
+                "num_workers option should be a non-negative integer;"
+                f" use num_workers=0 to disable multiprocessing, got {num_workers!r}"
             )
         if timeout < 0:
             raise ValueError(f"timeout option should be non-negative, got {timeout!r}")
         if num_workers == 0 and prefetch_factor is not None:
             raise ValueError(
-                "prefetch_factor option could only be specified in multiprocessing: let num_workers > 0 to"
-                " enable it, otherwise set prefetch_factor to None"
+                "prefetch_factor option could only be specified in multiprocessing:"
+                " let num_workers > 0 to enable it, otherwise set prefetch_factor to None"
             )
         if prefetch_factor is not None and prefetch_factor < 1:
             raise ValueError(f"prefetch_factor option should be a positive integer, got {prefetch_factor!r}")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
+        # PyTorch's attributes.
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = prefetch_factor if prefetch_factor is not None or num_workers == 0 else 2
-        # So far ahead a worker may get: where nobody has said how far, further with small batches.
+        # How many batches ahead a worker may get at most: more with small batches, where no number was given.
         self.deepest = DEEP if prefetch_factor is None and num_workers > 0 else self.prefetch_factor
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
@@ -124,6 +126,7 @@ class DataLoader:
         self.fetches_whole = (
             self.batched and self.collate_fn is default_collate and hasattr(dataset, "__getbatch__")
         )
+        # The state of the loader: what has been warned of, where it stands, its workers.
         self.declared_length: int | None = None
         self.warned_length = self.warned_budget = False
         self._passes = 0  # iterators made
@@ -143,22 +146,22 @@ class DataLoader:
         if self.iterable:
             if shuffle:
                 raise ValueError(
-                    "DataLoader with IterableDataset: expected unspecified shuffle option, but got"
-                    f" shuffle={shuffle}; shuffle within the stream, for instance through a buffer"
+                    "DataLoader with IterableDataset: expected unspecified shuffle option,"
+                    f" but got shuffle={shuffle}; shuffle within the stream, for instance through a buffer"
                 )
             for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
                 if value is not None:
                     raise ValueError(
-                        f"DataLoader with IterableDataset: expected unspecified {name} option, but got"
-                        f" {value}"
+                        f"DataLoader with IterableDataset: expected unspecified {name} option,"
+                        f" but got {value}"
                     )
         elif sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
                 raise ValueError(
-                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and"
-                    " drop_last"
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler,"
+                    " and drop_last"
                 )
             batch_size, drop_last = None, False
         elif batch_size is None and drop_last:
@@ -263,8 +266,8 @@ class DataLoader:
         workers = state_dict.get("workers", 0)
         if (self.iterable and workers != self.num_workers) or (workers == 0) != (self.num_workers == 0):
             raise ValueError(
-                f"load_state_dict: the state was taken with num_workers={workers}, this loader has"
-                f" {self.num_workers}; streams belong to workers, and so do random numbers"
+                f"load_state_dict: the state was taken with num_workers={workers},"
+                f" this loader has {self.num_workers}; streams belong to workers, and so do random numbers"
             )
         self._resume = state_dict
 
@@ -283,8 +286,8 @@ class DataLoader:
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(
-            "cannot pickle 'DataLoader' object: it owns processes; pickle its dataset, and its state_dict()"
-            " for the position"
+            "cannot pickle 'DataLoader' object: it owns processes;"
+            " pickle its dataset, and its state_dict() for the position"
         )
 
     # --- timeline
@@ -312,19 +315,19 @@ def _start_method(context: Any, workers: int) -> str:
         return default
     if workers == 0:
         raise ValueError(
-            "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got"
-            " num_workers=0"
+            "multiprocessing_context can only be used with multi-process loading (num_workers > 0),"
+            " but got num_workers=0"
         )
     method = context if isinstance(context, str) else getattr(context, "get_start_method", lambda: None)()
     if not isinstance(method, str):
         raise TypeError(
-            "multiprocessing_context option should be a valid context object or a string specifying the"
-            f" start method, but got multiprocessing_context={context!r}"
+            "multiprocessing_context option should be a valid context object"
+            f" or a string specifying the start method, but got multiprocessing_context={context!r}"
         )
     known = METHODS if hasattr(os, "fork") else ("spawn",)
     if method not in known:
         raise ValueError(
-            f"multiprocessing_context option should specify a valid start method in {list(known)!r}, but got"
-            f" {method!r}"
+            f"multiprocessing_context option should specify a valid start method in {list(known)!r},"
+            f" but got {method!r}"
         )
     return method

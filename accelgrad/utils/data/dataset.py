@@ -169,8 +169,8 @@ class StackDataset(Dataset[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if bool(args) == bool(kwargs):
             raise ValueError(
-                "StackDataset takes either positional datasets (samples are tuples) or keywords (samples are"
-                " dicts), and at least one"
+                "StackDataset takes either positional datasets (samples are tuples) or keywords"
+                " (samples are dicts), and at least one"
             )
         self.datasets = args or kwargs
         lengths = [len(dataset) for dataset in (args or kwargs.values())]
@@ -324,9 +324,9 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Any = 
                 )
     if sum(counts) != len(dataset):
         raise ValueError(
-            "Sum of input lengths does not equal the length of the input dataset! The lengths"
-            f" {list(lengths)} sum to {sum(counts)}, the dataset has {len(dataset)} samples (fractions must"
-            " sum to 1)"
+            "Sum of input lengths does not equal the length of the input dataset!"
+            f" The lengths {list(lengths)} sum to {sum(counts)},"
+            f" the dataset has {len(dataset)} samples (fractions must sum to 1)"
         )
     order = numpy_generator(generator).permutation(len(dataset)).tolist()
     ends = list(itertools.accumulate(int(count) for count in counts))

@@ -99,8 +99,9 @@ class MapFetcher:
             raise
         if len(samples) < len(indices):  # a StopIteration looks to extend() like the end of the samples
             raise RuntimeError(
-                f"dataset[{indices[len(samples)]!r}] raised StopIteration, which would end the epoch"
-                " silently; a map-style dataset raises IndexError, and a stream is an IterableDataset"
+                f"dataset[{indices[len(samples)]!r}] raised StopIteration,"
+                " which would end the epoch silently; a map-style dataset raises IndexError,"
+                " and a stream is an IterableDataset"
             )
 
 
@@ -148,8 +149,8 @@ class IterableFetcher:
                 return self.collate_fn(samples if what.batched else samples[0])
             except StopIteration as error:
                 raise RuntimeError(
-                    "collate_fn raised StopIteration, which would end the epoch silently; raise another"
-                    " exception"
+                    "collate_fn raised StopIteration, which would end the epoch silently;"
+                    " raise another exception"
                 ) from error
         finally:
             self.taken += len(samples)

@@ -45,8 +45,8 @@ def sample_generator(index: Any = None) -> Any:
         indices = position.indices
         if indices is None:
             raise RuntimeError(
-                "sample_generator() knows the sample only while a DataLoader fetches it: call it in"
-                " __getitem__, or name the sample, sample_generator(index)"
+                "sample_generator() knows the sample only while a DataLoader fetches it:"
+                " call it in __getitem__, or name the sample, sample_generator(index)"
             )
         index = indices[min(len(position.samples), len(indices) - 1)]
     whole = isinstance(index, int | np.integer)

@@ -74,9 +74,9 @@ class LoaderIterator:
         loader.warned_length = True
         hint = "; each worker iterates over the whole dataset unless it takes its share by get_worker_info()"
         warnings.warn(
-            f"Length of IterableDataset {type(loader.dataset).__name__} was reported to be {length} (when"
-            f" accessing len(dataloader)), but more batches have been fetched"
-            f"{hint if loader.num_workers else ''}",
+            f"Length of IterableDataset {type(loader.dataset).__name__} was reported to be {length}"
+            " (when accessing len(dataloader)), but more batches have been"
+            f" fetched{hint if loader.num_workers else ''}",
             stacklevel=3,
         )
 
@@ -461,8 +461,9 @@ class WorkersIterator(LoaderIterator):
         if self.pool.warnings and not self.loader.warned_budget:
             self.loader.warned_budget = True
             warnings.warn(
-                f"DataLoader: {self.pool.warnings[0]}. This is correct but slower; a smaller batch, fewer"
-                " workers, a smaller prefetch_factor or a larger ACCELGRAD_SHM_LIMIT avoids it",
+                f"DataLoader: {self.pool.warnings[0]}."
+                " This is correct but slower; a smaller batch, fewer workers,"
+                " a smaller prefetch_factor or a larger ACCELGRAD_SHM_LIMIT avoids it",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -473,8 +474,8 @@ class WorkersIterator(LoaderIterator):
         """Raise the error for an iterator whose workers are gone."""
         if self.pool.pid != os.getpid():
             raise RuntimeError(
-                f"this DataLoader iterator belongs to process {self.pool.pid}; a forked process makes its"
-                " own: iter(loader)"
+                f"this DataLoader iterator belongs to process {self.pool.pid};"
+                " a forked process makes its own: iter(loader)"
             )
         raise RuntimeError("this DataLoader iterator was closed; make a new one: iter(loader)")
 

@@ -393,8 +393,8 @@ class SlotWriter:
         """Return whether there is memory for one more slot; if not, :attr:`over_budget` says why."""
         if self.limit is not None and self._total() + slot_size > self.limit:
             self.over_budget = (
-                f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes, of which {self._total()}"
-                " are in use"
+                f"this worker's share of ACCELGRAD_SHM_LIMIT is {self.limit} bytes,"
+                f" of which {self._total()} are in use"
             )
             return False
         free = available_memory()

@@ -143,8 +143,8 @@ def _become_worker(duplex: socket.socket, lifeline: socket.socket) -> None:
     os.set_inheritable(duplex.fileno(), True)
     os.set_inheritable(lifeline.fileno(), True)
     arguments = interpreter_arguments(
-        f"from accelgrad.utils.data.worker import run_spawned; run_spawned({duplex.fileno()},"
-        f" {lifeline.fileno()})"
+        "from accelgrad.utils.data.worker import run_spawned;"
+        f" run_spawned({duplex.fileno()}, {lifeline.fileno()})"
     )
     try:
         os.execv(arguments[0], arguments)
@@ -234,8 +234,8 @@ def fork_nursery(inherited: Any) -> Nursery:
     if used:
         warnings.warn(
             f"DataLoader: multiprocessing_context='fork' after {' and '.join(used)} has run in this process"
-            " is dangerous: a forked worker is terminated at its first parallel kernel, and cannot use the"
-            " card at all; the default, forkserver, is safe",
+            " is dangerous: a forked worker is terminated at its first parallel kernel,"
+            " and cannot use the card at all; the default, forkserver, is safe",
             RuntimeWarning,
             stacklevel=2,
         )

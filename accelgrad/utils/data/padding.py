@@ -74,8 +74,8 @@ class PadCollate:
         for where in self._all_dims():
             if isinstance(where, bool) or not isinstance(where, int) or where < 0:
                 raise ValueError(
-                    f"pad_collate: dims are dimensions of a sample, counted from 0, got {dims!r}; write"
-                    " dims=0, dims=(0, 1), or a dict from field to such"
+                    f"pad_collate: dims are dimensions of a sample, counted from 0, got {dims!r};"
+                    " write dims=0, dims=(0, 1), or a dict from field to such"
                 )
         if not batch_first and any(where != 0 for where in self._all_dims()):
             raise ValueError(
@@ -143,9 +143,9 @@ class PadCollate:
         if [array.ndim for array in arrays].count(first.ndim) < len(arrays) or max(dims) >= first.ndim:
             entry = next((i for i, array in enumerate(arrays) if array.ndim != first.ndim), 0)
             raise RuntimeError(
-                f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions and"
-                f" {sample_name(entry)}{path} has {arrays[entry].ndim}; padding dims {dims} needs at least"
-                f" {max(dims) + 1}, the same in every sample"
+                f"pad_collate: {sample_name(0)}{path} has {first.ndim} dimensions"
+                f" and {sample_name(entry)}{path} has {arrays[entry].ndim};"
+                f" padding dims {dims} needs at least {max(dims) + 1}, the same in every sample"
             )
         shapes = itertools.chain.from_iterable([array.shape for array in arrays])
         extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(
@@ -155,9 +155,11 @@ class PadCollate:
             if axis not in dims and (extents[:, axis] != extents[0, axis]).any():
                 entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])
                 raise RuntimeError(
-                    f"pad_collate pads dimension {dims} only, but {sample_name(0)}{path} has shape"
-                    f" {first.shape} and {sample_name(entry)}{path} has shape {arrays[entry].shape}; name"
-                    f" every dimension that may differ: pad_collate(dims={tuple(sorted({*dims, axis}))})"
+                    f"pad_collate pads dimension {dims} only,"
+                    f" but {sample_name(0)}{path} has shape {first.shape}"
+                    f" and {sample_name(entry)}{path} has shape {arrays[entry].shape};"
+                    " name every dimension that may differ:"
+                    f" pad_collate(dims={tuple(sorted({*dims, axis}))})"
                 )
         # The padding's value and the batch's dtype and shape.
         value = self.padding_value

@@ -29,9 +29,9 @@ __all__ = ["Payload", "by_value", "load_payload"]
 POPULATE = 1 << 30
 MADV_POPULATE_READ = 22
 ADVICE = (
-    "a DataLoader with num_workers > 0 sends it to its workers: make it in the worker (on first use, or in"
-    " worker_init_fn), or leave it out in __getstate__; multiprocessing_context='fork' inherits it unpickled,"
-    " and num_workers=0 needs no worker"
+    "a DataLoader with num_workers > 0 sends it to its workers:"
+    " make it in the worker (on first use, or in worker_init_fn), or leave it out in __getstate__;"
+    " multiprocessing_context='fork' inherits it unpickled, and num_workers=0 needs no worker"
 )
 
 

@@ -27,10 +27,10 @@ TOKEN = 32
 # Runs in the new interpreter before it imports accelgrad: calling back takes 30 ms, importing more.  The two
 # sockets are in ``ends`` then.
 GREETING = (
-    "import socket, sys; word = sys.stdin.buffer.read(); port = int.from_bytes(word[:2], 'big')\n"
-    "ends = []\n"
-    "for kind in (b'D', b'L'):\n"
-    "    ends.append(socket.create_connection(('127.0.0.1', port))); ends[-1].sendall(kind + word[2:])\n"
+    "import socket, sys; word = sys.stdin.buffer.read();"
+    " port = int.from_bytes(word[:2], 'big')\nends = []\nfor kind in (b'D',"
+    " b'L'):\n    ends.append(socket.create_connection(('127.0.0.1', port)));"
+    " ends[-1].sendall(kind + word[2:])\n"
 )
 
 
@@ -84,6 +84,7 @@ def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket
         process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, creationflags=group)
         ends: dict[bytes, socket.socket] = {}
         try:
+            # Tell it the port and the secret, then accept its two connections.
             assert process.stdin is not None
             with process.stdin as pipe:
                 pipe.write(server.getsockname()[1].to_bytes(2, "big") + secret)
@@ -96,8 +97,9 @@ def call_worker(command: list[str], environment: dict[str, str]) -> tuple[socket
                     waited += 0.5
                     if process.poll() is not None or waited > PATIENCE:
                         raise RuntimeError(
-                            f"a DataLoader worker could not be started: its interpreter {command[0]} gave"
-                            f" no sign of life (exit code {process.returncode})"
+                            "a DataLoader worker could not be started:"
+                            f" its interpreter {command[0]} gave no sign of life"
+                            f" (exit code {process.returncode})"
                         ) from None
                     continue
                 end.settimeout(5)

@@ -238,13 +238,14 @@ class Taker(pickle.Pickler):
             array = obj.array
             if type(array) is not np.ndarray:
                 raise TypeError(
-                    f"a worker returned a tensor on {obj.device}: workers have no share in the card; return"
-                    " it on the CPU and move the batch in the main process"
+                    f"a worker returned a tensor on {obj.device}: workers have no share in the card;"
+                    " return it on the CPU and move the batch in the main process"
                 )
             if obj.requires_grad and not obj.is_leaf:
                 raise RuntimeError(
-                    "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does"
-                    " not support crossing process boundaries; detach() it in the dataset"
+                    "Cowardly refusing to serialize non-leaf tensor which requires_grad,"
+                    " since autograd does not support crossing process boundaries;"
+                    " detach() it in the dataset"
                 )
             letter = "t"
         else:
