@@ -43,8 +43,9 @@ def is_available() -> bool:
 
 
 def status() -> Status:
-    """(ok, code, message): whether the card can be used, and if not, why and what installs it; never
-    raises.
+    """Return (ok, code, message): whether the card can be used, and if not, why and what installs it.
+
+    It never raises.
     """
     return gpu.status()
 
@@ -278,9 +279,7 @@ def default_stream(device: Any = None) -> Stream:
 
 
 class Event:
-    """A mark in a stream; two of them with ``enable_timing=True`` measure the time between them on the
-    card.
-    """
+    """A mark in a stream; two of them with ``enable_timing=True`` measure the time between them."""
 
     def __init__(
         self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False

@@ -135,8 +135,9 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """``softmax(query @ key.mT * scale + mask) @ value``: query (..., l, e), key (..., s, e), value (...,
-    s, d); (..., l, d).
+    """Compute ``softmax(query @ key.mT * scale + mask) @ value``.
+
+    query (..., l, e), key (..., s, e), value (..., s, d); the result is (..., l, d).
 
     ``attn_mask`` broadcasts to (..., l, s): booleans say which keys may be seen, numbers are added to the
     scores. ``is_causal`` hides later keys.  ``scale`` is 1 / sqrt(e) if not given.  ``dropout_p`` drops
@@ -299,8 +300,9 @@ def multi_head_attention_forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Multi-head attention: projects query, key and value, attends in ``num_heads`` heads, projects the
-    result.
+    """Compute multi-head attention: project query, key and value, attend in each head, project the result.
+
+    There are ``num_heads`` heads.
 
     query (l, n, e), key and value (s, n, e), or all without n; ``in_proj_weight`` (3 e, e) holds the three
     projections, or they come separately.  ``key_padding_mask`` (n, s) and ``attn_mask`` ((l, s) or (n
@@ -395,8 +397,9 @@ def _as_scores(mask: Tensor, like: Tensor) -> Tensor:
 def _merged(
     q: Tensor, attn_mask: Any, key_padding_mask: Any, n: int, heads: int, length: int, source: int
 ) -> Tensor | None:
-    """The two masks as one to be added to the scores (n, heads, l, s); keys that were appended stay
-    visible.
+    """Return the two masks as one, to be added to the scores (n, heads, l, s).
+
+    Keys that were appended stay visible.
     """
     merged: Any = None
     if attn_mask is not None:

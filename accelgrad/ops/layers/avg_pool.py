@@ -285,8 +285,9 @@ def avg_pool3d(
 
 
 def _bounds(extent: int, parts: int) -> list[tuple[int, int]]:
-    """Where each of ``parts`` windows begins and ends: they cover the side, and overlap where it cannot be
-    divided.
+    """Return where each of ``parts`` windows begins and ends.
+
+    They cover the side, and overlap where it cannot be divided.
     """
     return [(i * extent // parts, -(-(i + 1) * extent // parts)) for i in range(parts)]
 

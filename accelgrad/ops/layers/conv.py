@@ -272,8 +272,7 @@ def conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution of sequences: input (n, c, length) or (c, length), weight (out, c / groups, k), bias
-    (out,).
+    """Convolve sequences: input (n, c, length) or (c, length), weight (out, c / groups, k), bias (out,).
 
     See :func:`conv2d` for the arguments.
 
@@ -403,8 +402,9 @@ def conv3d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution of volumes: input (n, c, d, h, w) or (c, d, h, w), weight (out, c / groups, kd, kh, kw),
-    bias (out,).
+    """Convolve volumes: input (n, c, d, h, w) or (c, d, h, w).
+
+    weight (out, c / groups, kd, kh, kw), bias (out,).
 
     See :func:`conv2d` for the arguments.
 

@@ -134,8 +134,9 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """Transposed convolution of sequences: input (n, c, length) or (c, length), weight (c, out / groups,
-    k), bias (out,).
+    """Convolve sequences transposed: input (n, c, length) or (c, length).
+
+    weight (c, out / groups, k), bias (out,).
 
     See :func:`conv_transpose2d` for the arguments.
 
@@ -179,8 +180,9 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """What :func:`conv2d` does to gradients: input (n, c, h, w) or (c, h, w), weight (c, out / groups, kh,
-    kw), bias (out,).
+    """Convolve images transposed: what :func:`conv2d` does to gradients.
+
+    input (n, c, h, w) or (c, h, w), weight (c, out / groups, kh, kw), bias (out,).
 
     Every input element adds its multiple of the weights to a window of the output; the windows lie
     ``stride`` apart. The result is (n, out, oh, ow) with oh = (h - 1) stride - 2 padding + dilation (kh -
@@ -216,8 +218,9 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """Transposed convolution of volumes: input (n, c, d, h, w), weight (c, out / groups, kd, kh, kw), bias
-    (out,).
+    """Convolve volumes transposed: input (n, c, d, h, w).
+
+    weight (c, out / groups, kd, kh, kw), bias (out,).
 
     See :func:`conv_transpose2d` for the arguments.
 

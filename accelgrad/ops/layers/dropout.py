@@ -195,8 +195,9 @@ SATURATION = 1.7580993408473766
 
 
 def _alpha_drop(input: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
-    """Klambauer et al. 2017, section "New dropout technique": dropped elements become -SATURATION, then
-    affine.
+    """Drop elements to -SATURATION, then apply the affine map that keeps mean and variance.
+
+    Source: Klambauer et al. 2017, section "New dropout technique".
     """
     if p == 1.0:
         result = ScaleBy.apply(input, factor=input.xp.zeros(shape, dtype=input.array.dtype))

@@ -31,8 +31,10 @@ from accelgrad.ops.shapes.fill import where
     **F_OP,
 )
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
-    """Where the pixels of an image ``size`` (n, c, h, w) come from under the maps theta (n, 2, 3): (n, h, w,
-    2) of (x, y); for volumes (n, c, d, h, w) and maps (n, 3, 4), (n, d, h, w, 3) of (x, y, z).
+    """Return where the pixels of an image ``size`` come from under the affine maps theta.
+
+    For (n, c, h, w) and maps (n, 2, 3) it is (n, h, w, 2) of (x, y); for volumes (n, c, d, h, w) and maps
+    (n, 3, 4) it is (n, d, h, w, 3) of (x, y, z).
 
     Coordinates run from -1 to 1: between the centres of the corner pixels with ``align_corners``, else their
     outer edges.

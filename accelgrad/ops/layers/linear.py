@@ -194,8 +194,9 @@ def _flat(xp: Any, weight: Any) -> Any:
     also=("bilinear",),
 )
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``y[k] = input1ᵀ weight[k] input2 + bias[k]``: input1 (..., in1), input2 (..., in2), weight (out,
-    in1, in2); (..., out).
+    """Compute ``y[k] = input1ᵀ weight[k] input2 + bias[k]``.
+
+    input1 (..., in1), input2 (..., in2), weight (out, in1, in2); the result is (..., out).
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

@@ -152,8 +152,9 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel: input (n, c) or (n, c, ...), the
-    rest (c,).
+    """Compute ``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel.
+
+    input (n, c) or (n, c, ...), the rest (c,).
 
     In training, mean and variance are those of the batch, and the running ones are moved towards them *in
     place*: ``running = (1 - momentum) running + momentum found``, with the unbiased variance.  Otherwise
@@ -226,8 +227,9 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """:func:`batch_norm` of each sample by itself: input (n, c, ...), mean and variance over the last
-    dimensions.
+    """Normalise each sample by itself, as :func:`batch_norm` does a batch.
+
+    input (n, c, ...); mean and variance are taken over the last dimensions.
 
     Running statistics, where given, take the average over the samples.  Ulyanov, Vedaldi & Lempitsky 2016.
 
@@ -377,8 +379,9 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions, whose extents are
-    ``normalized_shape``.
+    """Compute ``(x - mean) / sqrt(var + eps) * weight + bias`` over the last dimensions.
+
+    Their extents are ``normalized_shape``.
 
     weight and bias have that shape.  RuntimeError where the input does not end in it.  Ba, Kiros & Hinton
     2016.

@@ -37,8 +37,10 @@ class MaxPool(Primitive):
 
 
 class AddAtPlaces(Primitive):
-    """The adjoint of choosing: adds g[n, c, ...] to the element of plane (n, c) of ``shape`` that the flat
-    index names.  ``window`` holds the options of the pooling that found the places, if it was one.
+    """The adjoint of choosing: adds g[n, c, ...] to the element of plane (n, c) that the flat index names.
+
+    The planes have ``shape``; ``window`` holds the options of the pooling that found the places, if it was
+    one.
     """
 
     @staticmethod
@@ -463,8 +465,7 @@ def max_unpool1d(
     padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the maxima of :func:`max_pool1d` back to where its ``indices`` say they were, with zeros
-    elsewhere.
+    """Put the maxima of :func:`max_pool1d` back to where its ``indices`` say they were; 0 elsewhere.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -490,8 +491,7 @@ def max_unpool2d(
     padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the maxima of :func:`max_pool2d` back to where its ``indices`` say they were, with zeros
-    elsewhere.
+    """Put the maxima of :func:`max_pool2d` back to where its ``indices`` say they were; 0 elsewhere.
 
     ``output_size`` chooses among the sizes that the pool would have reduced to this one.
 

@@ -22,9 +22,7 @@ __all__ = ["GruLayer", "LstmLayer", "RnnLayer", "layer"]
 
 
 def _steps(batch_sizes: Sequence[int], reverse: bool) -> list[tuple[int, int]]:
-    """For every time step, in the order in which the layer goes: where its rows begin, and how many there
-    are.
-    """
+    """Return where the rows of every time step begin, and how many there are, in the layer's order."""
     steps, start = [], 0
     for size in batch_sizes:
         steps.append((start, size))
@@ -35,9 +33,7 @@ def _steps(batch_sizes: Sequence[int], reverse: bool) -> list[tuple[int, int]]:
 def _through(
     formula: Callable[..., tuple[Any, ...]], inputs: Sequence[Any], gradients: Sequence[Any]
 ) -> tuple[Any, ...]:
-    """The gradients of the inputs of ``formula``, read over Tensors and recorded: the second reading of a
-    loop.
-    """
+    """Return the gradients of the inputs of ``formula``, read over Tensors: a loop's second reading."""
     copies = [Clone.apply(one) if isinstance(one, Tensor) else one for one in inputs]
     with modes.enable_grad():
         results = formula(*copies)
@@ -147,8 +143,9 @@ class LstmLayer(Primitive):
 def _layer_gradients(
     ctx: Any, x: Any, y: Any, h0: Any, w_ih: Any, b_ih: Any, dx: Any, du: Any, dh: Any, steps: Any, *dc: Any
 ) -> tuple[Any, ...]:
-    """From the gradients of W x + b (``dx``) and of U h + b' (``du``) of all steps those of the layer's
-    inputs.
+    """Return the gradients of the layer's inputs, from those of W x + b (``dx``) and U h + b' (``du``).
+
+    These are given for all steps.
     """
     xp, need = ctx.xp, ctx.needs_input_grad
     state = 1 + len(dc) + 1  # the place of w_ih among the inputs
@@ -174,8 +171,9 @@ def _gru_step(xp: Any, gx: Any, gh: Any, h: Any) -> tuple[Any]:
 
 
 class GruLayer(Primitive):
-    """r, z = sigmoid of two parts of W x + b + U h + b';  n = tanh(W x + b + r (U h + b'));  h' = (1 - z) n
-    + z h
+    """r, z = sigmoid of two parts of W x + b + U h + b',  n = tanh(W x + b + r (U h + b')).
+
+    h' = (1 - z) n + z h.
     """
 
     @staticmethod

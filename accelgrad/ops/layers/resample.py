@@ -211,8 +211,9 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """Images of another size: input (n, c, length), (n, c, h, w) or (n, c, d, h, w), the wanted ``size`` or
-    its factor.
+    """Resize images to the wanted ``size``, or by a factor.
+
+    input (n, c, length), (n, c, h, w) or (n, c, d, h, w).
 
     ``mode``: "nearest", "nearest-exact", "linear" (3-D input), "bilinear" (4-D), "trilinear" (5-D),
     "bicubic" (4-D), "area" (averages).  With ``align_corners`` the centres of the corner pixels meet,

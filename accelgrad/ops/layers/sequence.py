@@ -1,6 +1,4 @@
-"""Recurrent networks under PyTorch's names: lstm, gru, rnn_tanh, rnn_relu over sequences, and their single
-steps.
-"""
+"""Recurrent networks under PyTorch's names: lstm, gru, rnn_tanh, rnn_relu, and their single steps."""
 
 from __future__ import annotations
 
@@ -64,8 +62,9 @@ def _stacked(
 
 
 def _sequence(name: str, mode: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
-    """PyTorch's two signatures: (input, hx, params, ...) of padded, (data, batch_sizes, hx, params, ...) of
-    packed.
+    """Tell PyTorch's two signatures apart, of padded and of packed sequences.
+
+    They are (input, hx, params, ...) and (data, batch_sizes, hx, params, ...).
     """
     packed = isinstance(kwargs.get("batch_sizes"), Tensor) or (
         len(args) > 3 and not isinstance(args[3], bool)

@@ -111,8 +111,7 @@ def max_unpool3d(
     padding: int | Sequence[int] = 0,
     output_size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Puts the maxima of :func:`max_pool3d` back to where its ``indices`` say they were, with zeros
-    elsewhere.
+    """Put the maxima of :func:`max_pool3d` back to where its ``indices`` say they were; 0 elsewhere.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

@@ -46,8 +46,7 @@ def _tensordot_reference(x: Any, y: Any, dims: Any = 2) -> Any:
     ],
 )
 def tensordot(input: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
-    """The sum of products over several dimensions: the last ``dims`` of ``input`` with the first of
-    ``other``.
+    """Sum products over several dimensions: the last ``dims`` of ``input``, the first of ``other``.
 
     ``dims`` may be a pair of lists instead: dimensions of ``input`` and those of ``other`` that they meet.
     What is left of ``input`` comes first, then what is left of ``other``.
@@ -141,8 +140,9 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 
 def chain(name: str, matrices: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices in the cheapest order (dynamic programming; Cormen et al.,
-    Matrix-chain order).
+    """Multiply several matrices in the cheapest order.
+
+    It is found by dynamic programming; Cormen et al., Matrix-chain order.
     """
     count = len(matrices)
     extents = [one.array.shape[0] for one in matrices] + [matrices[-1].array.shape[1]]

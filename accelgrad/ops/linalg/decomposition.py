@@ -157,8 +157,9 @@ class SingularValues(Primitive):
 
 
 class Eigh(Primitive):
-    """A = V Λ V' for symmetric A,  dA = V (dΛ + F ∘ (V' dV)) V' with F_ij = 1 / (λ_j - λ_i)  (Giles 2008,
-    section 3.1)
+    """A = V Λ V' for symmetric A,  dA = V (dΛ + F ∘ (V' dV)) V' with F_ij = 1 / (λ_j - λ_i).
+
+    Source: Giles 2008, section 3.1.
     """
 
     @staticmethod
@@ -179,8 +180,9 @@ class Eigh(Primitive):
 
 
 class Pinv(Primitive):
-    """B = A⁺,  dL/dA = -B' G B' + (I - A B) G' B B' + B' B G' (I - B A) with G = dL/dB  (Golub & Pereyra
-    1973)
+    """B = A⁺,  dL/dA = -B' G B' + (I - A B) G' B B' + B' B G' (I - B A) with G = dL/dB.
+
+    Source: Golub & Pereyra 1973.
     """
 
     @staticmethod
@@ -203,8 +205,9 @@ class Pinv(Primitive):
 
 
 def _rtol(A: Any, rtol: float | None) -> float:
-    """The share of the largest singular value below which others count as 0: max(m, n) times the rounding
-    error.
+    """Return the share of the largest singular value below which others count as 0.
+
+    It is max(m, n) times the rounding error.
     """
     return max(A.shape[-2:]) * float(np.finfo(A.dtype).eps) if rtol is None else rtol
 

@@ -160,8 +160,9 @@ class Solve(Primitive):
 
 
 class Det(Primitive):
-    """d = det A,  dL/dA = dL/dd times the cofactors, d A'⁻¹ where A is regular  (Giles 2008, section
-    2.2.4)
+    """d = det A,  dL/dA = dL/dd times the cofactors, which are d A'⁻¹ where A is regular.
+
+    Source: Giles 2008, section 2.2.4.
     """
 
     @staticmethod
@@ -337,8 +338,9 @@ def _numpy_solve(A: Any, B: Any, left: bool = True) -> Any:
     method=False,
 )
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
-    """The X with ``A X = B`` (with ``left=False``: ``X A = B``) for regular A (..., n, n) and B (..., n, k)
-    or (..., n).
+    """Solve ``A X = B`` (with ``left=False``: ``X A = B``) for regular A.
+
+    A (..., n, n), B (..., n, k) or (..., n).
 
     LinAlgError where A is singular, RuntimeError where the shapes do not fit.
 
@@ -395,8 +397,9 @@ _SLOGDET = named("linalg_slogdet", "sign", "logabsdet")
     method=False,
 )
 def slogdet(A: Tensor) -> Any:
-    """The sign and the logarithm of the absolute determinant, as a named tuple (sign, logabsdet): it does not
-    overflow.
+    """Return the sign and the logarithm of the absolute determinant, (sign, logabsdet).
+
+    The result is a named tuple; it does not overflow.
 
     >>> import accelgrad
     >>> accelgrad.linalg.slogdet(accelgrad.tensor([[2.0, 0.0], [0.0, -4.0]]))[0]
@@ -460,8 +463,9 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 
 def _triangular(A: Tensor, upper: bool, unit: bool) -> Tensor:
-    """A with zeros on the other side of the diagonal, and ones on it for ``unit``: by constants, so
-    gradients go through.
+    """Return A with zeros on the other side of the diagonal, and ones on it for ``unit``.
+
+    This is done by constants, so gradients go through.
     """
     raw, size = A.xp, A.array.shape[-1]
     lower = raw.tril(raw.ones((size, size), dtype=A.array.dtype), -1 if unit else 0)

@@ -89,8 +89,9 @@ def _zeros(A: Any) -> Any:
     method=False,
 )
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
-    """:func:`cholesky` and, instead of an error, ``info``: 0, or the order of the first leading minor that is
-    not positive-definite; L is NaN there.
+    """Compute :func:`cholesky` and, instead of an error, ``info``.
+
+    It is 0, or the order of the first leading minor that is not positive-definite; L is NaN there.
 
     >>> import accelgrad
     >>> accelgrad.linalg.cholesky_ex(accelgrad.tensor([[1.0, 2.0], [2.0, 1.0]])).info
@@ -122,8 +123,9 @@ ZERO_DIAGONAL = (
     method=False,
 )
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
-    """:func:`inv` and, instead of an error, ``info``: 0, or the number of the first zero pivot, where the
-    inverse is NaN.
+    """Compute :func:`inv` and, instead of an error, ``info``.
+
+    It is 0, or the number of the first zero pivot, and then the inverse is NaN.
 
     >>> import accelgrad
     >>> accelgrad.linalg.inv_ex(accelgrad.zeros(2, 2)).info
@@ -148,8 +150,9 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     method=False,
 )
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
-    """:func:`solve` and, instead of an error, ``info``: 0, or the number of the first zero pivot, where the
-    solution is NaN.
+    """Compute :func:`solve` and, instead of an error, ``info``.
+
+    It is 0, or the number of the first zero pivot, and then the solution is NaN.
 
     >>> import accelgrad
     >>> accelgrad.linalg.solve_ex(accelgrad.zeros(2, 2), accelgrad.ones(2, 1)).info

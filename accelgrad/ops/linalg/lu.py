@@ -222,8 +222,9 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     method=False,
 )
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
-    """The factors of :func:`lu` in one matrix of A's shape, and the pivots: row i was exchanged with row
-    ``pivots[i] - 1``.
+    """Return the factors of :func:`lu` in one matrix of A's shape, and the pivots.
+
+    Row i was exchanged with row ``pivots[i] - 1``.
 
     For :func:`lu_solve`, which needs U to be regular: RuntimeError where its diagonal holds a 0.
 

@@ -1,6 +1,4 @@
-"""Norms of vectors and matrices, and what belongs to linear algebra besides: cond, matrix_power, multi_dot,
-vander.
-"""
+"""Norms of vectors and matrices, and more of linear algebra: cond, matrix_power, multi_dot, vander."""
 
 from __future__ import annotations
 
@@ -169,8 +167,10 @@ def matrix_norm(
     *,
     dtype: Dtype | None = None,
 ) -> Tensor:
-    """A norm of matrices: "fro" (root of the sum of squares), "nuc" (sum of the singular values), ±2
-    (largest, smallest singular value), ±1 (largest, smallest sum of a column's sizes), ±inf (of a row's).
+    """Compute a norm of matrices.
+
+    "fro" is the root of the sum of squares, "nuc" the sum of the singular values, ±2 the largest or smallest
+    singular value, ±1 the largest or smallest sum of a column's sizes, ±inf that of a row's.
 
     >>> import accelgrad
     >>> accelgrad.linalg.matrix_norm(accelgrad.tensor([[1.0, -2.0], [3.0, 4.0]]), 1)

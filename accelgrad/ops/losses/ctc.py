@@ -117,8 +117,9 @@ def _beginnings(
 
 
 def _ends(xp: Any, emitted: Any, skips: Any, lengths: Any, target_lengths: Any, nothing: float) -> Any:
-    """beta: at time t, the log of the summed probability of the ends of the alignments from every symbol
-    on.
+    """Return beta: at time t, the log of the summed probability of the ends of all alignments.
+
+    They begin with every symbol in turn.
     """
     raw = getattr(emitted, "xp", xp)
     t, _, s = emitted.shape

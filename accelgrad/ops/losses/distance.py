@@ -142,8 +142,9 @@ def _cdist(a, b, p=2.0):
     method=False,
 )
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
-    """The p-norm distance of every row of x1 from every row of x2: (..., m, d) and (..., n, d) give (...,
-    m, n).
+    """Return the p-norm distance of every row of x1 from every row of x2.
+
+    (..., m, d) and (..., n, d) give (..., m, n).
 
     ``compute_mode`` is accepted and means nothing here: differences are always formed, never products.
 
@@ -172,8 +173,9 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     also=("nn.functional.pdist",),
 )
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distance of every pair of rows, (n, d) to (n (n - 1) / 2,): row 0 with 1, 2, ..., then row
-    1 with 2 ...
+    """Return the p-norm distance of every pair of rows, (n, d) to (n (n - 1) / 2,).
+
+    The order is row 0 with 1, 2, ..., then row 1 with 2 ...
 
     >>> import accelgrad
     >>> accelgrad.pdist(accelgrad.tensor([[0.0], [1.0], [4.0]]))

@@ -72,8 +72,9 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """``target (log target - input)``: how far probabilities ``target`` are from those whose *logarithm* is
-    ``input``.
+    """Compute ``target (log target - input)``, where ``input`` holds logarithms of probabilities.
+
+    It says how far ``target`` is from them.
 
     With ``log_target`` the target is given as logarithms too.  "batchmean" divides the sum by the batch and
     is the divergence; "mean" divides by the number of elements, with a warning.  Kullback & Leibler 1951.
@@ -129,8 +130,9 @@ def poisson_nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``exp(input) - target input``: the negative log-likelihood of counts, without the constant
-    log(target!).
+    """Compute ``exp(input) - target input``, the negative log-likelihood of counts.
+
+    The constant log(target!) is left out.
 
     With ``log_input=False`` the input is the rate itself: ``input - target log(input + eps)``.  ``full``
     adds Stirling's approximation of log(target!) where target > 1.
@@ -188,8 +190,9 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> Tensor:
-    """``(log var + (input - target)² / var) / 2``: the negative log-likelihood of a normal distribution
-    with variance var.
+    """Compute ``(log var + (input - target)² / var) / 2``.
+
+    It is the negative log-likelihood of a normal distribution with variance var.
 
     ``var`` has the input's shape, or 1 as one extent, or one dimension less, or is a number; it is kept
     above ``eps``. ``full`` adds log(2 pi) / 2.  ValueError for a variance of a wrong size or below 0.  Nix

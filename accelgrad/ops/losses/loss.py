@@ -62,8 +62,9 @@ class CrossEntropy(Primitive):
 
 
 class NllLoss(Primitive):
-    """y = -w[t] x[t], t being a class of dimension 1; then the sum, or the sum divided by that of the
-    weights
+    """y = -w[t] x[t], t being a class of dimension 1; then the sum, or the weighted mean.
+
+    The mean is the sum divided by that of the weights.
     """
 
     @staticmethod

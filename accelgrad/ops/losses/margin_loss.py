@@ -305,8 +305,7 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The binary cross entropies of all classes (last dimension) with scores ``input``, averaged over the
-    classes.
+    """Average the binary cross entropies of all classes (last dimension) with scores ``input``.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -416,8 +415,9 @@ def multilabel_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """``sum over targets t and other classes i of max(0, 1 - x[t] + x[i]) / c``: target (n, c) lists
-    classes up to a -1.
+    """Sum ``max(0, 1 - x[t] + x[i]) / c`` over targets t and other classes i.
+
+    target (n, c) lists classes up to a -1.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

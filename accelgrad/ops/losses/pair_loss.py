@@ -485,8 +485,9 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """:func:`binary_cross_entropy` of ``sigmoid(input)``, in one formula that neither overflows nor rounds
-    to log(0).
+    """Compute :func:`binary_cross_entropy` of ``sigmoid(input)`` without overflow or log(0).
+
+    It is one formula.
 
     ``pos_weight`` multiplies the positive part; ``weight`` the whole.  ValueError where the sizes differ.
 

@@ -1,6 +1,4 @@
-"""Counting values and finding their place among boundaries: unique, bincount, histc, bucketize,
-searchsorted.
-"""
+"""Values counted, and their places among boundaries: unique, bincount, histc, searchsorted."""
 
 from __future__ import annotations
 
@@ -176,8 +174,9 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     differentiable=False,
 )
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall in each of ``bins`` equal parts of [``min``, ``max``], or of their own range if
-    those agree.
+    """Count the elements in each of ``bins`` equal parts of [``min``, ``max``].
+
+    If those agree, their own range is taken.
 
     >>> import accelgrad
     >>> accelgrad.histc(accelgrad.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)

@@ -1,6 +1,4 @@
-"""The largest and smallest: max, min, amax, amin, aminmax, argmax, argmin, and of two tensors maximum,
-minimum.
-"""
+"""The largest and smallest: max, min, amax, amin, aminmax, argmax, argmin, maximum, minimum."""
 
 from __future__ import annotations
 
@@ -123,8 +121,9 @@ class Amin(Primitive):
 
 
 class Pick(Primitive):
-    """y = x at one index along an axis, and that index;  dL/dy goes to the element picked, of equals the
-    first
+    """y = x at one index along an axis, and that index.
+
+    dL/dy goes to the element picked, of equals the first.
     """
 
     @staticmethod
@@ -450,8 +449,9 @@ FORMS = [
 def max(
     input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None
 ) -> Any:
-    """The largest element: ``max(x)`` of all, ``max(x, dim)`` along a dimension, ``max(x, y)`` of two
-    tensors.
+    """Return the largest element: of all, along a dimension, or of two tensors.
+
+    ``max(x)``, ``max(x, dim)`` and ``max(x, y)`` are the forms.
 
     Along a dimension a named tuple (values, indices) comes back; of equal elements the first counts, and gets
     the whole gradient.  Over all, equal elements share it.  NaN counts as the largest.
@@ -477,8 +477,9 @@ def max(
 def min(
     input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None
 ) -> Any:
-    """The smallest element: ``min(x)`` of all, ``min(x, dim)`` along a dimension, ``min(x, y)`` of two
-    tensors.
+    """Return the smallest element: of all, along a dimension, or of two tensors.
+
+    ``min(x)``, ``min(x, dim)`` and ``min(x, y)`` are the forms.
 
     Along a dimension a named tuple (values, indices) comes back; of equal elements the first counts, and gets
     the whole gradient.  Over all, equal elements share it.  NaN counts as the smallest.

@@ -150,8 +150,9 @@ def _numpy_sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = No
     errors=[OUT_OF_RANGE, TWICE],
 )
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype | None = None) -> Tensor:
-    """The sum of all elements, or over the dimensions ``dim``, which ``keepdim`` leaves in place with extent
-    1.
+    """Sum all elements, or over the dimensions ``dim``.
+
+    ``keepdim`` leaves these in place with extent 1.
 
     Integers and bools are summed as int64.  ``dtype`` casts first.  The sum of nothing is 0.
     IndexError for a dimension that does not exist, RuntimeError for one given twice.

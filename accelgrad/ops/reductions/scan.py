@@ -1,6 +1,4 @@
-"""Running sums, products and extremes along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp,
-diff.
-"""
+"""Running sums, products and extremes along a dimension: cumsum, cumprod, cummax, logcumsumexp, diff."""
 
 from __future__ import annotations
 

@@ -163,8 +163,9 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Dtype | None = None) -
 def gumbel_softmax(
     logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
-    """A differentiable draw from the categories of ``logits``: ``softmax((logits + g) / tau)`` with Gumbel
-    noise g.
+    """Draw from the categories of ``logits``, differentiably.
+
+    The result is ``softmax((logits + g) / tau)`` with Gumbel noise g.
 
     With ``hard`` the result is one-hot in value while the gradient is that of the soft draw (Jang, Gu &
     Poole 2017; Maddison, Mnih & Teh 2017).  ``eps`` is ignored, as in PyTorch.

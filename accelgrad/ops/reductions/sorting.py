@@ -131,8 +131,9 @@ def msort(input: Tensor) -> Tensor:
     ],
 )
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """The ``k`` largest elements along ``dim`` (the smallest, if not ``largest``), in order, and where they
-    were.
+    """Return the ``k`` largest elements along ``dim``, in order, and where they were.
+
+    Without ``largest`` they are the smallest.
 
     >>> import accelgrad
     >>> accelgrad.topk(accelgrad.tensor([1, 5, 3]), 2).values

@@ -1,6 +1,4 @@
-"""Spread and order statistics: var, std, var_mean, std_mean, median, nanmedian, mode, quantile,
-nanquantile.
-"""
+"""Spread and order statistics: var, std, var_mean, std_mean, median, mode, quantile and others."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ from accelgrad.ops.shapes.shape import movedim, reshape
 
 
 def _variance(ctx: Any, x: Any, axis: Any, correction: float, keepdims: bool) -> Any:
-    """The sum of squared distances from the mean / (n - correction); NaN or inf where that is not
-    positive.
+    """Return the sum of squared distances from the mean / (n - correction).
+
+    It is NaN or inf where n - correction is not positive.
     """
     xp = ctx.xp
     ctx.axis, ctx.count, ctx.correction = axis, count_of(x.shape, axis), correction
@@ -83,8 +82,9 @@ def _spread_of(
     keepdim: bool,
     correction: float | None,
 ) -> Tensor:
-    """The overloads of var and std brought to one: (x, unbiased), (x, dim, unbiased, keepdim), (x, dim,
-    correction=).
+    """Bring the overloads of var and std to one.
+
+    They are (x, unbiased), (x, dim, unbiased, keepdim) and (x, dim, correction=).
     """
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -242,8 +242,9 @@ def std_mean(
 
 
 class Ranked(Primitive):
-    """y = the element in the middle (or the most frequent one) along an axis, and its place;  dL/dy goes
-    there
+    """y = the element in the middle (or the most frequent one) along an axis, and its place.
+
+    dL/dy goes there.
     """
 
     @staticmethod
