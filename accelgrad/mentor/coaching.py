@@ -324,9 +324,8 @@ class coach:
 
     def _memory(self, root: Node) -> None:
         self._roots = [one for one in self._roots if one() is not None and one() is not root]
-        if (
-            len(self._roots) >= 4
-        ):  # the one before may still be held by its variable, a second by another loss
+        if len(self._roots) >= 4:
+            # The one before may still be held by its variable, a second by another loss.
             self._note("graph-kept", count=len(self._roots))
         self._roots.append(weakref.ref(root))
 

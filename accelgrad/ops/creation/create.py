@@ -419,9 +419,8 @@ def arange(
         raise RuntimeError(
             f"upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}"
         )
-    if (
-        kind is dtypes.int64 and not whole
-    ):  # PyTorch counts in the result's own type, where that is the widest
+    if kind is dtypes.int64 and not whole:
+        # PyTorch counts in the result's own type, where that is the widest.
         start, end, step = int(start), int(end), int(step)
         if not step:
             raise RuntimeError("step must be nonzero")

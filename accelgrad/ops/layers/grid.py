@@ -260,9 +260,10 @@ def grid_sample(
     if mode == "nearest":
         return look([xp.rint(place.array) for place in places])
     lows = [xp.floor(place.array) for place in places]
+    # How far each point lies after the pixel before it: (n, 1, ...).
     shares = [
         (place - _constant(xp, low, place)).unsqueeze(1) for place, low in zip(places, lows, strict=True)
-    ]  # how far each point lies after the pixel before it: (n, 1, ...)
+    ]
     if mode == "bicubic":
         taps, weights = range(-1, 3), [_cubic_weights(share) for share in shares]
     else:

@@ -160,9 +160,8 @@ class Bilinear(Primitive):
         rows = product(x1.shape[:-1])
         g = xp.reshape(grad, (rows, out))
         a, b = xp.reshape(x1, (rows, in1)), xp.reshape(x2, (rows, in2))
-        mixed = xp.reshape(
-            xp.matmul(g, xp.reshape(weight, (out, in1 * in2))), (rows, in1, in2)
-        )  # sum of g[k] W[k]
+        # The sum of g[k] W[k].
+        mixed = xp.reshape(xp.matmul(g, xp.reshape(weight, (out, in1 * in2))), (rows, in1, in2))
         grad_x1 = xp.sum(mixed * xp.expand_dims(b, 1), axis=2)
         grad_x2 = xp.sum(mixed * xp.expand_dims(a, 2), axis=1)
         pairs = xp.reshape(xp.expand_dims(a, 2) * xp.expand_dims(b, 1), (rows, in1 * in2))

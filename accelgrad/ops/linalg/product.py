@@ -34,9 +34,8 @@ class Matmul(Primitive):
                 " convert one with .float() or .to(other.dtype)"
             )
         ctx.save_for_backward(x, y)
-        if (
-            y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous
-        ):  # one large product, not many small ones
+        if y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous:
+            # One large product, not many small ones.
             z = ctx.xp.matmul(ctx.xp.reshape(x, (-1, x.shape[-1])), y)
             return ctx.xp.reshape(z, (*x.shape[:-1], y.shape[1]))
         return ctx.xp.matmul(x, y)

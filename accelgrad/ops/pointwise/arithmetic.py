@@ -132,9 +132,8 @@ class Div(Pairwise):
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         ctx.save_for_backward(x, y)
-        if (
-            type(y) is float and y == 0.0
-        ):  # Python would raise where x is a number too; arrays give inf and nan
+        if type(y) is float and y == 0.0:
+            # Python would raise where x is a number too; arrays give inf and nan.
             y = ctx.xp.asarray(y, dtype=x.dtype)
         return x / y
 

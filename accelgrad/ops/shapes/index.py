@@ -200,9 +200,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     edge = input.edge()
     recorded = state.grad and (edge is not None or (isinstance(value, Tensor) and value.requires_grad))
     basic, advanced = parse(input, index)
-    if (
-        not recorded and 0 not in input.array.strides
-    ):  # nothing to tell the graph: write, and count the change
+    if not recorded and 0 not in input.array.strides:
+        # Nothing to tell the graph: write, and count the change.
         array = input.array if basic is None else input.array[basic]
         _write(array, ... if advanced is None else advanced, value)
         input._version[0] += 1

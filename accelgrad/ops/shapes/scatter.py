@@ -223,9 +223,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
         filled = element(value, input.dtype)
     dim, array = slices("index_fill_", input, dim, index, IndexError, negative=True)
     xp, shape = input.xp, input.array.shape
-    chosen = xp.zeros(
-        shape[dim] if shape else 1, dtype=bool
-    )  # an index named twice counts once in the gradient
+    # An index named twice counts once in the gradient.
+    chosen = xp.zeros(shape[dim] if shape else 1, dtype=bool)
     chosen[array] = True
     chosen = chosen.reshape((-1,) + (1,) * (len(shape) - 1 - dim) if shape else ())
     return Where.apply(filled, input, condition=chosen)
