@@ -75,7 +75,7 @@ class LoaderIterator:
         hint = "; each worker iterates over the whole dataset unless it takes its share by get_worker_info()"
         warnings.warn(
             f"Length of IterableDataset {type(loader.dataset).__name__} was reported to be {length} (when"
-            f" accessing len(dataloader)), but more batches have been fetched"
+            " accessing len(dataloader)), but more batches have been fetched"
             f"{hint if loader.num_workers else ''}",
             stacklevel=3,
         )
