@@ -57,7 +57,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> NDA
     wanted = start + math.prod(shape) * dtype.itemsize
     if len(content) != wanted:
         raise _damaged(path, f"it has {len(content):,} bytes; its head, shape {shape}, asks for {wanted:,}")
-    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    values = np.frombuffer(content, dtype, offset=start).reshape(shape)  # the extents of the header
     return values.astype(dtype.newbyteorder("="))
 
 

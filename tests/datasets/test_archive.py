@@ -1,4 +1,4 @@
-"""Archives that want to leave the folder, hold links, unpack without end or are cut off."""
+"""Archives that would leave the folder, hold links, unpack without end or are cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all image data sets share: samples, batches, pickling, splits, damaged files."""
+"""The base of all image data sets: samples, batches, pickling, splits, damaged files."""
 
 from __future__ import annotations
 

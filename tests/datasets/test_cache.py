@@ -1,4 +1,4 @@
-"""Where files are kept, locks and atomic replacement."""
+"""The folder of data files, locks and atomic replacement."""
 
 from __future__ import annotations
 

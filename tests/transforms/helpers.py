@@ -16,7 +16,7 @@ def pixels(*shape, seed=0):
 
 
 def smooth(h=24, w=31):
-    """A soft colour gradient: what differs in rounding here differs by little."""
+    """Return a smooth colour gradient, in which differences of rounding stay small."""
     y, x = np.mgrid[0:h, 0:w]
     return np.stack([x * 255 // w, y * 255 // h, (x + y) * 255 // (h + w)], axis=2).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""Transforms that join others, and where their random numbers come from."""
+"""Transforms made of others, and the generator of their random numbers."""
 
 from __future__ import annotations
 

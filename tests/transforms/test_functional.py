@@ -340,7 +340,7 @@ def test_resized_crop_is_a_crop_resized():
 
 
 def grid_sample(source, angle, mode, centre, fill):
-    """What torchvision does with a tensor, by PyTorch's grid_sample."""
+    """Warp a tensor as torchvision does, by PyTorch's grid_sample."""
     import torch
 
     h, w = source.shape[-2:]

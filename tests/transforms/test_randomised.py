@@ -1,4 +1,4 @@
-"""The transforms that draw: what they draw lies where it should, and every outcome occurs."""
+"""The transforms with randomness: their draws lie in their ranges, and every outcome occurs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_jitter_below_black_stops_at_zero():
 
 
 def erased(img):
-    """The (rows, columns) of a rectangle of zeros in an image of ones; None where there is none."""
+    """Return the (rows, columns) of a rectangle of zeros in an image of ones, or None."""
     zeros = np.argwhere(img.numpy()[0] == 0)
     if not len(zeros):
         return None

@@ -226,7 +226,7 @@ class Arena:
 
     @property
     def in_use(self) -> bool:
-        """Whether a slot is lent to the program, or used by this process."""
+        """True while a slot is lent to the program, or used by this process."""
         return len(self.free) < len(self.allocated)
 
     def close(self) -> None:

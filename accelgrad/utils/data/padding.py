@@ -148,9 +148,8 @@ class PadCollate:
                 f" padding dims {dims} needs at least {max(dims) + 1}, the same in every sample"
             )
         shapes = itertools.chain.from_iterable([array.shape for array in arrays])
-        extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim).reshape(
-            len(arrays), first.ndim
-        )  # (n, ndim)
+        extents = np.fromiter(shapes, np.int64, len(arrays) * first.ndim)
+        extents = extents.reshape(len(arrays), first.ndim)  # (n, ndim)
         for axis in range(first.ndim):
             if axis not in dims and (extents[:, axis] != extents[0, axis]).any():
                 entry = int(np.flatnonzero(extents[:, axis] != extents[0, axis])[0])

@@ -39,7 +39,7 @@ SIMPLE_KINDS = "biufcmMSUV"
 
 
 class Head(NamedTuple):
-    """The fixed part of a BATCH frame; the four variable parts follow it in the order of their sizes."""
+    """The fixed part of a BATCH frame; four variable parts follow it, in the order of the size fields."""
 
     kind: int
     epoch: int

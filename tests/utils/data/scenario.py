@@ -1,5 +1,4 @@
-"""What a test needs to see whether a loader leaves anything behind: R0 within a process, and scripts run from
-outside."""
+"""Tools to see whether a loader leaves anything behind: R0 within a process, and scripts run from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ MARK = "ACCELGRAD_SCENARIO"
 
 
 def resources() -> dict[str, Any]:
-    """What this process holds of everything that a loader might leave behind."""
+    """Count what this process holds of everything that a loader might leave behind."""
     with open("/proc/self/maps") as file:
         maps = sum("memfd:" in line for line in file)
     # /proc/self/fd itself is one descriptor while it is listed, in every snapshot.
@@ -39,7 +38,7 @@ def resources() -> dict[str, Any]:
 
 
 class R0:
-    """The resource condition: shortly after the block everything is as it was before it.
+    """Check the resource condition: shortly after the block everything is as it was before it.
 
     The promise is one second on a quiet machine; a test may run on a busy one.
     """
@@ -80,7 +79,7 @@ class R0:
 
 @dataclass
 class Outcome:
-    """How a script ended."""
+    """The end of a script: its exit code, its output, and the processes that it left behind."""
 
     code: int
     output: str
@@ -88,7 +87,7 @@ class Outcome:
     left: list[int]
 
     def ok(self) -> str:
-        """The output, after a check that the script ended well and left nothing."""
+        """Check that the script ended well and left nothing, and return its output."""
         assert self.code == 0, f"exit code {self.code}\n{self.output}\n{self.errors}"
         assert self.left == [], f"processes left behind: {self.left}"
         return self.output
@@ -117,7 +116,7 @@ def firsts(batches):
 
 
 def marked_processes(mark: str) -> list[int]:
-    """The living processes, of any parent and group, that were started under ``mark``."""
+    """Return the living processes, of any parent and group, that were started under ``mark``."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -131,7 +130,7 @@ def marked_processes(mark: str) -> list[int]:
 
 
 def workers_of(iterator: Any) -> list[int]:
-    """The pids of an iterator's workers, waiting until all are known."""
+    """Return the pids of an iterator's workers, when all are known."""
     deadline = time.monotonic() + 20
     while any(handle is None or handle.pid is None for handle in iterator.pool.handles):
         iterator.pool.poll(0.05)
@@ -181,12 +180,12 @@ class Script:
             self.process.stdin = None
 
     def line(self) -> str:
-        """The next line of its output."""
+        """Wait for the next line of its output."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def end(self, limit: float = 40, within: float = 3.0) -> Outcome:
-        """Wait for the end; whoever is alive ``within`` seconds after it is left behind (and killed)."""
+        """Wait for the end; a process that still lives ``within`` seconds after it counts as left behind."""
         try:
             output, errors = self.process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:

@@ -1,8 +1,8 @@
 """An interrupt at every single point of the loader's own code where Python can deliver one.
 
-A signal handler runs at the entry of a Python function and after a call into C has returned.  These are the
-moments that ``sys.setprofile`` reports, so a profile function that raises a signal at the n-th of them does
-what a Ctrl-C at that moment does, only that n can be chosen.
+A signal handler runs at the entry of a Python function, and after a call into C has returned.  These are the
+moments that ``sys.setprofile`` reports.  So a profile function that raises a signal at the n-th of them does
+the same as a Ctrl-C at that moment, but n can be chosen.
 """
 
 from __future__ import annotations
@@ -134,12 +134,12 @@ AT_THE_ENDS = """
 
 
 def at_work(dies: bool, in_order: bool, stride: int, least: int, seed: int = 0) -> str:
-    """The script: a pass for about every ``stride``-th point, until the pass has no more of them."""
+    """Return the script of a pass for about every ``stride``-th point, up to the last point of a pass."""
     return (TOOLS + AT_WORK).format(dies=dies, in_order=in_order, stride=stride, least=least, seed=seed)
 
 
 def at_the_ends(method: str, stride: int, least: int, seed: int = 0) -> str:
-    """The same for the start and the end of a pass."""
+    """Return the script of a start and an end of a pass for about every ``stride``-th point of these."""
     return (TOOLS + AT_THE_ENDS).format(method=method, stride=stride, least=least, seed=seed)
 
 

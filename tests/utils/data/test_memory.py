@@ -14,7 +14,7 @@ from accelgrad.utils.data.memory import MappedArena, SlotWriter
 
 
 class Pair:
-    """A worker's writer and the parent's view of its arenas, in one process."""
+    """A worker's writer, and the program's side of its arenas, in one process."""
 
     def __init__(self, slots=2, limit=None, share=0.5):
         self.mapped = {}
@@ -25,7 +25,7 @@ class Pair:
         self.mapped[arena.number] = MappedArena(arena.number, arena.slot_size, arena.slots, arena.descriptor)
 
     def batch(self, size, fill):
-        """Write a batch; the parent's array, or None where it did not fit."""
+        """Write a batch, and return the program's array, or None where it did not fit."""
         self.writer.begin()
         place = self.writer.place([size])
         if place is None:
@@ -141,9 +141,8 @@ def test_arrays_of_the_allocator_lie_in_the_slot():
     array = pair.writer.allocate((10, 100), np.dtype(np.float64))
     assert pair.writer.offset_of(array) == 0 and pair.writer.offset_of(array[1:]) is None
     assert pair.writer.allocate((0, 3), np.dtype(np.float64)).shape == (0, 3)
-    assert (
-        pair.writer.offset_of(pair.writer.allocate((100_000,), np.dtype(np.int8))) is None
-    )  # too large for it
+    too_large = pair.writer.allocate((100_000,), np.dtype(np.int8))
+    assert pair.writer.offset_of(too_large) is None
 
 
 @pytest.mark.parametrize("memfd", [True, False])

@@ -1,4 +1,4 @@
-"""What workers are given, and how errors travel back."""
+"""The dataset on its way to the workers, and exceptions on their way back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where there is no fork: plain processes that call back, and polling by selectors."""
+"""Workers without fork: plain processes that connect back, and polling by selectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to be a program: no main guard, -c, stdin, threads, forks, and after Numba and BLAS have run."""
+"""Kinds of programs: no main guard, -c, stdin, threads, forks, and after Numba and BLAS have run."""
 
 from __future__ import annotations
 

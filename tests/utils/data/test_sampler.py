@@ -1,4 +1,4 @@
-"""Samplers: what they give, how often, and what they refuse."""
+"""Samplers: their indices, how many there are, and wrong arguments."""
 
 from __future__ import annotations
 

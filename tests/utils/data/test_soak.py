@@ -1,5 +1,4 @@
-"""Random trouble, seeded: kills, stops, interrupts, exceptions and garbage collections, against every promise
-at once."""
+"""Random faults, seeded, against all promises at once: kills, stops, interrupts, exceptions, collections."""
 
 from __future__ import annotations
 
@@ -134,7 +133,7 @@ BODY = """
 
 
 def body(seconds: int, seed: int, least: int = 0) -> str:
-    """The script: at least so many seconds and so many troubles."""
+    """Return the script, which runs at least so many seconds and meets at least so many faults."""
     return textwrap.dedent(BODY).format(seconds=seconds, seed=seed, least=least)
 
 

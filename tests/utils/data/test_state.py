@@ -22,7 +22,7 @@ from accelgrad.utils.data import (
 
 
 class Noisy(Dataset):
-    """Every generator leaves its trace in the sample."""
+    """Samples to which every generator adds a number."""
 
     def __init__(self, n=40, pause=0.0):
         self.n, self.pause = n, pause
@@ -51,8 +51,7 @@ def rows(batches):
 
 
 def interrupted(make, after):
-    """The rest of a pass, and the next pass, as they were, and as they are after a restart in another random
-    state."""
+    """Return the rest of a pass and the next pass, first without a restart, then after one."""
     accelgrad.manual_seed(11)
     random.seed(11)
     np.random.seed(11)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Frames in pieces, batches taken apart and put together."""
+"""Frames that arrive in pieces, batches packed and unpacked."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Counted(IterableDataset):
 
 
 def plain(value):
-    """A batch as Python data, with types: what two batches must agree on to be equal."""
+    """Return a batch as Python data with its types, for a comparison of two batches."""
     if isinstance(value, Tensor):
         return ("tensor", value.array.dtype.str, value.array.shape, value.array.tobytes())
     if isinstance(value, np.ndarray):
@@ -295,7 +295,7 @@ def test_a_stream_longer_than_its_length_is_warned_of():
 
 
 class Draws(Dataset):
-    """Numbers of every generator a dataset may use."""
+    """Samples that are numbers drawn from every generator that a dataset may use."""
 
     def __init__(self):
         self.own = np.random.default_rng(7)
@@ -319,9 +319,8 @@ class Draws(Dataset):
 def drawn(method="forkserver", seed=3, **options):
     accelgrad.manual_seed(seed)
     with DataLoader(Draws(), num_workers=2, multiprocessing_context=method, **options) as loader:
-        return np.array(
-            [[batch.array[0] for batch in loader] for _ in range(2)]
-        )  # (epoch, sample, generator)
+        epochs = [[batch.array[0] for batch in loader] for _ in range(2)]
+        return np.array(epochs)  # (epoch, sample, generator)
 
 
 def test_all_generators_differ_by_worker_and_epoch_and_repeat_from_run_to_run():
