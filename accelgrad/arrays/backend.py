@@ -22,9 +22,14 @@ __all__ = ["Device", "Namespace", "default_device", "device", "namespace", "set_
 
 
 class Device:
-    """Where an array lives: ``"cpu"``, ``"gpu"``, ``"gpu:1"``.
+    """A place where arrays live: ``"cpu"``, ``"gpu"`` (the current card), or one card such as ``"gpu:1"``.
 
-    PyTorch's spellings ``"cuda"``, ``"cuda:0"`` mean the same.
+    PyTorch's spellings ``"cuda"`` and ``"cuda:1"`` mean the same, and so does the number 1 alone for
+    ``"gpu:1"``.  ``"auto"`` is the card if it can be used, else the CPU.  In a block ``with device:`` this
+    thread makes its new tensors there.
+
+    TypeError for anything but a string, an integer or a device; RuntimeError for an unknown kind of device
+    and for an index that cannot be.
 
     >>> Device("gpu:1")
     device(type='cuda', index=1)
@@ -95,22 +100,14 @@ class Device:
 device = Device
 
 
-def _swapaxes(x: Any, axis1: int, axis2: int) -> Any:
-    return x.swapaxes(axis1, axis2)
-
-
-def _reshape(x: Any, shape: Any) -> Any:
-    return x.reshape(shape)
-
-
-def _matmul(x: Any, y: Any) -> Any:
-    return x @ y
+# --- array modules
 
 
 class Namespace:
-    """An array module with the kernels laid over it: what formulas call ``xp``.
+    """An array module with our kernels laid over it; formulas call it ``xp``.
 
-    A name is resolved once (by :func:`accelgrad.kernels.resolve`) and then is an ordinary attribute.
+    A name is resolved when it is first used (by :func:`accelgrad.kernels.resolve`); from then on it is an
+    ordinary attribute.
 
     >>> xp = namespace("cpu")
     >>> float(xp.sum(xp.ones((2, 3))))
@@ -121,15 +118,20 @@ class Namespace:
     """Whether reading a value means waiting for the device."""
 
     looks = True
-    """Whether formulas look at values only to check them (labels, indices, ranges).  On a card they do so
-    where the environment has CUDA_LAUNCH_BLOCKING=1, PyTorch's switch for finding such mistakes; else a step
-    would wait for each of them."""
+    """Whether formulas read values merely to check them (labels, indices, ranges).
 
-    _direct: dict[str, Any] = {"swapaxes": _swapaxes, "reshape": _reshape}
-    """Shorter ways to what the module's functions of these names do."""
+    On a card every such check makes the program wait, so there it is done only if the environment has
+    CUDA_LAUNCH_BLOCKING=1, PyTorch's switch for finding such mistakes.
+    """
 
     alone = True
-    """Whether there is no other device of this kind: else work on it must be done within :meth:`scope`."""
+    """Whether this is the only device of its kind.  If not, work on it must be done within :meth:`scope`."""
+
+    _direct: dict[str, Any] = {
+        "swapaxes": lambda x, axis1, axis2: x.swapaxes(axis1, axis2),
+        "reshape": lambda x, shape: x.reshape(shape),
+    }
+    """Functions that do the same as the module's of these names in fewer steps."""
 
     def __init__(self, module: Any, device: Device) -> None:
         self.module = module
@@ -148,15 +150,16 @@ class Namespace:
         return value
 
     def resolved(self, name: str) -> Any:
-        """What ``name`` stands for, until the kernels' mode or another setting changes."""
+        """Find what ``name`` stands for, until the kernels' mode or another setting changes."""
         return kernels.resolve(name, self)
 
     def _forget(self) -> None:
+        """Drop all resolved names, so that each is resolved anew at its next use."""
         for name in [name for name in self.__dict__ if name not in self._fixed]:
             self.__dict__.pop(name, None)
 
     def base(self, name: str) -> Any:
-        """What the array module itself calls ``name``; None where it has no such name."""
+        """Return what the array module itself calls ``name``, or None if it has no such name."""
         return self._direct.get(name) or getattr(self.module, name, None)
 
     def astype(self, x: Any, dtype: Any) -> Any:
@@ -164,26 +167,26 @@ class Namespace:
         return x.astype(dtype, copy=False)
 
     def sum_of(self, x: Any, y: Any) -> Any:
-        """``x + y``."""
+        """Return ``x + y``, computed on this namespace's device."""
         return x + y
 
     def run(self, primitive: Any, *arrays: Any, **options: Any) -> Any:
-        """Another primitive's forward formula on raw arrays, recording nothing."""
+        """Run another primitive's forward formula on raw arrays; nothing is recorded."""
         return primitive.run(self, *arrays, **options)
 
     def from_host(self, array: np.ndarray, wait: bool = True) -> Any:
-        """The array on this namespace's device; on the CPU the same object.
+        """Return a NumPy array on this namespace's device; on the CPU it is the same object.
 
-        ``wait=False`` promises not to write on ``array`` before the device has fetched it.
+        With ``wait=False`` the caller promises not to write to ``array`` before the device has fetched it.
         """
         return array
 
     def to_host(self, array: Any) -> np.ndarray:
-        """The array as NumPy's; on the CPU the same object, from a card a copy."""
+        """Return the array as a NumPy array: on the CPU the same object, from a card a copy."""
         return array
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """A context in which new arrays are made on this namespace's device."""
+        """Return a context in which new arrays are made on this namespace's device."""
         return contextlib.nullcontext()
 
     def __repr__(self) -> str:
@@ -193,11 +196,32 @@ class Namespace:
         return namespace, (str(self.device),)
 
 
+def _reduction(ufunc: Any) -> Any:
+    """Make a reduction of a ufunc; ``np.sum`` spends a microsecond more, to ask the array for its own."""
+
+    def reduce(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
+        return ufunc.reduce(x, axis, dtype, out, keepdims)
+
+    return reduce
+
+
+class NumpyNamespace(Namespace):
+    """NumPy, with shorter ways to the reductions that formulas use most."""
+
+    _direct = Namespace._direct | {
+        "sum": _reduction(np.add),
+        "prod": _reduction(np.multiply),
+        "max": _reduction(np.maximum),
+        "min": _reduction(np.minimum),
+    }
+
+
 class CudaNamespace(Namespace):
-    """CuPy on one card; products by the operator, which finds cuBLAS in fewer steps than the function."""
+    """CuPy on one card."""
 
     asynchronous = True
-    _direct = Namespace._direct | {"matmul": _matmul}
+    # The operator finds cuBLAS in fewer steps than CuPy's function.
+    _direct = Namespace._direct | {"matmul": lambda x, y: x @ y}
 
     def __init__(self, module: Any, device: Device) -> None:
         global several_cards
@@ -217,26 +241,26 @@ class CudaNamespace(Namespace):
             result = self.module.empty(array.shape, array.dtype)
             stream = self.module.cuda.get_current_stream()
             result.set(array, stream)
-            # The card fetches while the program goes on. Until it has, the page-locked memory must not go
-            # back to its pool, which would give it to the next batch.
+            # The card fetches the values while the program goes on. Until it has them, the page-locked
+            # memory must not go back to its pool, which would give it to the next batch.
             self.hold(array, stream)
             return result
 
     def hold(self, array: Any, stream: Any) -> None:
-        """Keep the memory of ``array`` until ``stream`` (CuPy's) has done what it has been given so far."""
+        """Keep the memory of ``array`` until CuPy's ``stream`` has finished all work given to it so far."""
         self._held.append((stream.record(), array))
         while self._held and self._held[0][0].done:
             self._held.popleft()
 
     def sum_of(self, x: Any, y: Any) -> Any:
-        """``x + y`` of two arrays of this card, whichever card is the current one."""
+        """Return ``x + y`` of two arrays of this card, whichever card is the current one."""
         with self.scope():
             return x + y
 
     def from_card(self, array: Any, source: Namespace) -> Any:
-        """Return the array of another card on this one.
+        """Copy an array from another card to this one.
 
-        The streams of the two cards wait for each other, the host for neither.
+        The streams of the two cards wait for each other; the program waits for neither.
         """
         cuda = self.module.cuda
         with source.scope():
@@ -247,7 +271,8 @@ class CudaNamespace(Namespace):
             result = array.copy()  # CuPy copies to the current card
             copied = stream.record()
         with source.scope():
-            cuda.get_current_stream().wait_event(copied)  # then its memory may be used again
+            # Only then may the memory of the other card's array be used again.
+            cuda.get_current_stream().wait_event(copied)
         return result
 
     def to_host(self, array: Any) -> np.ndarray:
@@ -257,46 +282,22 @@ class CudaNamespace(Namespace):
         return self.module.cuda.Device(self.device.index)
 
 
-def _reduction(ufunc: Any) -> Any:
-    """NumPy's reduction without the microsecond that ``np.sum`` spends on asking the array for its own."""
-
-    def reduce(x: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        return ufunc.reduce(x, axis, dtype, out, keepdims)
-
-    return reduce
-
-
-class NumpyNamespace(Namespace):
-    """NumPy; where its functions take longer to find the array's own method than that takes, the method."""
-
-    _direct = Namespace._direct | {
-        "sum": _reduction(np.add),
-        "prod": _reduction(np.multiply),
-        "max": _reduction(np.maximum),
-        "min": _reduction(np.minimum),
-    }
-
+# --- the array module of a device
 
 CPU = NumpyNamespace(np, Device("cpu"))
 several_cards = False
-"""Whether this process has used one of several cards: then an array may lie on another than the current."""
+"""Whether this process has used a card of several: an array may then lie on a card that is not current."""
+
 _namespaces: dict[tuple[str, int], Namespace] = {("cpu", 0): CPU}
 
 
-class _Blocks(threading.local):
-    """The devices of the ``with device:`` blocks that this thread is in, the innermost last."""
-
-    def __init__(self) -> None:
-        self.entered: list[Namespace] = []
-
-
-_blocks = _Blocks()
-
-
 def namespace(where: Any = None) -> Namespace:
-    """The array module of a device (of the default device if None).
+    """Return the array module of a device; None means the default device.
 
-    RuntimeError with the cause if it has none.
+    RuntimeError with the cause if the device cannot be used.
+
+    >>> namespace("cpu")
+    <namespace numpy on cpu>
     """
     if where is None:
         return default_namespace()
@@ -313,37 +314,97 @@ def namespace(where: Any = None) -> Namespace:
 
 
 def _cuda_namespace(index: int) -> Namespace:
+    """Make the array module of a card; RuntimeError with the cause if the card cannot be used."""
     gpu.require(index)
     gpu.meter()
     return CudaNamespace(importlib.import_module("cupy"), Device("cuda", index))
 
 
 def current_cuda_device() -> int:
-    """The index that ``"gpu"`` without a number means."""
+    """Return the index of the card that ``"gpu"`` without a number means."""
     return gpu.current_device()
 
 
+# --- the device of new tensors
+
+
+class _Blocks(threading.local):
+    """The devices of the ``with device:`` blocks that this thread is in, the innermost one last."""
+
+    def __init__(self) -> None:
+        self.entered: list[Namespace] = []
+
+
+_blocks = _Blocks()
+
+_default: Namespace | None = None
+"""The array module of new tensors outside such blocks; None until somebody asks for it."""
+
+
+def default_namespace() -> Namespace:
+    """Return the array module of new tensors.
+
+    It is that of the innermost ``with device:``, else the one that ``set_default_device`` has chosen, else
+    that of the environment variable ACCELGRAD_DEVICE, else the CPU's.
+    """
+    global _default
+    if _blocks.entered:
+        return _blocks.entered[-1]
+    if _default is None:
+        _default = namespace(os.environ.get("ACCELGRAD_DEVICE") or "cpu")
+    return _default
+
+
+def default_device() -> Device:
+    """Return the device on which new tensors are made (see :func:`set_default_device`).
+
+    >>> import accelgrad
+    >>> with accelgrad.device("cpu"):
+    ...     accelgrad.get_default_device()
+    device(type='cpu')
+    """
+    return default_namespace().device
+
+
+def set_default_device(device: Any) -> None:
+    """Make new tensors on ``device`` from now on, in all threads; a ``with device:`` block goes before it.
+
+    None returns to the environment variable ACCELGRAD_DEVICE, or else to the CPU.  RuntimeError with the
+    cause if the device cannot be used.
+
+    >>> import accelgrad
+    >>> accelgrad.set_default_device("cpu")
+    >>> accelgrad.ones(2).device
+    device(type='cpu')
+    """
+    global _default
+    _default = None if device is None else namespace(device)
+
+
+# --- raw arrays
+
+
+def is_array(value: Any) -> bool:
+    """Tell whether ``value`` is a raw array, NumPy's or CuPy's, without importing CuPy."""
+    return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
+
+
 def of_array(array: Any) -> Namespace:
-    """The namespace that a raw array belongs to."""
+    """Return the array module that a raw array belongs to."""
     if type(array) is np.ndarray or isinstance(array, np.generic | np.ndarray):
         return CPU
     return namespace(Device("cuda", int(array.device.id)))
 
 
 def added(x: Any, y: Any) -> Any:
-    """``x + y`` on the device of ``x``, for arrays and Tensors."""
+    """Return ``x + y``, computed on the device of ``x``; for raw arrays and Tensors."""
     if is_array(x) and type(x) is not np.ndarray:
         return of_array(x).sum_of(x, y)
     return x + y
 
 
-def is_array(value: Any) -> bool:
-    """Whether ``value`` is a raw array: NumPy's, or CuPy's (without importing CuPy)."""
-    return isinstance(value, np.ndarray) or type(value).__module__.partition(".")[0] == "cupy"
-
-
 def is_pinned(array: Any) -> bool:
-    """Whether a NumPy array lies in page-locked memory of CuPy's; False while CuPy is not loaded.
+    """Tell whether a NumPy array lies in page-locked memory of CuPy's; False while CuPy is not loaded.
 
     >>> is_pinned(np.zeros(3))
     False
@@ -360,7 +421,7 @@ def is_pinned(array: Any) -> bool:
 
 
 def pin(array: np.ndarray) -> np.ndarray:
-    """A copy in page-locked memory, which goes back to CuPy's pool with the last array that shows it."""
+    """Copy an array into page-locked memory of CuPy's, which is kept as long as an array uses it."""
     cupy = importlib.import_module("cupy")
     memory = cupy.cuda.alloc_pinned_memory(max(array.nbytes, 1))
     pinned = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
@@ -368,42 +429,15 @@ def pin(array: np.ndarray) -> np.ndarray:
     return pinned
 
 
-def default_namespace() -> Namespace:
-    """Return the array module of new tensors.
-
-    It is that of the innermost ``with device:``, else of ``set_default_device``, else of ACCELGRAD_DEVICE.
-    """
-    global _default
-    if _blocks.entered:
-        return _blocks.entered[-1]
-    if _default is None:
-        _default = namespace(os.environ.get("ACCELGRAD_DEVICE") or "cpu")
-    return _default
-
-
-_default: Namespace | None = None
-
-
-def default_device() -> Device:
-    """The device of new tensors."""
-    return default_namespace().device
-
-
-def set_default_device(device: Any) -> None:
-    """Make new tensors on ``device``; None returns to ACCELGRAD_DEVICE, or the CPU.
-
-    >>> set_default_device("cpu")
-    """
-    global _default
-    _default = None if device is None else namespace(device)
+# --- threads
 
 
 def set_num_threads(number: int) -> None:
     """Let NumPy's BLAS and our CPU kernels use at most ``number`` threads each.
 
-    Fewer is faster where other processes want the cores too: BLAS waits in a loop for the slowest of its
-    threads, so one that a busy loader worker has pushed aside delays every product.  ValueError for a number
-    below 1.
+    Fewer threads are faster when other processes want the cores too: BLAS waits in a loop for the slowest of
+    its threads, so one thread that a busy loader worker has pushed aside delays every product.  ValueError
+    for anything but an integer of at least 1.
 
     >>> import accelgrad
     >>> before = accelgrad.get_num_threads()
@@ -415,5 +449,6 @@ def set_num_threads(number: int) -> None:
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:
-        return  # the kernels obey; BLAS listens to OPENBLAS_NUM_THREADS only
+        # The kernels obey; BLAS listens to the environment variable OPENBLAS_NUM_THREADS only.
+        return
     threadpool_limits(limits=number, user_api="blas")
