@@ -1,1 +1,1 @@
-"""Raw arrays: which library they belong to, their element types, the card, and how numbers become one."""
+"""Raw arrays: their library and device, their element types, the card, and how numbers become arrays."""

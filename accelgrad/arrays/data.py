@@ -1,4 +1,4 @@
-"""Data into a raw array: numbers, nested lists, arrays, tensors; and what a tensor is to this floor."""
+"""Data into a raw array: numbers, nested lists, arrays and tensors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ __all__ = ["ArrayHolder", "as_array"]
 
 
 def as_array(data: Any, dtype: Any, xp: Namespace) -> Any:
-    """A new raw array of ``xp`` from numbers, nested sequences, arrays or tensors.
+    """Make a new raw array of ``xp`` from numbers, nested sequences, arrays or tensors; always a copy.
 
-    ``dtype`` (NumPy's) None takes the data's own: bool, int64, the default float type, or that of an array.
+    ``dtype`` is a NumPy dtype; None takes the data's own: bool or int64, the default floating point type for
+    Python floats, or the dtype of an array.  RuntimeError or TypeError for what is no number, ValueError for
+    sequences of unequal length.
+
+    >>> as_array([[1, 2], [3, 4]], None, backend.CPU).dtype
+    dtype('int64')
     """
+    # A tensor or a raw array.
     if isinstance(data, ArrayHolder):
         array = data.array if data.xp is xp else xp.from_host(data.xp.to_host(data.array))
         return array.astype(dtype or array.dtype)
@@ -29,6 +35,7 @@ def as_array(data: Any, dtype: Any, xp: Namespace) -> Any:
         if isinstance(data, np.ndarray):
             return xp.from_host(np.array(data, dtype=dtype or own))
         return xp.module.array(data, dtype=dtype or own)
+    # Numbers and nested sequences.
     array = np.asarray(_plain(data))
     if array.dtype.kind == "O":
         odd = next((one for one in array.flat if not isinstance(one, int | float)), None)
@@ -39,12 +46,16 @@ def as_array(data: Any, dtype: Any, xp: Namespace) -> Any:
         else:
             dtype = dtypes.of(array.dtype).numpy
     elif array.dtype.kind in "OUSV":
-        dtypes.of(array.dtype)  # a TypeError for all of these but bfloat16
+        # A TypeError for all of these but bfloat16.
+        dtypes.of(array.dtype)
     return xp.from_host(array.astype(dtype))
 
 
 def _plain(data: Any, depth: int = 0) -> Any:
-    """Nested sequences with tensors inside as what NumPy understands; clear errors for what it does not."""
+    """Turn nested sequences with tensors inside into data that NumPy understands; errors name what is wrong.
+
+    ``depth`` is the dimension of the sequence, counted from the outermost.
+    """
     if isinstance(data, ArrayHolder):
         return data.xp.to_host(data.array)
     if isinstance(data, str | bytes):

@@ -1,7 +1,9 @@
-"""bfloat16 across DLPack: NumPy and CuPy do not pass on a type that another package has made.
+"""Arrays shared with other libraries by DLPack, bfloat16 included.
 
-So the array goes out as 16-bit integers on the same memory, and the capsule is told what they are; one that
-comes in is told the contrary.  Layout of the structures: dlpack.h, versions 0 and 1.
+DLPack passes memory on in a capsule that says the shape and the element type.  NumPy and CuPy cannot do that
+for bfloat16, a type that another package has made.  So such an array leaves as 16-bit integers on the same
+memory, and the type in the capsule is then changed to bfloat16; in a capsule that comes in, it is changed to
+integers first.  Layout of the structures: dlpack.h, versions 0 and 1.
 """
 
 from __future__ import annotations
@@ -15,24 +17,15 @@ from accelgrad.arrays import dtypes
 
 __all__ = ["give", "take"]
 
-BFLOAT, UNSIGNED = 4, 1  # kDLBfloat, kDLUInt
+# In dlpack.h they are kDLBfloat and kDLUInt.
+BFLOAT, UNSIGNED = 4, 1
+
 PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}
-"""The name of a capsule -> where in its structure the element type begins: a code, the bits, the lanes."""
-
-_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-_name = ctypes.pythonapi.PyCapsule_GetName
-_name.restype, _name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-
-
-def _code(capsule: Any) -> Any:
-    """The byte that says what kind of number a capsule holds; beside it lies the number of bits."""
-    name = _name(capsule)
-    return (ctypes.c_uint8 * 2).from_address(_pointer(capsule, name) + PLACES[name])
+"""A capsule's name -> the byte of its structure at which the element type begins: code, bits, lanes."""
 
 
 def give(array: Any, options: dict[str, Any]) -> Any:
-    """The capsule of a raw array, ``array.__dlpack__(**options)``."""
+    """Make the capsule of a raw array: ``array.__dlpack__(**options)``, for bfloat16 too."""
     if array.dtype.kind != "V":
         return array.__dlpack__(**options)
     capsule = array.view(np.uint16).__dlpack__(**options)
@@ -40,8 +33,30 @@ def give(array: Any, options: dict[str, Any]) -> Any:
     return capsule
 
 
+def take(xp: Any, source: Any) -> Any:
+    """Make a raw array of ``xp`` on the memory of any object with ``__dlpack__``, without a copy.
+
+    Errors are those of NumPy or CuPy, for types and devices that they cannot take.
+    """
+    # NumPy and CuPy take every other type themselves.
+    try:
+        return xp.module.from_dlpack(source)
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        # From version 1 on a capsule can say that the memory may be written to.
+        try:
+            capsule = source.__dlpack__(max_version=(1, 0))
+        except TypeError:
+            capsule = source.__dlpack__()
+        code = _code(capsule)
+        if (code[0], code[1]) != (BFLOAT, 16):
+            raise
+        code[0] = UNSIGNED
+        bits = xp.module.from_dlpack(_Giver(capsule, source.__dlpack_device__()))
+        return bits.view(dtypes.bfloat16.numpy)
+
+
 class _Giver:
-    """What gives a capsule once, as NumPy's and CuPy's ``from_dlpack`` want it."""
+    """An object that gives one capsule away, in the form that NumPy's and CuPy's ``from_dlpack`` want."""
 
     def __init__(self, capsule: Any, device: tuple[int, int]) -> None:
         self.capsule, self.device = capsule, device
@@ -53,18 +68,13 @@ class _Giver:
         return self.device
 
 
-def take(xp: Any, source: Any) -> Any:
-    """The raw array of ``xp`` on the memory of anything that speaks DLPack."""
-    try:
-        return xp.module.from_dlpack(source)
-    except (BufferError, RuntimeError, TypeError, ValueError):
-        try:
-            capsule = source.__dlpack__(max_version=(1, 0))  # which can say that the memory may be written
-        except TypeError:
-            capsule = source.__dlpack__()
-        code = _code(capsule)
-        if (code[0], code[1]) != (BFLOAT, 16):
-            raise
-        code[0] = UNSIGNED
-        bits = xp.module.from_dlpack(_Giver(capsule, source.__dlpack_device__()))
-        return bits.view(dtypes.bfloat16.numpy)
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+_name = ctypes.pythonapi.PyCapsule_GetName
+_name.restype, _name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+
+
+def _code(capsule: Any) -> Any:
+    """Return the two bytes of a capsule that say the kind of its numbers and how many bits each has."""
+    name = _name(capsule)
+    return (ctypes.c_uint8 * 2).from_address(_pointer(capsule, name) + PLACES[name])

@@ -1,12 +1,12 @@
-"""The element types under PyTorch's names, and the rules by which two of them meet.
+"""The element types under PyTorch's names, and the rules for operations on two of them.
 
 Every :class:`dtype` stands for one NumPy dtype.  The promotion rules are PyTorch's, not NumPy's: types fall
-into three categories (bool < integer < floating point); tensors with dimensions decide first, then
-0-dimensional tensors, then Python numbers, and the later ones count only where their category is higher.
+into three categories (bool < integer < floating point).  Tensors with dimensions decide first, then
+0-dimensional tensors, then Python numbers; the later ones count only if their category is higher.
 Source: PyTorch documentation, "Tensor Attributes", section on ``torch.dtype``.
 
-bfloat16 is NumPy's by the package ml_dtypes, which is imported when that type is first needed.  NumPy counts
-it among the types without structure (kind ``"V"``) and promotes it by rules of its own; so the code asks
+NumPy itself has no bfloat16.  The package ml_dtypes adds it, and is imported when the type is first needed.
+NumPy gives it the kind ``"V"`` (raw bytes) and promotes it by rules of its own; so our code asks
 :func:`is_floating` and :func:`promote_types`, and never NumPy.
 """
 
@@ -30,7 +30,10 @@ Number = _builtin_bool | _builtin_int | _builtin_float
 
 
 class dtype:
-    """An element type, e.g. ``accelgrad.float32``.
+    """The type of a tensor's elements, e.g. ``accelgrad.float32``; there is one object of each.
+
+    ``numpy`` is the NumPy dtype behind it.  ImportError from that attribute of bfloat16 if the package
+    ml_dtypes is missing.
 
     >>> import accelgrad
     >>> accelgrad.float32.itemsize, accelgrad.float32.is_floating_point
@@ -43,47 +46,45 @@ class dtype:
         self.name = name
         if name != "bfloat16":
             self.numpy = np.dtype(name)
-        self.category = category  # 0 bool, 1 integer, 2 floating point
-        self.title = title  # of the legacy constructor: FloatTensor, LongTensor, ...
+        # 0 bool, 1 integer, 2 floating point
+        self.category = category
+        # The name of the older constructor: FloatTensor, LongTensor, ...
+        self.title = title
 
     def __getattr__(self, name: str) -> Any:
         if name != "numpy":
             raise AttributeError(f"'dtype' object has no attribute {name!r}")
-        self.numpy = found = _bfloat16_of_numpy()  # from now on an ordinary attribute
+        # From now on it is an ordinary attribute.
+        self.numpy = found = _bfloat16_of_numpy()
         _of_numpy[found] = self
         return found
 
     @property
     def is_floating_point(self) -> _builtin_bool:
+        """Whether the elements are floating point numbers."""
         return self.category == 2
 
     @property
     def is_complex(self) -> _builtin_bool:
+        """Whether the elements are complex numbers: always False, accelgrad has no complex types."""
         return False
 
     @property
     def is_signed(self) -> _builtin_bool:
+        """Whether the elements can be negative."""
         return self.category == 2 or (self.category == 1 and self.numpy.kind == "i")
 
     @property
     def itemsize(self) -> _builtin_int:
+        """The number of bytes of one element."""
         return self.numpy.itemsize
 
     def __repr__(self) -> str:
         return f"accelgrad.{self.name}"
 
     def __reduce__(self) -> str:
-        return self.name  # pickles as the module's global of that name
-
-
-def _bfloat16_of_numpy() -> np.dtype:
-    try:
-        import ml_dtypes
-    except ImportError as error:
-        raise ImportError(
-            "bfloat16 needs the package ml_dtypes, which gives NumPy that type: pip install ml_dtypes"
-        ) from error
-    return np.dtype(ml_dtypes.bfloat16)
+        # It pickles as this module's variable of that name.
+        return self.name
 
 
 bool = dtype("bool", 0, "BoolTensor")
@@ -104,19 +105,40 @@ _of_name: dict[str, dtype] = {
     "half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
 }  # fmt: skip
 _of_python: dict[Any, dtype] = {_builtin_bool: bool, _builtin_int: int64}
+
 _default = float32
+"""The type of new floating point tensors (see :func:`set_default_dtype`)."""
+
+
+def _bfloat16_of_numpy() -> np.dtype:
+    """Return ml_dtypes' NumPy dtype bfloat16; ImportError if the package is missing."""
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            "bfloat16 needs the package ml_dtypes, which gives NumPy that type: pip install ml_dtypes"
+        ) from error
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+# --- a dtype from other things
 
 
 def of(numpy_dtype: Any) -> dtype:
-    """The accelgrad dtype of a NumPy dtype.
+    """Return the accelgrad dtype of a NumPy dtype.
 
-    TypeError for what has none (strings, objects, complex, uint16 ...).
+    TypeError for one that has none (strings, objects, complex numbers, uint16 ...).
+
+    >>> of(np.dtype("float32"))
+    accelgrad.float32
     """
     found = _of_numpy.get(numpy_dtype)
     if found is None:
-        native = np.dtype(numpy_dtype).newbyteorder("=")  # big-endian files are still float32
+        # A file in big-endian byte order still holds float32.
+        native = np.dtype(numpy_dtype).newbyteorder("=")
         if native.name == "bfloat16":
-            _ = bfloat16.numpy  # now it is listed
+            # The first use of the attribute puts the type into the table.
+            _ = bfloat16.numpy
         found = _of_numpy.get(native)
     if found is None:
         hint = "; pass numbers, or encode the strings first" if np.dtype(numpy_dtype).kind in "OUS" else ""
@@ -128,7 +150,14 @@ def of(numpy_dtype: Any) -> dtype:
 
 
 def as_dtype(value: Any) -> dtype:
-    """An accelgrad dtype from one, or from a Python type, a NumPy dtype or a name."""
+    """Return the accelgrad dtype that a dtype, a Python type, a NumPy dtype or a name stands for.
+
+    The Python type float stands for the default floating point type.  TypeError for anything that has no
+    dtype here.
+
+    >>> as_dtype("long"), as_dtype(np.float64)
+    (accelgrad.int64, accelgrad.float64)
+    """
     if isinstance(value, dtype):
         return value
     if value is _builtin_float:
@@ -146,21 +175,31 @@ def as_dtype(value: Any) -> dtype:
 
 
 def as_numpy(value: Any) -> np.dtype:
-    """The NumPy dtype behind any spelling of a dtype (see :func:`as_dtype`)."""
+    """Return the NumPy dtype for any way of naming a dtype (see :func:`as_dtype`)."""
     return as_dtype(value).numpy
 
 
-FLOATING = "fV"
-"""The kinds of floating point arrays.  ``V`` is bfloat16: no other type of that kind gets into a Tensor."""
+def of_number(value: Any) -> dtype:
+    """Return the type that a Python number counts as: bool, int64, or the default floating point type."""
+    if isinstance(value, _builtin_bool):
+        return bool
+    return int64 if isinstance(value, _builtin_int) else _default
 
+
+# --- kinds of types
+
+FLOATING = "fV"
+"""NumPy's kinds of floating point arrays.  ``V`` is bfloat16: no other type of that kind is in a Tensor."""
 
 REDUCED = "eE"
-"""The NumPy codes of the types of 16 bits, float16 and bfloat16, which formulas read as float32: see
-:mod:`accelgrad.core.reduced`."""
+"""NumPy's codes of the 16-bit types float16 and bfloat16, which formulas read as float32.
+
+See :mod:`accelgrad.core.reduced`.
+"""
 
 
 def is_floating(numpy_dtype: np.dtype) -> _builtin_bool:
-    """Whether the elements of a tensor's array are floating point numbers, bfloat16 among them.
+    """Tell whether a NumPy dtype is a floating point type, bfloat16 included.
 
     >>> is_floating(np.dtype("float16")), is_floating(np.dtype("int64"))
     (True, False)
@@ -168,8 +207,11 @@ def is_floating(numpy_dtype: np.dtype) -> _builtin_bool:
     return numpy_dtype.kind in FLOATING
 
 
+# --- the default floating point type
+
+
 def get_default_dtype() -> dtype:
-    """The floating point type of new tensors, ``float32`` unless changed.
+    """Return the floating point type of new tensors: ``float32``, until :func:`set_default_dtype` is called.
 
     >>> get_default_dtype()
     accelgrad.float32
@@ -178,17 +220,31 @@ def get_default_dtype() -> dtype:
 
 
 def set_default_dtype(d: dtype) -> None:
-    """Set the floating point type of new tensors; TypeError for a type that is not floating point."""
+    """Set the type of new tensors made from Python floats, or without a dtype, in all threads.
+
+    TypeError for anything but a floating point dtype.
+
+    >>> import accelgrad
+    >>> accelgrad.set_default_dtype(accelgrad.float64)
+    >>> accelgrad.tensor(0.5).dtype
+    accelgrad.float64
+    >>> accelgrad.set_default_dtype(accelgrad.float32)
+    """
     global _default
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
     _default = d
 
 
-def promote_types(type1: dtype, type2: dtype) -> dtype:
-    """The smallest type that holds both: the higher category's, or the wider one within a category.
+# --- two types meet
 
-    float16 and bfloat16 meet in float32: one has more digits, the other the wider range.
+
+def promote_types(type1: dtype, type2: dtype) -> dtype:
+    """Return the type of a result of two types: the one of the higher category, or the smallest for both.
+
+    Of two types of one category it is the smallest type that holds the values of both.  For float16 and
+    bfloat16 that is float32: one has more digits, the other the wider range.  TypeError for what is not a
+    dtype.
 
     >>> promote_types(int64, float16), promote_types(uint8, int8)
     (accelgrad.float16, accelgrad.int16)
@@ -206,7 +262,10 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
 
 
 def can_cast(from_: dtype, to: dtype) -> _builtin_bool:
-    """Whether a result of type ``from_`` may be written into ``to``: never downwards in category.
+    """Tell whether values of type ``from_`` may be written into a tensor of type ``to``.
+
+    They may if the category of ``to`` is not lower (bool < integer < floating point).  Within a category
+    every type may be written into every other, even if digits are lost.  TypeError for what is not a dtype.
 
     >>> can_cast(float32, int64), can_cast(int64, float16)
     (False, True)
@@ -216,7 +275,14 @@ def can_cast(from_: dtype, to: dtype) -> _builtin_bool:
 
 
 def combine(with_dims: dtype | None, zero_dim: dtype | None, number: dtype | None) -> dtype:
-    """PyTorch's three-stage rule: tensors with dimensions, then 0-d tensors, then Python numbers."""
+    """Apply PyTorch's rule of three stages: tensors with dimensions, then 0-d tensors, then Python numbers.
+
+    Each argument is the promoted type of the operands of one stage, None if there are none.  TypeError if
+    all three are None.
+
+    >>> combine(int32, float64, None), combine(float32, float64, None)
+    (accelgrad.float64, accelgrad.float32)
+    """
     result = _stage(_stage(number, zero_dim), with_dims)
     if result is None:
         raise TypeError("result_type needs at least one operand")
@@ -224,6 +290,7 @@ def combine(with_dims: dtype | None, zero_dim: dtype | None, number: dtype | Non
 
 
 def _stage(lower: dtype | None, higher: dtype | None) -> dtype | None:
+    """Return the type of the stage that counts more, unless the other one's category is higher."""
     if higher is None:
         return lower
     if lower is None or lower.category <= higher.category:
@@ -231,23 +298,15 @@ def _stage(lower: dtype | None, higher: dtype | None) -> dtype | None:
     return lower
 
 
-def of_number(value: Any) -> dtype:
-    """The type that a Python number counts as: bool, int64, or the default floating point type."""
-    if isinstance(value, _builtin_bool):
-        return bool
-    return int64 if isinstance(value, _builtin_int) else _default
-
-
-class _Bfloat16Limits:
-    """What ``np.finfo`` would say: the exponents of float32, and 8 digits of its 24."""
-
-    bits, eps, tiny, resolution = 16, 2.0**-7, 2.0**-126, 0.01
-    max = (2.0 - eps) * 2.0**127
-    min = -max
+# --- limits
 
 
 class finfo:
-    """Limits of a floating point type.
+    """The limits of a floating point type; of the default one if none is given.
+
+    ``bits`` is its size, ``eps`` the step from 1 to the next number, ``min`` and ``max`` the ends of its
+    range, ``tiny`` (or ``smallest_normal``) the smallest positive number of full precision, ``resolution``
+    the decimal digits it keeps, as a number such as 1e-06.  TypeError for a type that is not floating point.
 
     >>> finfo(float32).eps
     1.1920928955078125e-07
@@ -276,8 +335,18 @@ class finfo:
         )
 
 
+class _Bfloat16Limits:
+    """The limits of bfloat16, which ``np.finfo`` does not know: float32's exponents, 8 of its 24 bits."""
+
+    bits, eps, tiny, resolution = 16, 2.0**-7, 2.0**-126, 0.01
+    max = (2.0 - eps) * 2.0**127
+    min = -max
+
+
 class iinfo:
-    """Limits of an integer type.
+    """The limits of an integer type: its size ``bits``, its smallest value ``min``, its largest ``max``.
+
+    TypeError for a type that is not an integer type.
 
     >>> iinfo(uint8).max
     255

@@ -1,7 +1,7 @@
-"""Whether a card can be used here and why not, and what its memory holds.
+"""Whether a card can be used here, or why not, and what its memory holds.
 
-Nothing is imported before somebody asks.  :func:`status` never raises; :func:`require` raises one error that
-names the cause.  Everything else that speaks to the card goes through CuPy (:mod:`accelgrad.arrays.backend`).
+CuPy is imported when somebody first asks.  :func:`status` raises no error; :func:`require` raises one that
+names the cause.  All other work on the card goes through CuPy (:mod:`accelgrad.arrays.backend`).
 """
 
 from __future__ import annotations
@@ -23,32 +23,20 @@ __all__ = ["Meter", "OutOfMemoryError", "Status", "current_device", "install_lin
 
 
 class Status(NamedTuple):
-    """Whether the card can be used; a short code of the cause; a sentence for the user."""
+    """The answer of :func:`status`: whether the card can be used, the cause as a short code, and in words."""
 
     ok: bool
     code: str
     message: str
 
 
-# The oldest driver for programs of a CUDA generation (NVIDIA's release notes, minor version compatibility).
-DRIVERS = {12: "525", 13: "580"}
-
-
-def install_line(generation: int) -> str:
-    """The command that installs CuPy and Numba's CUDA compiler for CUDA 12 or 13.
-
-    >>> install_line(13)
-    'pip install "cupy-cuda13x[ctk]>=14,<15" "numba-cuda[cu13]>=0.30.4,<0.31"'
-    """
-    return f'pip install "cupy-cuda{generation}x[ctk]>=14,<15" "numba-cuda[cu{generation}]>=0.30.4,<0.31"'
-
-
 @functools.cache
 def status() -> Status:
-    """Look once: is CuPy there, a driver, one new enough, a card, and cuBLAS?
+    """Look for CuPy, a driver that is new enough, a card and cuBLAS; the first one missing is the cause.
 
-    The codes are ``ok``, ``no-cupy``, ``two-cupys``, ``broken-cupy``, ``no-driver``, ``old-driver``,
-    ``no-device``, ``no-cublas`` and, in a worker of the DataLoader, ``worker``.
+    It looks once in a process.  The codes are ``ok``, ``no-cupy``, ``two-cupys``, ``broken-cupy``,
+    ``no-driver``, ``old-driver``, ``no-device``, ``no-cublas`` and, in a worker of the DataLoader,
+    ``worker``.
 
     >>> isinstance(status().message, str)
     True
@@ -60,6 +48,8 @@ def status() -> Status:
             "this is a DataLoader worker, and workers have no share in the card:"
             " return samples on the CPU, and move the batch in the main process, batch.to('gpu')",
         )
+
+    # CuPy: one copy of it, which can be imported.
     driver = driver_version()
     wheels = cupy_wheels()
     if importlib.util.find_spec("cupy") is None:
@@ -81,6 +71,8 @@ def status() -> Status:
             f"CuPy is installed but cannot be imported ({type(error).__name__}: {first})."
             f" Run: {install_line(_generation(driver)).replace('install', 'install --force-reinstall', 1)}",
         )
+
+    # The driver, as CuPy finds it: the CUDA version that CuPy was built for, and that of the driver.
     built = cupy.cuda.runtime.runtimeGetVersion()
     found = cupy.cuda.runtime.driverGetVersion()
     if found == 0:
@@ -101,6 +93,8 @@ def status() -> Status:
             + (_instead(found // 1000, wheels) if found // 1000 in DRIVERS else "")
             + ".",
         )
+
+    # A card.
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         reason = "the driver sees no card"
@@ -110,8 +104,10 @@ def status() -> Status:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         hint = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}: unset it, or name a card"
         return Status(False, "no-device", f"no CUDA device can be used: {reason}{hint}. Try: nvidia-smi")
+
+    # cuBLAS, which CuPy looks for when it is first named.
     try:
-        _ = cupy.cuda.cublas  # CuPy looks for the library when it is first named
+        _ = cupy.cuda.cublas
     except ImportError as error:
         first = (str(error).strip().splitlines() or [""])[0]
         return Status(
@@ -125,7 +121,10 @@ def status() -> Status:
 
 
 def require(index: int | None = None) -> None:
-    """Return if card ``index`` (or any) can be used; RuntimeError with the cause and the remedy otherwise."""
+    """Raise RuntimeError with the cause and the remedy, unless the card can be used.
+
+    ``index`` None asks for any card.
+    """
     now = status()
     if not now.ok:
         raise RuntimeError(f"device 'gpu' cannot be used ({now.code}): {now.message}")
@@ -138,7 +137,7 @@ def require(index: int | None = None) -> None:
 
 
 def current_device() -> int:
-    """The index of the card that ``"gpu"`` without a number means; RuntimeError where there is none."""
+    """Return the index of the current card, which ``"gpu"`` means; RuntimeError if no card can be used."""
     require()
     return int(sys.modules["cupy"].cuda.Device().id)
 
@@ -147,13 +146,20 @@ def current_device() -> int:
 
 
 class OutOfMemoryError(RuntimeError, MemoryError):
-    """The card has no room for an array; the text says what was asked for and what is held."""
+    """The error for an array that finds no room on the card; its text says what fills the memory.
+
+    It is a RuntimeError, as in PyTorch, and also a MemoryError.
+
+    >>> issubclass(OutOfMemoryError, RuntimeError)
+    True
+    """
 
 
 class Meter:
-    """Stands between CuPy and its memory pool: clear errors and, once somebody asks, the peak of each card.
+    """CuPy's allocator: its memory pool with clear errors and, once asked for, the peak use of each card.
 
-    To know the peak the pool is asked after every allocation, so that begins with the first question.
+    The pool is asked for its use after every allocation on a card whose peak somebody wants to know;
+    before the first such question that costs nothing.  ``peak`` is in bytes, by the index of the card.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -173,14 +179,14 @@ class Meter:
         return pointer
 
     def restart(self, device: int) -> None:
-        """Count the peak of a card from what is held now."""
+        """Begin to count the peak of a card, from what is in use now."""
         with self.cupy.cuda.Device(device):
             self.peak[device] = int(self.pool.used_bytes())
 
 
 @functools.cache
 def meter() -> Meter:
-    """The meter of this process, set between CuPy and its pool; a pool that the user chose is left alone."""
+    """Return the meter of this process, made CuPy's allocator at first; one that the user has set stays."""
     cupy = importlib.import_module("cupy")
     made = Meter(cupy)
     own = cupy.cuda.get_allocator()
@@ -190,7 +196,7 @@ def meter() -> Meter:
 
 
 def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
-    """What was asked for, what is held, and by which tensors: built only when there is no room."""
+    """Build the text of the error: what was asked for, how the memory is used, and the largest tensors."""
     device = cupy.cuda.Device()
     free, total = device.mem_info
     found = largest_tensors(int(device.id))
@@ -213,10 +219,10 @@ def out_of_memory(cupy: Any, size: int, pool: Any) -> str:
 
 
 def largest_tensors(device: int, count: int = 5) -> list[tuple[int, str]]:
-    """The size and description of the largest tensors on a card, each memory once."""
+    """Return the size and a description of the largest tensors on a card; shared memory counts once."""
     seen: dict[int, tuple[int, str]] = {}
     for one in gc.get_objects():
-        # By its type: isinstance would ask every object of the program for __class__, and some then run code.
+        # The type is asked: isinstance would ask every object for __class__, and some then run code.
         if not issubclass(type(one), ArrayHolder) or isinstance(one.array, np.ndarray):
             continue
         array = one.array
@@ -229,7 +235,7 @@ def largest_tensors(device: int, count: int = 5) -> list[tuple[int, str]]:
 
 
 def readable(size: int) -> str:
-    """A number of bytes for people.
+    """Write a number of bytes with a unit that keeps it short.
 
     >>> readable(3 << 20)
     '3.00 MiB'
@@ -246,7 +252,7 @@ def readable(size: int) -> str:
 
 
 def driver_version() -> int:
-    """What the driver library itself says, e.g. 13000 for CUDA 13.0; 0 where there is none."""
+    """Return the CUDA version that the driver library names, e.g. 13000 for 13.0; 0 without a driver."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     version = ctypes.c_int(0)
     try:
@@ -257,8 +263,9 @@ def driver_version() -> int:
 
 
 def cupy_wheels() -> list[str]:
-    """The distributions that bring a module ``cupy``."""
-    import importlib.metadata  # a quarter of the time that ``import accelgrad`` takes, so not above
+    """Return the names of the installed packages that bring a module ``cupy``."""
+    # Not at the top: it takes a quarter of the time of ``import accelgrad``.
+    import importlib.metadata
 
     names = {
         str(one.metadata["Name"]).lower()
@@ -268,12 +275,26 @@ def cupy_wheels() -> list[str]:
     return sorted(names)
 
 
+DRIVERS = {12: "525", 13: "580"}
+"""The oldest driver for each CUDA generation (NVIDIA's release notes, minor version compatibility)."""
+
+
+def install_line(generation: int) -> str:
+    """Return the command that installs CuPy and Numba's CUDA compiler for CUDA 12 or 13.
+
+    >>> install_line(13)
+    'pip install "cupy-cuda13x[ctk]>=14,<15" "numba-cuda[cu13]>=0.30.4,<0.31"'
+    """
+    return f'pip install "cupy-cuda{generation}x[ctk]>=14,<15" "numba-cuda[cu{generation}]>=0.30.4,<0.31"'
+
+
 def _generation(driver: int) -> int:
-    """The CUDA generation to install for this driver: 12 for an older one, else 13."""
+    """Return the CUDA generation to install for this driver: 12 if it is one for CUDA 12, else 13."""
     return 12 if 12000 <= driver < 13000 else 13
 
 
 def _advice(driver: int) -> str:
+    """Say what to install if CuPy is missing, for the driver that is there."""
     if driver == 0:
         return (
             "There is no NVIDIA driver (libcuda) either."
@@ -289,9 +310,11 @@ def _advice(driver: int) -> str:
 
 
 def _instead(generation: int, wheels: list[str]) -> str:
+    """Name the other way out of a driver that is too old: a CuPy for the CUDA generation of the driver."""
     remove = f"pip uninstall -y {' '.join(wheels)} && " if wheels else ""
     return f", or run: {remove}{install_line(generation)}"
 
 
 def _version(number: int) -> str:
+    """Write a CUDA version as people do: 12040 is "12.4"."""
     return f"{number // 1000}.{number % 1000 // 10}"

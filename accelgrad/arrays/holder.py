@@ -1,4 +1,4 @@
-"""ArrayHolder: what a Tensor is to those who only know arrays."""
+"""ArrayHolder: the base of Tensor that code below the Tensor knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ArrayHolder"]
 
 
 class ArrayHolder:
-    """An object around a raw array: ``array``, and ``xp``, the array module that it belongs to."""
+    """An object with a raw array in ``array``, and the array module that it belongs to in ``xp``."""
 
     __slots__ = ("array", "xp")
 
