@@ -25,7 +25,15 @@ from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import REDUCED
 from accelgrad.core.tensor import Tensor
 
-__all__ = ["alike", "forward", "is_reduced", "layer", "matrices", "one_step", "widened"]
+__all__ = [
+    "cublas_takes_layer",
+    "cublas_takes_product",
+    "forward",
+    "is_reduced",
+    "of_one_type",
+    "one_step",
+    "widened",
+]
 
 
 def is_reduced(array: Any) -> bool:
@@ -40,22 +48,22 @@ def widened(value: Any) -> Any:
     return value.astype(np.float32) if hasattr(value, "dtype") and is_reduced(value) else value
 
 
-def alike(arrays: list[Any]) -> bool:
-    """Tell whether cuBLAS can take them as they are for one elementwise step: all are arrays of one type."""
+def of_one_type(arrays: list[Any]) -> bool:
+    """Tell whether all are arrays of one type, which a card then takes as they are."""
     kind = getattr(arrays[0], "dtype", None)
     return kind is not None and all(getattr(one, "dtype", None) == kind for one in arrays)
 
 
-def matrices(arrays: list[Any]) -> bool:
+def cublas_takes_product(arrays: list[Any]) -> bool:
     """Tell whether CuPy can give their product to cuBLAS: one type, and no stacks of bfloat16 matrices."""
     given = [one for one in arrays if one is not None]
-    return alike(given) and (given[0].dtype == np.float16 or all(one.ndim <= 2 for one in given))
+    return of_one_type(given) and (given[0].dtype == np.float16 or all(one.ndim <= 2 for one in given))
 
 
-def layer(arrays: list[Any]) -> bool:
+def cublas_takes_layer(arrays: list[Any]) -> bool:
     """Tell whether cuBLAS takes x, weight and bias of a linear layer, whose x becomes one matrix."""
     given = [one for one in arrays if one is not None]
-    return alike(given) and given[1].ndim <= 2
+    return of_one_type(given) and given[1].ndim <= 2
 
 
 def one_step(*, mixes: bool = False) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.reduced import layer
+from accelgrad.core.reduced import cublas_takes_layer
 from accelgrad.core.tensor import Tensor
 from accelgrad.kernels.windows import product
 from accelgrad.ops.registry import arg, op, sample
@@ -19,7 +19,7 @@ __all__ = ["bilinear", "linear"]
 class Linear(Primitive):
     """y = x Wᵀ + b,  dL/dx = dL/dy W,  dL/dW = dL/dyᵀ x,  dL/db = the sum of dL/dy over the rows"""
 
-    direct = staticmethod(layer)
+    direct = staticmethod(cublas_takes_layer)
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any = None) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from accelgrad import random
 from accelgrad.core.inplace import assign
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.reduced import alike
+from accelgrad.core.reduced import of_one_type
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.creation.convert import clone
 from accelgrad.ops.pointwise.scale import ScaleBy
@@ -35,7 +35,7 @@ def activated(primitive: type[Primitive], input: Tensor, inplace: bool, **option
 class Relu(Primitive):
     """y = max(x, 0),  dL/dx = dL/dy where y > 0"""
 
-    direct = staticmethod(alike)
+    direct = staticmethod(of_one_type)
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:

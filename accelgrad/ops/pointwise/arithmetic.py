@@ -10,7 +10,7 @@ import numpy as np
 from accelgrad.arrays import dtypes
 from accelgrad.arrays.dtypes import Number
 from accelgrad.core.primitive import Primitive
-from accelgrad.core.reduced import alike
+from accelgrad.core.reduced import of_one_type
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.registry import arg, op, sample
 
@@ -72,7 +72,7 @@ def unequal_shapes(arrays: list[Any]) -> Exception | None:
 class Add(Pairwise):
     """z = x + y,  dL/dx = dL/dz,  dL/dy = dL/dz"""
 
-    direct = staticmethod(alike)
+    direct = staticmethod(of_one_type)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -86,7 +86,7 @@ class Add(Pairwise):
 class Sub(Pairwise):
     """z = x - y,  dL/dx = dL/dz,  dL/dy = -dL/dz"""
 
-    direct = staticmethod(alike)
+    direct = staticmethod(of_one_type)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
@@ -110,7 +110,7 @@ class Sub(Pairwise):
 class Mul(Pairwise):
     """z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x"""
 
-    direct = staticmethod(alike)
+    direct = staticmethod(of_one_type)
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
