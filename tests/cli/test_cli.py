@@ -122,7 +122,7 @@ def test_notebooks_are_listed_and_copied(tmp_path):
     titles = json.loads(command("notebooks", "--json").stdout)
     assert len(titles) == 12
     assert command("notebooks", "--to", str(tmp_path)).returncode == 0
-    assert {path.name for path in tmp_path.iterdir()} == set(titles)
+    assert {path.name for path in tmp_path.iterdir()} == {*titles, "engine.py"}
     first = next(iter(titles))
     (tmp_path / first).write_text("mine")
     again = command("notebooks", "--to", str(tmp_path))

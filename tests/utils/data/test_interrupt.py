@@ -180,7 +180,17 @@ def test_held_interrupts_run_their_handlers_once_the_block_has_ended():
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_held_interrupts_leave_every_handler_as_it_was():
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, as in a program in the foreground; a shell's job in the background
+    ignores it.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_held_interrupts_leave_every_handler_as_it_was(interruptible):
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     with pytest.raises(KeyboardInterrupt), interrupts_held():
         signal.raise_signal(signal.SIGINT)
