@@ -1,7 +1,7 @@
-"""Type stubs for what is attached at run time: the methods of Tensor and the functions of ``accelgrad``.
+"""Type stubs for the methods of Tensor and the functions of ``accelgrad``, which exist only at run time.
 
-Editors and type checkers cannot see methods that the registry hangs on :class:`accelgrad.Tensor`, nor the
-functions it exports.  ``python -m accelgrad.cli.stubs`` writes ``tensor.pyi``, ``__init__.pyi`` and
+Editors and type checkers cannot see the methods that the registry adds to :class:`accelgrad.Tensor`, nor the
+functions that it exports.  ``python -m accelgrad.cli.stubs`` writes ``core/tensor.pyi``, ``__init__.pyi`` and
 ``nn/functional.pyi`` from the live objects; a test compares the files with fresh ones.
 """
 
@@ -50,7 +50,7 @@ class _ForStubs(ast.NodeTransformer):
 
 
 def _annotation(value: Any) -> str:
-    """Return an annotation as stub text: ``Any`` for none, and for names that stubs do not import."""
+    """Return an annotation as stub text: ``Any`` if there is none, or if stubs do not import its name."""
     if value is inspect.Parameter.empty:
         return "Any"
     text = value if isinstance(value, str) else getattr(value, "__name__", "Any")
@@ -63,7 +63,7 @@ def _annotation(value: Any) -> str:
 
 
 def _parameters(function: Callable[..., Any], *, method: bool) -> tuple[str, str]:
-    """The parameter list and the result of a function as stub text."""
+    """Return the parameter list and the result type of a function as stub text."""
     signature = inspect.signature(function)
     parts, starred = [], False
     for place, one in enumerate(signature.parameters.values()):
@@ -88,8 +88,9 @@ def _parameters(function: Callable[..., Any], *, method: bool) -> tuple[str, str
 
 
 def _method(name: str, value: Any) -> Iterator[str]:
+    """Yield a method as stub text."""
     parameters, result = _parameters(value, method=True)
-    # Those of object give a bool.
+    # The base class object has them with the result bool.
     ignored = "  # type: ignore[override]" if name in {"__eq__", "__ne__"} else ""
     yield f"    def {name}({parameters}) -> {result}: ...{ignored}"
 
@@ -114,7 +115,7 @@ def _members(cls: type) -> Iterator[str]:
 
 
 def tensor_stub() -> str:
-    """The text of ``tensor.pyi``."""
+    """Return the text of ``core/tensor.pyi``."""
     lines = [
         "from accelgrad.core import graph",
         "from accelgrad.random import Generator",
@@ -159,14 +160,14 @@ def tensor_stub() -> str:
 
 
 def _functions(namespace: str) -> Iterator[str]:
-    """Yield the operations that a namespace shows, as stub text."""
+    """Yield the operations of a namespace as stub text."""
     for name, function in sorted(shown_in(namespace).items()):
         parameters, result = _parameters(function, method=False)
         yield f"def {name}({parameters}) -> {result}: ..."
 
 
 def package_stub() -> str:
-    """The text of ``accelgrad/__init__.pyi``: the source's imports, and the exported operations."""
+    """Return the text of ``__init__.pyi``: the imports of the source, and the exported operations."""
     source = pathlib.Path(accelgrad.__file__).read_text(encoding="utf-8")
     imports = source.split('"""', 2)[2].split("# The operations", 1)[0]
     lines = [
@@ -190,7 +191,7 @@ def package_stub() -> str:
 
 
 def functional_stub() -> str:
-    """The text of ``accelgrad/nn/functional.pyi``."""
+    """Return the text of ``nn/functional.pyi``."""
     import accelgrad.nn.functional as functional
 
     lines = [
@@ -206,7 +207,7 @@ def functional_stub() -> str:
 
 
 def stubs() -> dict[pathlib.Path, str]:
-    """Every stub file with the text it should have."""
+    """Return every stub file with the text that it should have."""
     home = pathlib.Path(accelgrad.__file__).parent
     return {
         home / "core" / "tensor.pyi": tensor_stub(),

@@ -1,9 +1,10 @@
-"""Which operations choose their types themselves under autocast: PyTorch's lists for the CPU and for cards.
+"""The operations for which autocast chooses the type: PyTorch's lists for the CPU and for cards.
 
 Operations stand here under their paths below ``accelgrad`` (without ``nn.functional.``).  The lists of the
-two kinds of device differ, as they do in PyTorch: a card takes float32 for whatever sums much or spans many
-powers of ten, the CPU for losses and for what it has no fast code for.  Operations that are in no list take
-what comes.  Source: PyTorch documentation, "Automatic Mixed Precision", the section on autocast's operations.
+two kinds of device differ, as they do in PyTorch: a card computes in float32 what adds many numbers or has
+results of many powers of ten, the CPU computes in float32 losses and operations for which it has no fast
+code.  An operation in no list takes its inputs as they are.
+Source: PyTorch documentation, "Automatic Mixed Precision", the section on autocast's operations.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ PRODUCTS = frozenset((
     "lstm_cell", "matmul", "mm", "prelu", "recurrent_layer", "rmatmul", "rnn_relu", "rnn_relu_cell",
     "rnn_tanh", "rnn_tanh_cell", "scaled_dot_product_attention",
 ))  # fmt: skip
-"""Products of matrices, and what is made of them."""
+"""Products of matrices, and operations that consist of such products."""
 
 LOWER: dict[str, frozenset[str]] = {
     "cpu": PRODUCTS,
     "cuda": PRODUCTS | {"addmv", "addr", "mv"},
 }
-"""They run in the lower type, float16 or bfloat16: memory and time are saved here."""
+"""Operations that run in the lower type, float16 or bfloat16: they save the most memory and time."""
 
 LOSSES = frozenset((
     "binary_cross_entropy_with_logits", "cdist", "cosine_embedding_loss", "cross_entropy",
@@ -36,7 +37,7 @@ LOSSES = frozenset((
     "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "poisson_nll_loss", "prod", "smooth_l1_loss",
     "soft_margin_loss", "triplet_margin_loss",
 ))  # fmt: skip
-"""Losses, and two that both kinds of device agree on."""
+"""Losses, and two other operations that both kinds of device compute in float32."""
 
 FLOAT32: dict[str, frozenset[str]] = {
     "cpu": LOSSES | frozenset((
@@ -58,7 +59,7 @@ FLOAT32: dict[str, frozenset[str]] = {
         "softplus", "sum", "tan", "upsample", "upsample_bilinear", "upsample_nearest",
     )),
 }  # fmt: skip
-"""They run in float32: their results span many powers of ten, or many numbers are added up."""
+"""Operations that run in float32: their results span many powers of ten, or they add many numbers."""
 
 WIDEST: dict[str, frozenset[str]] = {
     "cpu": frozenset(("index_copy",)),
@@ -67,23 +68,28 @@ WIDEST: dict[str, frozenset[str]] = {
         "linalg.cross", "scatter_add", "vdot",
     )),
 }  # fmt: skip
-"""They take the widest type among their inputs, which else would have to be equal."""
+"""Operations that take the widest type among their inputs; without autocast the types must be equal."""
 
 REFUSED = {"cuda": frozenset(("binary_cross_entropy",))}
-"""Their gradients may overflow in float16, and what comes before them is in float16 already."""
+"""Operations that are an error under autocast: their gradients may overflow in float16."""
 
+# The names in any list.
 LISTED = frozenset().union(*LOWER.values(), *FLOAT32.values(), *WIDEST.values(), *REFUSED.values())
 
 
 def name_of(path: str) -> str:
-    """The name under which the operation of a path is listed here."""
+    """Return the name under which these lists have the operation of a path.
+
+    >>> name_of("nn.functional.linear"), name_of("linalg.det")
+    ('linear', 'linalg.det')
+    """
     return path.removeprefix("nn.functional.")
 
 
 def choosing(function: Callable[..., Any], path: str) -> Callable[..., Any]:
-    """``function``, whose inputs autocast may cast where it is on; itself where no list names it.
+    """Return ``function`` with inputs that are cast when autocast is on; unchanged if no list names it.
 
-    Inside of it autocast is off, so that the steps of one operation do not choose again.
+    Autocast is off within the function, so that the steps of one operation do not choose again.
     """
     name = name_of(path)
     if name not in LISTED:
@@ -91,6 +97,7 @@ def choosing(function: Callable[..., Any], path: str) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def chosen(*args: Any, **kwargs: Any) -> Any:
+        # The rule of the autocast block that this thread is in, if any.
         casting = state.casting
         if casting is None:
             return function(*args, **kwargs)

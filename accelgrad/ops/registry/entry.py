@@ -1,14 +1,14 @@
 """The registry: one entry per operation, from which its method, operators, exports and tests come.
 
-::
+An operation is a function with the decorator :func:`op`::
 
     @op(primitive=Tanh, reference=np.tanh, samples=[sample(arg(2, 3)), sample(arg())], inplace=True)
     def tanh(input: Tensor) -> Tensor:
         \"\"\"Hyperbolic tangent ...\"\"\"
         return Tanh.apply(input)
 
-hangs ``Tensor.tanh`` and ``Tensor.tanh_`` on the class, exports ``accelgrad.tanh`` (with ``out=``), and gives
-the tests of ``tests/ops/test_grid.py`` their arguments and the NumPy function they compare with.
+This adds the methods ``Tensor.tanh`` and ``Tensor.tanh_``, exports ``accelgrad.tanh`` (with ``out=``), and
+gives the tests of ``tests/ops/test_grid.py`` their arguments and the NumPy function to compare with.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["OPS", "Op", "op", "shown_in"]
 
 @dataclass(frozen=True)
 class Op:
-    """One operation: what its entry says, and the function that users call."""
+    """The entry of one operation: the arguments of :func:`op`, and in ``call`` the function for users."""
 
     name: str
     call: Callable[..., Any]
@@ -57,10 +57,11 @@ OPS: dict[str, Op] = {}
 """Every operation by its path."""
 
 _SHOWN: dict[str, dict[str, Callable[..., Any]]] = {}
+"""A public namespace -> the names it shows -> their functions."""
 
 
 def shown_in(namespace: str) -> dict[str, Callable[..., Any]]:
-    """Return the operations that a public namespace shows, by name: "" for ``accelgrad``, "linalg" ...
+    """Return the operations of a public namespace by name; it is "" for ``accelgrad``, or "linalg", say.
 
     >>> import accelgrad
     >>> "expit" in shown_in("special"), "relu" in shown_in("nn.functional"), "exp_" in shown_in("")
@@ -89,21 +90,31 @@ def op(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an operation.
 
-    For its tests: ``reference`` is the same computation on NumPy arrays (called with the sample's arguments);
-    ``samples`` are the calls to test; ``errors`` triples (sample, exception, regular expression);
-    ``differentiable=False`` for results without gradient and ``twice=False`` where the second derivative does
-    not exist; ``random`` that results differ from call to call; ``torch`` PyTorch's dotted name where it is
-    not the path.
+    ``primitive`` is the Primitive that computes it, if a single one does.  For the tests of the operation:
 
-    For its users: ``namespace`` is "" for ``accelgrad``, else e.g. "nn.functional" or "linalg"; ``aliases``
-    are further names there and on Tensor; ``also`` dotted names in other namespaces, e.g.
-    ("nn.functional.relu", "relu_"), where a name that ends in an underscore is the change in place;
-    ``method`` hangs it on Tensor (a string: under that name); ``inplace`` adds the method ``name_``;
-    ``operators`` hangs it as Python's operators, e.g. ("__add__", "__radd__", "__iadd__"); ``out`` says
-    whether ``out=`` is accepted.
+    * ``reference``: the same computation on NumPy arrays, called with the sample's arguments;
+    * ``samples``: the calls to test;
+    * ``errors``: triples (sample, exception, regular expression) of calls that are refused;
+    * ``differentiable=False``: results have no gradient; ``twice=False``: there is no second derivative;
+    * ``random=True``: results differ from call to call;
+    * ``torch``: PyTorch's dotted name, if it is not the path.
+
+    For its users:
+
+    * ``namespace``: "" for ``accelgrad``, else e.g. "nn.functional" or "linalg";
+    * ``aliases``: more names for it there and on Tensor;
+    * ``also``: dotted names in other namespaces, e.g. ("nn.functional.relu", "relu_"), where a name that ends
+      in an underscore is the change in place;
+    * ``method``: whether it is a method of Tensor; a string is the name of the method;
+    * ``inplace=True``: there is a method ``name_`` too;
+    * ``operators``: Python's operators that it is, e.g. ("__add__", "__radd__", "__iadd__");
+    * ``out``: whether ``out=`` is accepted.
+
+    ValueError if the path is registered already.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Make the entry of ``function``, and show it on Tensor and in its namespaces."""
         name = function.__name__
         path = _joined(namespace, name)
         if path in OPS:
@@ -139,6 +150,7 @@ def op(
 
 
 def _joined(namespace: str, name: str) -> str:
+    """Return the dotted path of a name in a namespace."""
     return f"{namespace}.{name}" if namespace else name
 
 

@@ -1,4 +1,4 @@
-"""Python's operators on Tensors: what ``x + y``, ``2 + x`` and ``x += y`` make of a primitive."""
+"""Python's operators on Tensors: ``x + y``, ``2 + x`` and ``x += y`` as calls of a primitive."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _OPERANDS = (Tensor, bool, int, float, np.generic)
 def operator(name: str, primitive: type[Primitive]) -> Callable[..., Any]:
     """Return the method for the operator ``name`` of two operands ("__add__", "__radd__", "__iadd__" ...).
 
-    It is the short way from an operator to its primitive: no keyword is looked for.  Given something that is
-    no operand it returns NotImplemented, so that Python can ask the other side.
+    It is the short way from an operator to its primitive: an operator has no keywords to look at.  For
+    something that cannot be an operand it returns NotImplemented, so that Python asks the other operand.
     """
     short = name.strip("_")
     if name.startswith("__i"):
@@ -34,7 +34,7 @@ def operator(name: str, primitive: type[Primitive]) -> Callable[..., Any]:
         reflected = name.startswith("__r") and name != "__rshift__"
         method = choosing(_binary(primitive, reflected), short)
     method.__name__ = name
-    # Python sees NotImplemented, users a Tensor.
+    # NotImplemented is for Python; what users get is a Tensor.
     method.__annotations__["return"] = "Tensor"
     first_line = (primitive.__doc__ or "").splitlines()[0]
     method.__doc__ = f"The operator of :class:`{primitive.__name__}`: {first_line}"
@@ -42,14 +42,14 @@ def operator(name: str, primitive: type[Primitive]) -> Callable[..., Any]:
 
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
-    """Return ``x.name_(...)``: the operation, written back into ``x``.
+    """Return the method ``x.name_(...)``, which computes the operation and writes its result into ``x``.
 
-    Every change in place goes this way, by a method or by an augmented operator.
+    Every change in place goes this way, by a method or by an augmented operator such as ``+=``.
     """
 
     @functools.wraps(function)
     def changing(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        # What the operation itself saves of the old value is kept for its backward.
+        # Nodes younger than this are the operation's own: what they save of the old value is copied first.
         since = graph.now()
         value = function(self, *args, **kwargs)
         return value if value is NotImplemented else assign(self, value, since)
@@ -60,10 +60,11 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
 
 
 def _binary(primitive: type[Primitive], reflected: bool = False) -> Callable[[Tensor, Any], Any]:
+    """Return ``primitive`` as a method of two operands; ``reflected`` exchanges them, as in ``2 - x``."""
     apply, name = primitive.apply, primitive.__name__.lower()
 
     def refused(self: Tensor, other: Any) -> Any:
-        """Raise again, or say that ``other`` is no operand."""
+        """Raise the error again if ``other`` can be an operand, else return NotImplemented."""
         if isinstance(other, _OPERANDS) or backend.is_array(other):
             refuse_two_devices(name, (self, other))
             raise

@@ -1,4 +1,4 @@
-"""The form in which users call an operation: NumPy's names of arguments beside PyTorch's, and ``out=``."""
+"""The form of an operation for users: NumPy's names of arguments beside PyTorch's, and ``out=``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from accelgrad.core.tensor import Tensor
 __all__ = ["changes_in_place", "public_form"]
 
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x2": "other"}
+"""NumPy's name of an argument -> PyTorch's."""
 
 
 def changes_in_place(name: str) -> bool:
-    """Tell whether a name is that of a change in place: it ends in an underscore, and takes no ``out``."""
+    """Tell whether an operation of this name changes its input in place: the name ends in an underscore."""
     return name.endswith("_") and not name.startswith("_")
 
 
 def public_form(function: Callable[..., Any], *, out: bool) -> Callable[..., Any]:
-    """Wrap a function for users: ``axis``/``keepdims`` beside ``dim``/``keepdim``, ``out=``, two devices."""
+    """Wrap a function for users.
+
+    The wrapper takes NumPy's ``axis`` and ``keepdims`` for ``dim`` and ``keepdim``, takes ``out=`` if ``out``
+    is True, and has a clear error for tensors on two devices.
+    """
     signature = inspect.signature(function)
     parameters = signature.parameters
     renamed = {
@@ -37,6 +42,7 @@ def public_form(function: Callable[..., Any], *, out: bool) -> Callable[..., Any
 
     @functools.wraps(function)
     def public(*args: Any, **kwargs: Any) -> Any:
+        # The short way: most calls have no keyword.
         if not kwargs:
             try:
                 return function(*args)
@@ -44,7 +50,7 @@ def public_form(function: Callable[..., Any], *, out: bool) -> Callable[..., Any
                 refuse_two_devices(function.__name__, args)
                 raise
         if starred in kwargs:
-            # rand(size=(2, 3)) is rand(2, 3)
+            # rand(size=(2, 3)) is rand(2, 3).
             args = (*args, kwargs.pop(starred))
         for numpy_name, name in renamed.items():
             if numpy_name in kwargs:
@@ -61,6 +67,7 @@ def public_form(function: Callable[..., Any], *, out: bool) -> Callable[..., Any
             raise
         return result if target is None else _into(function.__name__, target, result)
 
+    # What help() and the stubs show has ``out`` too.
     if out:
         where = list(parameters.values())
         extra = inspect.Parameter(
@@ -72,7 +79,7 @@ def public_form(function: Callable[..., Any], *, out: bool) -> Callable[..., Any
 
 
 def _into(name: str, target: Any, result: Any) -> Any:
-    """Write a result, or a tuple of them, into what the caller gave as ``out``."""
+    """Write a result, or a tuple of results, into the tensors that the caller gave as ``out``."""
     if isinstance(result, tuple):
         if not isinstance(target, tuple | list) or len(target) != len(result):
             raise TypeError(f"{name}(): out must be a tuple of {len(result)} Tensors")

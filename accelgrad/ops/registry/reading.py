@@ -1,8 +1,10 @@
 """The array module over Tensors: NumPy's names as our operations, so that a backward can be recorded.
 
-``reading.sum(x, axis=0, keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch
-signatures differ are adapted here; a fused kernel's name stands for its plain formula, read over Tensors;
-every other name is the operation of that name in the registry.
+A formula for the gradient computes with ``ctx.xp``.  For ordinary gradients that is an array module; for
+gradients of gradients it is the :class:`TensorNamespace` of this file.  There ``xp.sum(x, axis=0,
+keepdims=True)`` is ``accelgrad.sum`` on Tensors.  Names whose NumPy and PyTorch signatures differ are adapted
+here; the name of a fused kernel stands for its plain formula, computed with Tensors; every other name is the
+operation of that name in the registry.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ __all__ = ["TensorNamespace"]
 
 
 class TensorNamespace:
-    """What ``ctx.xp`` is in the differentiable reading."""
+    """The array module ``ctx.xp`` of formulas whose own gradient is wanted: every step is recorded."""
 
     differentiable = True
     float16, float32, float64 = np.float16, np.float32, np.float64
@@ -50,7 +52,7 @@ class TensorNamespace:
         return adapted
 
     def run(self, other: Any, *inputs: Any, **options: Any) -> Any:
-        """Another primitive, recorded."""
+        """Apply another primitive to Tensors; the step is recorded."""
         return other.apply(*inputs, **options)
 
 
@@ -64,81 +66,97 @@ _OTHER_NAMES = {
     "clip": "clamp", "multiply": "mul", "subtract": "sub",
     "left_shift": "bitwise_left_shift", "right_shift": "bitwise_right_shift", "mod": "remainder",
 }  # fmt: skip
-"""NumPy's name -> the operation's, where the arguments agree."""
+"""NumPy's name -> the operation's, for operations that take the same arguments."""
 
 _ADAPTERS: dict[str, Callable[..., Any]] = {}
+"""NumPy's name -> the function below that takes NumPy's arguments."""
 
 
 def _adapt(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Enter the decorated function into ``_ADAPTERS`` under its name."""
     _ADAPTERS[function.__name__.strip("_")] = function
     return function
 
 
 def _call(name: str, *args: Any, **kwargs: Any) -> Any:
+    """Call an operation by its path."""
     return OPS[name].call(*args, **kwargs)
 
 
 def _tensor(x: Any) -> Tensor:
+    """Return ``x`` as a Tensor; raw arrays are wrapped."""
     return x if isinstance(x, Tensor) else wrap(x)
 
 
 def _kind(dtype: Any) -> Any:
+    """Return the NumPy dtype of any way of naming a dtype, None for None."""
     return None if dtype is None else dtypes.as_numpy(dtype)
 
 
 @_adapt
 def astype(x: Tensor, dtype: Any) -> Tensor:
+    """Return ``x`` with another dtype, as ``Tensor.to``."""
     return _tensor(x).to(dtypes.as_dtype(dtype))
 
 
 @_adapt
 def asarray(x: Any) -> Tensor:
+    """Return ``x`` as a Tensor."""
     return _tensor(x)
 
 
 @_adapt
 def _sum(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Sum over ``axis``."""
     return _call("sum", _tensor(x), axis, keepdims)
 
 
 @_adapt
 def reshape(x: Tensor, shape: Any) -> Tensor:
+    """Reshape; a single number is a shape of one dimension."""
     return _call("reshape", _tensor(x), shape if isinstance(shape, tuple | list) else (shape,))
 
 
 @_adapt
 def transpose(x: Tensor, axes: Any = None) -> Tensor:
+    """Permute the dimensions; without ``axes`` reverse them."""
     x = _tensor(x)
     return _call("permute", x, tuple(reversed(range(x.ndim))) if axes is None else tuple(axes))
 
 
 @_adapt
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """Exchange two dimensions, which PyTorch calls transpose."""
     return _call("transpose", _tensor(x), axis1, axis2)
 
 
 @_adapt
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+    """Move dimensions to other places, as ``accelgrad.movedim``."""
     return _call("movedim", _tensor(x), source, destination)
 
 
 @_adapt
 def broadcast_to(x: Tensor, shape: Any) -> Tensor:
+    """Broadcast to a shape."""
     return _call("broadcast_to", _tensor(x), tuple(shape))
 
 
 @_adapt
 def concatenate(arrays: Any, axis: int = 0) -> Tensor:
+    """Join along a dimension, as ``accelgrad.cat``."""
     return _call("cat", [_tensor(x) for x in arrays], axis)
 
 
 @_adapt
 def stack(arrays: Any, axis: int = 0) -> Tensor:
+    """Join along a new dimension."""
     return _call("stack", [_tensor(x) for x in arrays], axis)
 
 
 @_adapt
 def expand_dims(x: Tensor, axis: Any) -> Tensor:
+    """Insert dimensions of extent 1 at the places ``axis`` of the result."""
     x = _tensor(x)
     axes = (axis,) if isinstance(axis, int) else axis
     for one in sorted(a % (x.ndim + len(axes)) for a in axes):
@@ -148,6 +166,7 @@ def expand_dims(x: Tensor, axis: Any) -> Tensor:
 
 @_adapt
 def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
+    """Select ``indices`` along ``axis``; without it, from the flattened ``x``."""
     x = _tensor(x)
     if axis is None:
         return _call("reshape", x, (-1,))[getattr(indices, "array", indices)]
@@ -156,27 +175,32 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
 @_adapt
 def take_along_axis(x: Tensor, indices: Any, axis: int) -> Tensor:
+    """Select along ``axis`` by an index for each element, as ``accelgrad.gather``."""
     return _call("gather", _tensor(x), axis, _tensor(indices))
 
 
 @_adapt
 def scatter_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    """Add ``source`` to ``x`` at an index for each element."""
     return _call("scatter_add", _tensor(x), dim, _tensor(index), _tensor(source))
 
 
 @_adapt
 def index_add(x: Tensor, dim: int, index: Any, source: Tensor) -> Tensor:
+    """Add the slices of ``source`` to those of ``x`` that ``index`` names."""
     return _call("index_add", _tensor(x), dim, _tensor(index), _tensor(source))
 
 
 @_adapt
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Make zeros of the shape of ``x``, and of its dtype if none is given."""
     x = _tensor(x)
     return wrap(x.xp.zeros(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)
 
 
 @_adapt
 def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Make ones of the shape of ``x``, and of its dtype if none is given."""
     x = _tensor(x)
     return wrap(x.xp.ones(x.array.shape, dtype=_kind(dtype) or x.array.dtype), x.xp)
 

@@ -13,7 +13,7 @@ __all__ = ["Arg", "Sample", "arg", "sample"]
 
 @dataclass(frozen=True)
 class Arg:
-    """A random tensor of a test call; :func:`arg` makes it."""
+    """The description of a random tensor for a test call; :func:`arg` makes it."""
 
     shape: tuple[int, ...]
     low: float
@@ -24,7 +24,7 @@ class Arg:
     values: Any
 
     def make(self, rng: np.random.Generator, dtype: str = "float64") -> np.ndarray:
-        """Draw the array; a floating point one in ``dtype``."""
+        """Draw the array from ``rng``; a floating point one gets the type ``dtype``."""
         kind = dtype if self.dtype == "float" else self.dtype
         if self.values is not None:
             return np.array(self.values, dtype=kind)
@@ -36,7 +36,7 @@ class Arg:
                 return rng.permutation(size).reshape(self.shape).astype(kind)
             return rng.integers(int(self.low), int(self.high), self.shape).astype(kind)
         if self.distinct:
-            # Values at least 0.1 apart, for max, sort and others that jump at ties.
+            # Values 0.25 apart, for max, sort and others that jump where two values are equal.
             return ((rng.permutation(size) - size / 2) * 0.25 + 0.06).reshape(self.shape).astype(kind)
         return rng.uniform(self.low, self.high, self.shape).astype(kind)
 
@@ -50,10 +50,11 @@ def arg(
     requires_grad: bool = True,
     values: Any = None,
 ) -> Arg:
-    """Describe a random tensor: uniform in [low, high); integers in [low, high) for an integer ``dtype``.
+    """Describe a random tensor for a test call: its shape, and values drawn uniformly from [low, high).
 
-    ``distinct`` keeps the values apart from each other, for operations with kinks at ties; ``values`` gives
-    them outright.
+    ``dtype`` is "float" for the floating point type under test, or the name of another type.
+    ``distinct=True`` makes all values different, for operations that jump where two are equal; ``values``
+    are taken as they are instead of random ones.
 
     >>> arg(2, 3).make(np.random.default_rng(0)).shape
     (2, 3)
@@ -63,7 +64,7 @@ def arg(
 
 @dataclass(frozen=True)
 class Sample:
-    """The arguments of one test call; :class:`Arg` stands for a tensor, also within lists and tuples."""
+    """The arguments of one test call, with an :class:`Arg` for every tensor, in lists and tuples too."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Sample:
         """Return the arguments with every :class:`Arg` replaced by ``convert(arg)``."""
 
         def walk(value: Any) -> Any:
+            """Convert every Arg in ``value``."""
             if isinstance(value, Arg):
                 return convert(value)
             if isinstance(value, list | tuple):
@@ -84,5 +86,9 @@ class Sample:
 
 
 def sample(*args: Any, **kwargs: Any) -> Sample:
-    """Describe the arguments of one test call of an operation."""
+    """Describe the arguments of one test call of an operation.
+
+    >>> sample(arg(2, 3), dim=1).kwargs
+    {'dim': 1}
+    """
     return Sample(args, kwargs)
