@@ -1,11 +1,12 @@
 """save and load: checkpoints of tensors, numbers and strings in nested dicts and lists.
 
-No file is ever executed.
+No file can run code when it is loaded.  There are three formats:
 
-Three formats.  A name that ends in ``.safetensors`` takes that format (a flat dict of tensors; extra
-``io``).  Any other name takes ours: an npz archive with one array per tensor and a JSON text that says how
-they are nested.  And PyTorch's own zip files (``.pt``, ``.pth``) are read without PyTorch, by an unpickler
-that knows tensors and containers and refuses the rest.
+* a file whose name ends in ``.safetensors`` is a flat dict of tensors in that format (extra ``io``);
+* a file of any other name is an npz archive: one array per tensor, and a JSON text that says how they are
+  nested;
+* PyTorch's own zip files (``.pt``, ``.pth``) are read without PyTorch, by an unpickler that knows tensors and
+  containers and refuses everything else.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ VERSION = 1
 def save(obj: Any, f: File) -> None:
     """Write ``obj`` to a file, given by its name or as an open binary file.
 
-    It holds tensors, arrays, numbers, strings and None, in dicts and lists.
+    ``obj`` is a tensor, an array, a number, a string, bytes, None, a dtype, a device, a shape, or a dict,
+    list, tuple or set of such things, nested to any depth.  A tensor that occurs twice is stored once.
+    A named file appears, or replaces an older one, only when it is complete: a crash destroys no checkpoint.
 
-    The file appears under its name only when it is complete: a crash never destroys an older checkpoint.
-    TypeError for anything that a load could only bring back by running code; save ``model.state_dict()``, not
-    the model.
+    TypeError for any other object, since loading it would have to run code: save ``model.state_dict()``, not
+    the model.  TypeError too if a ``.safetensors`` file is to hold anything but a flat dict of tensors.
 
     >>> import accelgrad, io
     >>> file = io.BytesIO()
@@ -64,11 +66,22 @@ def save(obj: Any, f: File) -> None:
 def load(
     f: File, map_location: Any = None, *, weights_only: bool | None = None, mmap: bool | None = None
 ) -> Any:
-    """What :func:`save` wrote, or PyTorch's ``save``: tensors and plain containers of them.
+    """Read what :func:`save` has written, or PyTorch's ``save``, from a file name or an open binary file.
 
-    ``map_location``: a device, or a function ``(tensor, "cpu") -> tensor``; by default tensors return to the
-    device that they were saved from if it is at hand, else to the CPU.  ``weights_only`` is accepted: nothing
-    else is ever loaded. RuntimeError names a file that is damaged, or that would have to run code.
+    Every tensor goes to the device that it was saved from if that can be used, else to the CPU.
+    ``map_location`` chooses another one: a device for all tensors, a dict from saved devices to others, or a
+    function ``(tensor, saved_device) -> tensor`` that is given each tensor on the CPU.  ``weights_only`` and
+    ``mmap`` are accepted and change nothing: code is never loaded.
+
+    RuntimeError names a file that is damaged, that is no checkpoint, or that would have to run code;
+    FileNotFoundError if there is no such file.
+
+    >>> import accelgrad, io
+    >>> file = io.BytesIO()
+    >>> accelgrad.save([accelgrad.ones(2), "two ones"], file)
+    >>> _ = file.seek(0)
+    >>> accelgrad.load(file, map_location="cpu")
+    [tensor([1., 1.]), 'two ones']
     """
     name = os.fspath(f) if _is_name(f) else getattr(f, "name", "the open file")  # type: ignore[arg-type]
     try:
@@ -80,114 +93,8 @@ def load(
         raise RuntimeError(f"load: {name} is damaged or not a checkpoint ({error})") from error
 
 
-def _is_name(f: Any) -> bool:
-    return isinstance(f, str | os.PathLike)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside ``path`` that takes its place when everything has been written."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # mkstemp's files are for the owner alone
-            os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-# --- our own archive
-
-
-def _write_archive(obj: Any, file: IO[bytes]) -> None:
-    arrays: list[np.ndarray] = []
-    known: dict[int, int] = {}  # one array for a tensor that occurs twice
-    structure = {"format": FORMAT, "version": VERSION, "content": _describe(obj, arrays, known, "")}
-    structure["bfloat16"] = [n for n, array in enumerate(arrays) if array.dtype.name == "bfloat16"]
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(STRUCTURE, json.dumps(structure))
-        for number, array in enumerate(arrays):
-            with archive.open(f"{number}.npy", "w", force_zip64=True) as entry:
-                plain = array.view(np.uint16) if number in structure["bfloat16"] else array
-                np.lib.format.write_array(entry, plain, allow_pickle=False)
-
-
-def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, int], path: str) -> Any:
-    """JSON for ``value``: plain values as they are, everything else as {"kind": ...}."""
-    if value is None or isinstance(value, bool | str) or type(value) is int:
-        return value
-    if type(value) is float:
-        return value if np.isfinite(value) else {"kind": "float", "value": repr(value)}
-    if isinstance(value, Tensor):
-        entry = {
-            "kind": "tensor",
-            "array": _store(value, value.xp.to_host(value.array), arrays, known),
-        }
-        if value.is_cuda:
-            entry["device"] = str(value.device)
-        if value.requires_grad:
-            entry["requires_grad"] = True
-        return entry
-    if isinstance(value, np.ndarray):
-        if value.dtype.hasobject:
-            raise TypeError(
-                f"save: the array at {path or 'the top'} holds Python objects, which are never loaded back"
-            )
-        return {"kind": "array", "array": _store(value, value, arrays, known)}
-    if isinstance(value, np.generic):
-        return {"kind": "scalar", "array": _store(value, np.asarray(value), arrays, known)}
-    if isinstance(value, dtypes.dtype):
-        return {"kind": "dtype", "name": value.name}
-    if isinstance(value, Size):
-        return {"kind": "size", "items": [int(extent) for extent in value]}
-    if isinstance(value, Mapping):
-        pairs = [
-            [_describe(key, arrays, known, f"{path}.keys"), _describe(one, arrays, known, f"{path}[{key!r}]")]
-            for key, one in value.items()
-        ]
-        kind = "ordered" if isinstance(value, OrderedDict) else "dict"
-        return {"kind": kind, "items": pairs}
-    if isinstance(value, list | tuple | set | frozenset):
-        kind = next(one.__name__ for one in (list, tuple, set, frozenset) if isinstance(value, one))
-        items = [_describe(one, arrays, known, f"{path}[{place}]") for place, one in enumerate(value)]
-        return {"kind": kind, "items": items}
-    if isinstance(value, bytes):
-        return {"kind": "bytes", "array": _store(value, np.frombuffer(value, dtype=np.uint8), arrays, known)}
-    if isinstance(value, complex):
-        return {"kind": "complex", "value": repr(value)}
-    if isinstance(value, backend.Device):
-        return {"kind": "device", "name": str(value)}
-    if isinstance(value, int):  # an IntEnum, say
-        return int(value)
-    hint = ""
-    if hasattr(value, "state_dict"):
-        hint = "; save its state_dict() and load that into a new one"
-    raise TypeError(
-        f"save: cannot store a {type(value).__module__}.{type(value).__qualname__} at {path or 'the top'}:"
-        f" only tensors, arrays, numbers, strings and containers of them{hint}"
-    )
-
-
-def _store(owner: Any, array: np.ndarray, arrays: list[np.ndarray], known: dict[int, int]) -> int:
-    if id(owner) not in known:
-        known[id(owner)] = len(arrays)
-        arrays.append(np.require(array, requirements="C"))
-    return known[id(owner)]
-
-
 def _read(file: IO[bytes], name: str, map_location: Any) -> Any:
+    """Find out the format of a file from its first bytes and entries, and read it."""
     start = file.read(16)
     file.seek(-len(start), io.SEEK_CUR)
     if start[:4] == b"PK\x03\x04":
@@ -214,7 +121,134 @@ def _read(file: IO[bytes], name: str, map_location: Any) -> Any:
     raise RuntimeError(f"load: {name} is damaged or not a checkpoint: it begins with {start[:8]!r}")
 
 
+def _is_name(f: Any) -> bool:
+    """Tell whether a file is given by its name."""
+    return isinstance(f, str | os.PathLike)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path``, which takes its place when everything has been written."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp's files are for the owner alone.
+        with contextlib.suppress(OSError):
+            os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    """Return the permissions that this process withholds from new files; reading means setting them."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+# --- our own archive
+
+
+def _write_archive(obj: Any, file: IO[bytes]) -> None:
+    """Write ``obj`` as an npz archive with its structure in JSON."""
+    arrays: list[np.ndarray] = []
+    # The id of each tensor -> its array's number, so that one that occurs twice is stored once.
+    known: dict[int, int] = {}
+    structure = {"format": FORMAT, "version": VERSION, "content": _describe(obj, arrays, known, "")}
+    structure["bfloat16"] = [n for n, array in enumerate(arrays) if array.dtype.name == "bfloat16"]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(STRUCTURE, json.dumps(structure))
+        for number, array in enumerate(arrays):
+            with archive.open(f"{number}.npy", "w", force_zip64=True) as entry:
+                plain = array.view(np.uint16) if number in structure["bfloat16"] else array
+                np.lib.format.write_array(entry, plain, allow_pickle=False)
+
+
+def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, int], path: str) -> Any:
+    """Describe ``value`` for JSON: plain values as they are, everything else as {"kind": ...}.
+
+    Arrays are added to ``arrays`` and described by their number.  ``path`` says in an error where the value
+    stands in the whole.
+    """
+    # Values that JSON has too.
+    if value is None or isinstance(value, bool | str) or type(value) is int:
+        return value
+    if type(value) is float:
+        return value if np.isfinite(value) else {"kind": "float", "value": repr(value)}
+
+    # Arrays, and what belongs to them.
+    if isinstance(value, Tensor):
+        entry = {
+            "kind": "tensor",
+            "array": _store(value, value.xp.to_host(value.array), arrays, known),
+        }
+        if value.is_cuda:
+            entry["device"] = str(value.device)
+        if value.requires_grad:
+            entry["requires_grad"] = True
+        return entry
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise TypeError(
+                f"save: the array at {path or 'the top'} holds Python objects, which are never loaded back"
+            )
+        return {"kind": "array", "array": _store(value, value, arrays, known)}
+    if isinstance(value, np.generic):
+        return {"kind": "scalar", "array": _store(value, np.asarray(value), arrays, known)}
+    if isinstance(value, dtypes.dtype):
+        return {"kind": "dtype", "name": value.name}
+    if isinstance(value, Size):
+        return {"kind": "size", "items": [int(extent) for extent in value]}
+
+    # Containers.
+    if isinstance(value, Mapping):
+        pairs = [
+            [_describe(key, arrays, known, f"{path}.keys"), _describe(one, arrays, known, f"{path}[{key!r}]")]
+            for key, one in value.items()
+        ]
+        kind = "ordered" if isinstance(value, OrderedDict) else "dict"
+        return {"kind": kind, "items": pairs}
+    if isinstance(value, list | tuple | set | frozenset):
+        kind = next(one.__name__ for one in (list, tuple, set, frozenset) if isinstance(value, one))
+        items = [_describe(one, arrays, known, f"{path}[{place}]") for place, one in enumerate(value)]
+        return {"kind": kind, "items": items}
+
+    # Other values of Python's; an int of another class, such as an IntEnum, becomes an int.
+    if isinstance(value, bytes):
+        return {"kind": "bytes", "array": _store(value, np.frombuffer(value, dtype=np.uint8), arrays, known)}
+    if isinstance(value, complex):
+        return {"kind": "complex", "value": repr(value)}
+    if isinstance(value, backend.Device):
+        return {"kind": "device", "name": str(value)}
+    if isinstance(value, int):
+        return int(value)
+
+    hint = ""
+    if hasattr(value, "state_dict"):
+        hint = "; save its state_dict() and load that into a new one"
+    raise TypeError(
+        f"save: cannot store a {type(value).__module__}.{type(value).__qualname__} at {path or 'the top'}:"
+        f" only tensors, arrays, numbers, strings and containers of them{hint}"
+    )
+
+
+def _store(owner: Any, array: np.ndarray, arrays: list[np.ndarray], known: dict[int, int]) -> int:
+    """Add the array of ``owner`` to ``arrays``, unless it is there already; return its number."""
+    if id(owner) not in known:
+        known[id(owner)] = len(arrays)
+        arrays.append(np.require(array, requirements="C"))
+    return known[id(owner)]
+
+
 def _read_archive(archive: zipfile.ZipFile, name: str, map_location: Any) -> Any:
+    """Read an archive of :func:`_write_archive`."""
+    # Is it whole, ours, and of a version that is known here?
     broken = archive.testzip()
     if broken is not None:
         raise RuntimeError(f"load: {name} is damaged: the checksum of {broken} is wrong")
@@ -226,18 +260,23 @@ def _read_archive(archive: zipfile.ZipFile, name: str, map_location: Any) -> Any
             f"load: {name} was written by a newer accelgrad (format {structure['version']},"
             f" this one reads {VERSION})"
         )
+
+    # Each array is read when it is first named, and one array is one tensor.
     arrays: dict[int, np.ndarray] = {}
     tensors: dict[int, Any] = {}
 
     def array_of(number: int) -> np.ndarray:
+        """Return the array of this number."""
         if number not in arrays:
             with archive.open(f"{number}.npy") as entry:
                 arrays[number] = np.lib.format.read_array(entry, allow_pickle=False)
-            if number in structure.get("bfloat16", ()):  # the npy format knows NumPy's own types
+            # The npy format knows NumPy's own types only: bfloat16 is stored as integers of 16 bits.
+            if number in structure.get("bfloat16", ()):
                 arrays[number] = arrays[number].view(dtypes.bfloat16.numpy)
         return arrays[number]
 
     def build(value: Any) -> Any:
+        """Make the value that :func:`_describe` has described."""
         if not isinstance(value, dict):
             return value
         kind = value["kind"]
@@ -277,7 +316,7 @@ _SEQUENCES: dict[str, Callable[[Any], Any]] = {
 
 
 def _placed(array: np.ndarray, location: str, map_location: Any) -> Tensor:
-    """A tensor where ``map_location`` says, or where it was saved from if that is at hand."""
+    """Make a tensor on the device that ``map_location`` chooses; by default where it was saved from."""
     if callable(map_location):
         made = wrap(array)
         answer = map_location(made, location)
@@ -299,6 +338,7 @@ def _placed(array: np.ndarray, location: str, map_location: Any) -> Tensor:
 
 
 def _safetensors() -> Any:
+    """Import the package safetensors; RuntimeError with the way to get it if it is missing."""
     try:
         import safetensors
         import safetensors.numpy
@@ -311,6 +351,7 @@ def _safetensors() -> Any:
 
 
 def _write_safetensors(obj: Any, file: IO[bytes]) -> None:
+    """Write a flat dict of tensors and arrays in the safetensors format."""
     if not isinstance(obj, Mapping) or not all(isinstance(key, str) for key in obj):
         raise TypeError(
             "save: a .safetensors file holds a flat dict of tensors with string keys; use another ending"
@@ -323,11 +364,13 @@ def _write_safetensors(obj: Any, file: IO[bytes]) -> None:
                 " use another ending"
             )
         host = value.xp.to_host(value.array) if isinstance(value, Tensor) else value
-        arrays[key] = np.require(host, requirements="C")  # safetensors takes the bytes as they lie
+        # safetensors takes the bytes in the order in which they lie in memory.
+        arrays[key] = np.require(host, requirements="C")
     file.write(_safetensors().numpy.save(arrays))
 
 
 def _read_safetensors(file: IO[bytes], name: str, map_location: Any) -> Any:
+    """Read a file in the safetensors format as a dict of tensors."""
     content = file.read()
     reader = _safetensors()
     try:
@@ -346,6 +389,7 @@ def _read_safetensors(file: IO[bytes], name: str, map_location: Any) -> Any:
     return found
 
 
+# The names of the types in the safetensors format.
 _SAFE_TYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
@@ -355,32 +399,11 @@ _SAFE_TYPES = {
 # --- PyTorch's files
 
 
-class _Storage:
-    """A stretch of a PyTorch file: its element type, its bytes and where it was saved from."""
-
-    def __init__(self, array: np.ndarray, location: str) -> None:
-        self.array, self.location = array, location
-
-
-_STORAGES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
-    "ByteStorage": "uint8", "BoolStorage": "bool",
-}  # fmt: skip
-
-
-class _Kind:
-    """Stands for a storage class of PyTorch's, or one of its dtypes."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 class _TorchReader(pickle.Unpickler):
-    """Reads the pickle inside a PyTorch zip file: tensors, parameters, containers, numbers.
+    """Reads the pickle inside a PyTorch zip file: tensors, parameters, containers and numbers.
 
-    Nothing else is looked up.
+    A pickle asks for classes and functions by name; the names in :meth:`find_class` are given, all others
+    are refused.
     """
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str, name: str, map_location: Any) -> None:
@@ -390,6 +413,7 @@ class _TorchReader(pickle.Unpickler):
         self.big = f"{prefix}byteorder" in archive.namelist() and archive.read(f"{prefix}byteorder") == b"big"
 
     def read(self) -> Any:
+        """Read the whole file; RuntimeError if it asks for something that is refused."""
         try:
             return self.load()
         except pickle.UnpicklingError as error:
@@ -434,6 +458,7 @@ class _TorchReader(pickle.Unpickler):
     def _tensor(
         self, storage: _Storage, offset: int, size: Any, stride: Any, requires_grad: bool = False, *_: Any
     ) -> Tensor:
+        """Stand in for PyTorch's function that rebuilds a tensor: a view of a storage, copied."""
         flat = storage.array
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if min(size, default=1) > 0 and (last >= flat.size or offset < 0 or min(stride, default=0) < 0):
@@ -447,11 +472,35 @@ class _TorchReader(pickle.Unpickler):
         return made.requires_grad_() if requires_grad else made
 
     def _parameter(self, data: Tensor, requires_grad: bool = True, *_: Any) -> Tensor:
+        """Stand in for PyTorch's function that rebuilds a Parameter."""
         return data.requires_grad_(bool(requires_grad))
 
 
+class _Storage:
+    """The memory of one or more tensors in a PyTorch file, and the device that it was saved from."""
+
+    def __init__(self, array: np.ndarray, location: str) -> None:
+        self.array, self.location = array, location
+
+
+class _Kind:
+    """A stand-in for one of PyTorch's storage classes: the name of its element type."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+# PyTorch's storage classes and the types of their elements.
+_STORAGES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool",
+}  # fmt: skip
+
+
 def _elements(raw: bytes, kind: str, count: int, big: bool) -> np.ndarray:
-    """The elements of a storage, in the byte order of this machine."""
+    """Return the elements of a storage, in the byte order of this machine."""
     order: Literal["<", ">"] = ">" if big else "<"
     if kind == "bfloat16":
         bits = np.frombuffer(raw, dtype=f"{order}u2", count=count)
@@ -461,7 +510,7 @@ def _elements(raw: bytes, kind: str, count: int, big: bool) -> np.ndarray:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """``_codecs.encode`` as pickle uses it for bytes."""
+    """Stand in for ``_codecs.encode``, which pickle uses for bytes; the encoding is always latin1."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"unexpected encoding {encoding!r}")
     return text.encode(encoding)
