@@ -31,38 +31,6 @@ def test_from_numpy_shares_memory_and_tensor_copies():
     assert array[1] == 9
 
 
-def test_data_of_unequal_length_is_refused():
-    with pytest.raises(ValueError, match=r"expected sequence of length 2 at dim 1 \(got 1\).*pad_sequence"):
-        ag.tensor([[1, 2], [3]])
-
-
-def test_text_is_refused():
-    with pytest.raises(TypeError, match="new\\(\\): invalid data type 'str'"):
-        ag.tensor("abc")
-    with pytest.raises(TypeError, match=r"can't convert np.ndarray of type numpy.*encode the strings"):
-        ag.from_numpy(np.array(["a", "b"]))
-
-
-def test_big_endian_data_is_read():
-    assert ag.tensor(np.array([1.5, 2.0], dtype=">f4")).tolist() == [1.5, 2.0]
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype"),
-    [(1, ag.int64), (1.0, ag.float32), (True, ag.bool), ([1, 2.5], ag.float32), ([], ag.float32)],
-)
-def test_types_of_python_data(value, dtype):
-    assert ag.tensor(value).dtype is dtype
-
-
-def test_the_default_type_is_respected():
-    ag.set_default_dtype(ag.float64)
-    assert ag.tensor(1.0).dtype is ag.float64
-    assert ag.zeros(1).dtype is ag.float64
-    with pytest.raises(TypeError, match="only floating-point types"):
-        ag.set_default_dtype(ag.int64)
-
-
 @pytest.mark.parametrize(
     ("left", "right", "dtype"),
     [
@@ -152,22 +120,6 @@ def test_pickle_keeps_values_types_and_requires_grad():
     assert again_y.requires_grad and again_y.item() == 1.5
     assert pickle.loads(pickle.dumps(ag.float32)) is ag.float32
     assert pickle.loads(pickle.dumps(ag.device("gpu:1"))) == ag.device("cuda", 1)
-
-
-@pytest.mark.host
-def test_dlpack_both_ways():
-    x = ag.tensor([1.0, 2.0])
-    assert np.from_dlpack(x).tolist() == [1, 2]
-    assert ag.from_dlpack(np.array([3.0])).tolist() == [3]
-
-
-def test_devices_are_parsed_in_one_place():
-    assert ag.device("gpu") == ag.device("cuda") and str(ag.device("gpu:1")) == "cuda:1"
-    assert repr(ag.device("cpu")) == "device(type='cpu')"
-    with pytest.raises(RuntimeError, match="Expected one of cpu, gpu, cuda, auto device type"):
-        ag.device("tpu")
-    with pytest.raises(RuntimeError, match="Invalid device string"):
-        ag.device("gpu:x")
 
 
 def test_a_gradient_must_fit_its_tensor():
