@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import io
+import json
 import os
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -170,6 +173,83 @@ def test_a_damaged_file_is_named(tmp_path: Path):
         path.write_bytes(damaged)
         with pytest.raises(RuntimeError, match=r"broken\.ag"):
             load(path)
+
+
+def archive_of(structure, **entries):
+    """The bytes of a zip file with a structure.json, if any, and other entries."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        if structure is not None:
+            archive.writestr(serialization.STRUCTURE, json.dumps(structure))
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def pickle_of(*opcodes):
+    return b"\x80\x02" + b"".join(opcodes) + b"."
+
+
+OURS = {"format": serialization.FORMAT, "version": serialization.VERSION}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "odd is empty"),
+        (b"plain text, long enough", "is damaged or not a checkpoint: it begins with b'plain te'"),
+        (archive_of(None, readme="text"), "odd is a zip file, but not a checkpoint"),
+        (archive_of({"format": "another"}), "odd is not an accelgrad checkpoint"),
+        (archive_of({**OURS, "content": {"kind": "quaternion"}}), "holds a 'quaternion', which this version"),
+        (archive_of({**OURS, "content": {"kind": "tensor", "array": 0}}), "is damaged or not a checkpoint"),
+        (archive_of(None, **{"data.pkl": pickle_of(b"K\x01Q")}), "odd: unknown reference 1"),
+        (
+            archive_of(None, **{"data.pkl": pickle.dumps(b"\x80", protocol=2).replace(b"latin1", b"cp1252")}),
+            "unexpected encoding 'cp1252'",
+        ),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_the_reason(content, message, tmp_path: Path):
+    (tmp_path / "odd").write_bytes(content)
+    with pytest.raises(RuntimeError, match=message):
+        load(tmp_path / "odd")
+
+
+def test_a_wrong_checksum_names_the_entry(tmp_path: Path):
+    path = tmp_path / "file"
+    save({"x": accelgrad.arange(1000)}, path)
+    content = path.read_bytes()
+    number = np.int64(777).tobytes()
+    assert content.count(number) == 1
+    path.write_bytes(content.replace(number, np.int64(778).tobytes()))
+    with pytest.raises(RuntimeError, match=r"file is damaged: the checksum of 0\.npy is wrong"):
+        load(path)
+
+
+def test_a_safetensors_file_of_a_type_without_counterpart_is_refused(tmp_path: Path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "file.safetensors"
+    safetensors.save_file({"x": np.ones(2, dtype=np.uint32)}, path)
+    with pytest.raises(RuntimeError, match=r"'x' in .* has the type U32, which tensors do not have"):
+        load(path)
+
+
+def test_without_the_package_the_safetensors_format_says_how_to_get_it(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(RuntimeError, match=r"needs the package safetensors: pip install 'accelgrad\[io\]'"):
+        save({"x": accelgrad.ones(2)}, tmp_path / "file.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_values_keep_their_kind_or_become_plain(tmp_path: Path):
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    content = [Level.HIGH, 1 + 2j, accelgrad.device("cpu"), frozenset({1}), float("nan")]
+    save(content, tmp_path / "file")
+    level, number, device, members, nan = load(tmp_path / "file")
+    assert type(level) is int and level == 3 and number == 1 + 2j and device == accelgrad.device("cpu")
+    assert members == frozenset({1}) and nan != nan
 
 
 def test_a_damaged_safetensors_file_is_named(tmp_path: Path):
