@@ -159,7 +159,7 @@ def _write_archive(obj: Any, file: IO[bytes]) -> None:
     """Write ``obj`` as an npz archive with its structure in JSON."""
     arrays: list[np.ndarray] = []
     # The id of each tensor -> its array's number, so that one that occurs twice is stored once.
-    known: dict[int, int] = {}
+    known: dict[int, tuple[int, Any]] = {}
     structure = {"format": FORMAT, "version": VERSION, "content": _describe(obj, arrays, known, "")}
     structure["bfloat16"] = [n for n, array in enumerate(arrays) if array.dtype.name == "bfloat16"]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -170,7 +170,7 @@ def _write_archive(obj: Any, file: IO[bytes]) -> None:
                 np.lib.format.write_array(entry, plain, allow_pickle=False)
 
 
-def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, int], path: str) -> Any:
+def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, tuple[int, Any]], path: str) -> Any:
     """Describe ``value`` for JSON: plain values as they are, everything else as {"kind": ...}.
 
     Arrays are added to ``arrays`` and described by their number.  ``path`` says in an error where the value
@@ -238,12 +238,13 @@ def _describe(value: Any, arrays: list[np.ndarray], known: dict[int, int], path:
     )
 
 
-def _store(owner: Any, array: np.ndarray, arrays: list[np.ndarray], known: dict[int, int]) -> int:
+def _store(owner: Any, array: np.ndarray, arrays: list[np.ndarray], known: dict[int, tuple[int, Any]]) -> int:
     """Add the array of ``owner`` to ``arrays``, unless it is there already; return its number."""
     if id(owner) not in known:
-        known[id(owner)] = len(arrays)
+        # The owner is kept alive: otherwise the next one might get its id.
+        known[id(owner)] = (len(arrays), owner)
         arrays.append(np.require(array, requirements="C"))
-    return known[id(owner)]
+    return known[id(owner)][0]
 
 
 def _read_archive(archive: zipfile.ZipFile, name: str, map_location: Any) -> Any:

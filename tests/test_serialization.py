@@ -402,3 +402,22 @@ def test_a_plain_npz_file_is_left_to_numpy(tmp_path: Path):
     np.savez(tmp_path / "file.npz", a=np.arange(3))
     with pytest.raises(RuntimeError, match=r"numpy\.load reads it"):
         load(tmp_path / "file.npz")
+
+
+def test_tensors_that_a_mapping_makes_on_demand_are_all_stored():
+    from collections.abc import Mapping
+
+    class Lazy(Mapping):
+        def __getitem__(self, key):
+            return accelgrad.full((2,), float(key))
+
+        def __iter__(self):
+            return iter("01234")
+
+        def __len__(self):
+            return 5
+
+    file = io.BytesIO()
+    accelgrad.save(Lazy(), file)
+    file.seek(0)
+    assert [one.tolist()[0] for one in accelgrad.load(file).values()] == [0.0, 1.0, 2.0, 3.0, 4.0]

@@ -42,9 +42,9 @@ def one_type(name: str, **arrays: Any) -> None:
 
 
 def within(xp: Any, index: Any, extent: int) -> bool:
-    """Whether all of the integers ``index`` lie in 0 ...
+    """Tell whether all of the integers ``index`` lie in [0, ``extent``).
 
-    extent - 1; where looking means waiting (a card), True.
+    True where looking would mean waiting for a card.
     """
     if not xp.looks or not index.size:
         return True

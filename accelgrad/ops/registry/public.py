@@ -94,8 +94,8 @@ def _into(name: str, target: Any, result: Any) -> Any:
         )
     if state.grad and (result.requires_grad or target.requires_grad):
         raise RuntimeError(
-            f"{name}(): functions with out=..."
-            " arguments don't support automatic differentiation, but one of the arguments requires grad."
+            f"{name}(): functions with out=... arguments don't support automatic differentiation,"
+            " but one of the arguments requires grad."
         )
     if target.array.shape != result.array.shape:
         if target.array.size:
