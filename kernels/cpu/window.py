@@ -26,9 +26,9 @@ PARALLEL = 1 << 16  # elements of the result from which a second thread pays
 
 @jit()
 def inside(count, size, stride, offset):
-    """The windows first ...
+    """Return (first, last) of the ``count`` windows whose element lies inside the image.
 
-    last of ``count`` whose element ``q * stride + offset`` lies in 0 ... size - 1.
+    The element of window q is ``q * stride + offset``, and the image is 0 ... size - 1.
     """
     first = 0 if offset >= 0 else (-offset + stride - 1) // stride
     last = min(count, (size - 1 - offset) // stride + 1) if size > offset else 0

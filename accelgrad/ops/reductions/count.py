@@ -133,9 +133,9 @@ def unique_consecutive(
     out=False,
 )
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2, ...
+    """Count how often each number from 0 on comes in a vector of non-negative integers.
 
-    comes in a vector of non-negative integers; with ``weights``, their sums.
+    With ``weights`` the result is the sum of the weights of each number.
 
     >>> import accelgrad
     >>> accelgrad.bincount(accelgrad.tensor([0, 2, 2]))

@@ -104,9 +104,9 @@ class CumProd(Primitive):
 
 
 class CumExtreme(Primitive):
-    """y_i = the largest (smallest) of x_0 ...
+    """y_i = the largest (smallest) of all x up to x_i, and its place.
 
-    x_i, and its place;  dL/dx_j = the sum of the dL/dy_i taken from j
+    dL/dx_j = the sum of the dL/dy_i that were taken from j.
     """
 
     @staticmethod
