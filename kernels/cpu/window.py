@@ -26,7 +26,7 @@ PARALLEL = 1 << 16  # elements of the result from which a second thread pays
 
 @jit()
 def inside(count, size, stride, offset):
-    """Return (first, last) of the ``count`` windows whose element lies inside the image.
+    """Return the range (start, stop) of the ``count`` windows whose element lies in the image.
 
     The element of window q is ``q * stride + offset``, and the image is 0 ... size - 1.
     """
