@@ -19,12 +19,12 @@ class Cast(Primitive):
     exact = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, kind: Any) -> Any:
+    def forward(ctx, x, *, kind):
         ctx.source = x.dtype
         return ctx.xp.rounded(x, kind)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.astype(grad, ctx.source)
 
 
@@ -34,11 +34,11 @@ class Clone(Primitive):
     exact = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, order: str = "K") -> Any:
+    def forward(ctx, x, *, order: str = "K"):
         return x.copy(order=order)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad
 
 
@@ -48,7 +48,7 @@ class ToDevice(Primitive):
     exact = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, source: Any, target: Any, wait: bool = True) -> Any:
+    def forward(ctx, x, *, source, target, wait: bool = True):
         ctx.source, ctx.target = source, target
         ctx.xp = target
         if source.asynchronous and target.asynchronous:
@@ -56,7 +56,7 @@ class ToDevice(Primitive):
         return target.from_host(source.to_host(x), wait)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(ToDevice, grad, source=ctx.target, target=ctx.source)
 
     @classmethod

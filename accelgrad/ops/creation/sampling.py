@@ -243,11 +243,11 @@ class Bernoulli(Primitive):
     """y = 1 with probability p, else 0;  dL/dp = 0, as PyTorch has it."""
 
     @staticmethod
-    def forward(ctx: Any, p: Any, *, chance: Any) -> Any:
+    def forward(ctx, p, *, chance):
         return (chance < p).astype(p.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad * 0.0
 
 

@@ -38,7 +38,7 @@ class Relu(Primitive):
     direct = staticmethod(of_one_type)
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         if x.dtype.kind == "b":
             raise RuntimeError("Boolean inputs not supported for relu: convert with .float() first")
         y = ctx.xp.maximum(x, 0)
@@ -46,7 +46,7 @@ class Relu(Primitive):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return ctx.xp.relu_backward(grad, y)
 
@@ -74,13 +74,13 @@ class LeakyRelu(Primitive):
     """y = x where x > 0, else slope x"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, slope: float) -> Any:
+    def forward(ctx, x, *, slope: float):
         ctx.save_for_backward(must_be_floating(x, "leaky_relu_cpu"))
         ctx.slope = slope
         return ctx.xp.where(x > 0, x, slope * x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where(x > 0, grad, ctx.slope * grad)
 
@@ -107,7 +107,7 @@ class PRelu(Primitive):
     """y = x where x > 0, else w x, with one learned w, or one per channel (dimension 1)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any) -> Any:
+    def forward(ctx, x, weight):
         channels = x.shape[1] if x.ndim > 1 else 1
         if weight.size not in (1, channels) or weight.ndim > 1:
             raise RuntimeError(
@@ -120,7 +120,7 @@ class PRelu(Primitive):
         return ctx.xp.where(x > 0, x, _beside(ctx.xp, weight, x) * x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, weight = ctx.saved_tensors
         need_x, need_weight = ctx.needs_input_grad
@@ -198,13 +198,13 @@ class Elu(Primitive):
     """y = scale x where x > 0, else scale alpha (e^(rate x) - 1)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Any:
+    def forward(ctx, x, *, alpha: float, scale: float = 1.0, rate: float = 1.0):
         ctx.save_for_backward(must_be_floating(x, "elu_cpu"))
         ctx.alpha, ctx.scale, ctx.rate = alpha, scale, rate
         return ctx.xp.where(x > 0, scale * x, (scale * alpha) * ctx.xp.expm1(rate * x))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         xp = ctx.xp
         # On the positive side e^x could overflow, and inf times a masked 0 is NaN: there x is replaced by 0
@@ -289,12 +289,12 @@ class Gelu(Primitive):
     """y = x Φ(x) with the normal distribution's Φ"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "GeluKernelImpl"))
         return ctx.xp.gelu(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.gelu_backward(grad, x)
 
@@ -307,12 +307,12 @@ class GeluTanh(Primitive):
     """y = x (1 + tanh u) / 2 with u = √(2/π) (x + 0.044715 x³)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "GeluKernelImpl"))
         return 0.5 * x * (1 + ctx.xp.tanh(ROOT * x * (1 + CUBE * (x * x))))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         square = x * x
         t = ctx.xp.tanh(ROOT * x * (1 + CUBE * square))
@@ -362,12 +362,12 @@ class Silu(Primitive):
     """y = x s with s = 1 / (1 + e⁻ˣ),  dL/dx = dL/dy s (1 + x (1 - s))"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "silu_cpu"))
         return ctx.xp.silu(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.silu_backward(grad, x)
 
@@ -393,12 +393,12 @@ class Mish(Primitive):
     """y = x tanh(log(1 + eˣ))"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "mish_cpu"))
         return x * ctx.xp.tanh(_log1p_exp(ctx.xp, x))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         (x,) = ctx.saved_tensors
         s = 1 / (1 + xp.exp(-x))
@@ -422,14 +422,14 @@ class Softplus(Primitive):
     """y = log(1 + e^(βx)) / β, and x itself where βx > threshold"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    def forward(ctx, x, *, beta: float, threshold: float):
         ctx.save_for_backward(must_be_floating(x, "softplus_cpu"))
         ctx.beta, ctx.threshold = beta, threshold
         scaled = beta * x
         return ctx.xp.where(scaled > threshold, x, _log1p_exp(ctx.xp, scaled) / beta)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         scaled = ctx.beta * x
         return ctx.xp.where(scaled > ctx.threshold, grad, grad / (1 + ctx.xp.exp(-scaled)))
@@ -458,12 +458,12 @@ class LogSigmoid(Primitive):
     """y = -log(1 + e⁻ˣ),  dL/dx = dL/dy / (1 + eˣ)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "log_sigmoid_cpu"))
         return -_log1p_exp(ctx.xp, -x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / (1 + ctx.xp.exp(x))
 
@@ -491,12 +491,12 @@ class Softsign(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return x / (1 + ctx.xp.abs(x))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         size = 1 + ctx.xp.abs(x)
         return grad / (size * size)
@@ -520,12 +520,12 @@ class Tanhshrink(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return x - ctx.xp.tanh(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         t = ctx.xp.tanh(x)
         return grad * (t * t)
@@ -547,7 +547,7 @@ class Glu(Primitive):
     """y = a / (1 + e⁻ᵇ) for the two halves a, b of x along an axis"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, axis: int) -> Any:
+    def forward(ctx, x, *, axis: int):
         if x.shape[axis] % 2:
             raise RuntimeError(
                 f"Halving dimension must be even, but dimension {axis} is size {x.shape[axis]}:"
@@ -559,7 +559,7 @@ class Glu(Primitive):
         return a / (1 + ctx.xp.exp(-b))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         (x,) = ctx.saved_tensors
         a, b = _halves(x, ctx.axis)

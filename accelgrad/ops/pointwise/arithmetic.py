@@ -75,11 +75,11 @@ class Add(Pairwise):
     direct = staticmethod(of_one_type)
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return x + y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad, grad
 
 
@@ -89,11 +89,11 @@ class Sub(Pairwise):
     direct = staticmethod(of_one_type)
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return x - y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad, -grad if ctx.needs_input_grad[1] else None
 
     @staticmethod
@@ -113,12 +113,12 @@ class Mul(Pairwise):
     direct = staticmethod(of_one_type)
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         ctx.save_for_backward(x, y)
         return x * y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         need_x, need_y = ctx.needs_input_grad
         return grad * y if need_x else None, grad * x if need_y else None
@@ -130,7 +130,7 @@ class Div(Pairwise):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         ctx.save_for_backward(x, y)
         if type(y) is float and y == 0.0:
             # Python would raise where x is a number too; arrays give inf and nan.
@@ -138,7 +138,7 @@ class Div(Pairwise):
         return x / y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         need_x, need_y = ctx.needs_input_grad
         return grad / y if need_x else None, -grad * ((x / y) / y) if need_y else None
@@ -169,13 +169,13 @@ class FloorDivide(Pairwise):
     """z = floor(x / y): a step function, so its gradient is 0."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _no_bools("div_floor_cpu", x, y)
         _refuse_zero(ctx, y)
         return ctx.xp.floor_divide(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         zero = ctx.xp.zeros_like(grad)
         return zero, zero
 
@@ -184,7 +184,7 @@ class TruncDivide(Pairwise):
     """z = x / y rounded towards 0: a step function, so its gradient is 0."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _no_bools("div_trunc_cpu", x, y)
         _refuse_zero(ctx, y)
         if (x if hasattr(x, "dtype") else y).dtype.kind == "f":
@@ -193,7 +193,7 @@ class TruncDivide(Pairwise):
         return z + ((z < 0) & (z * y != x)).astype(z.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         zero = ctx.xp.zeros_like(grad)
         return zero, zero
 
@@ -202,14 +202,14 @@ class Remainder(Pairwise):
     """z = x - y floor(x / y), with the sign of y:  dz/dx = 1,  dz/dy = -floor(x / y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _no_bools("remainder_cpu", x, y)
         _refuse_zero(ctx, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.remainder(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad, -grad * ctx.xp.floor(x / y) if ctx.needs_input_grad[1] else None
 
@@ -218,14 +218,14 @@ class Fmod(Pairwise):
     """z = x - y trunc(x / y), with the sign of x:  dz/dx = 1,  dz/dy = -trunc(x / y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _no_bools("fmod_cpu", x, y)
         _refuse_zero(ctx, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.fmod(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad, -grad * ctx.xp.trunc(x / y) if ctx.needs_input_grad[1] else None
 
@@ -234,11 +234,11 @@ class Neg(Primitive):
     """y = -x,  dL/dx = -dL/dy"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return -x
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return -grad
 
     @staticmethod
@@ -253,12 +253,12 @@ class Abs(Primitive):
     """y = |x|,  dL/dx = dL/dy sign(x), which is 0 at 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.abs(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.sign(x)
 

@@ -46,12 +46,12 @@ class I0(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return _bessel(ctx.xp, x, 0, False)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.run(I1, x)
 
@@ -62,13 +62,13 @@ class I1(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = _bessel(ctx.xp, x, 1, False)
         ctx.save_for_backward(x, y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, y = ctx.saved_tensors
         ratio = xp.where(x == 0, 0.5, y / xp.where(x == 0, 1.0, x))
@@ -81,13 +81,13 @@ class I0e(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = _bessel(ctx.xp, x, 0, True)
         ctx.save_for_backward(x, y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad * (ctx.xp.run(I1e, x) - ctx.xp.sign(x) * y)
 
@@ -98,13 +98,13 @@ class I1e(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = _bessel(ctx.xp, x, 1, True)
         ctx.save_for_backward(x, y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, y = ctx.saved_tensors
         ratio = xp.where(x == 0, 0.5, y / xp.where(x == 0, 1.0, x))

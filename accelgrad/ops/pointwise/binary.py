@@ -38,14 +38,14 @@ class Hypot(Pairwise):
     """z = √(x² + y²),  dL/dx = dL/dz x / z,  dL/dy = dL/dz y / z"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         floats("hypot_cpu", x, y)
         z = ctx.xp.hypot(x, y)
         ctx.save_for_backward(x, y, z)
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y, z = ctx.saved_tensors
         return grad * (x / z), grad * (y / z)
 
@@ -56,12 +56,12 @@ class Atan2(Pairwise):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         ctx.save_for_backward(x, y)
         return ctx.xp.arctan2(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         share = grad / (x * x + y * y)
         return share * y, -share * x
@@ -73,13 +73,13 @@ class Copysign(Pairwise):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         z = ctx.xp.copysign(x, y)
         ctx.save_for_backward(x, z)
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, z = ctx.saved_tensors
         return grad * (ctx.xp.sign(x) * ctx.xp.sign(z)), ctx.xp.zeros_like(grad)
 
@@ -93,13 +93,13 @@ class Nextafter(Pairwise):
     exact = True  # the next number of 16 bits, not of 32
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         floats("nextafter_cpu", x, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.nextafter(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return ctx.xp.where(x == y, 0.0, grad), ctx.xp.zeros_like(grad)
 
@@ -108,12 +108,12 @@ class Heaviside(Pairwise):
     """z = 0 for x < 0, y for x = 0, 1 for x > 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         xp = ctx.xp
         return xp.where(x == 0, y, (x > 0).astype(x.dtype))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         raise NotImplementedError(
             "derivative for heaviside is not implemented: it is 0 almost everywhere;"
             " detach() the input if that is meant"
@@ -124,13 +124,13 @@ class Logaddexp(Pairwise):
     """z = log(e^x + e^y),  dL/dx = dL/dz / (1 + e^(y - x)),  dL/dy = dL/dz / (1 + e^(x - y))"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         floats("logaddexp_cpu", x, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.logaddexp(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad / (1 + ctx.xp.exp(y - x)), grad / (1 + ctx.xp.exp(x - y))
 
@@ -139,13 +139,13 @@ class Logaddexp2(Pairwise):
     """z = log2(2^x + 2^y),  dL/dx = dL/dz / (1 + 2^(y - x)),  dL/dy = dL/dz / (1 + 2^(x - y))"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         floats("logaddexp2_cpu", x, y)
         ctx.save_for_backward(x, y)
         return ctx.xp.logaddexp2(x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad / (1 + ctx.xp.exp2(y - x)), grad / (1 + ctx.xp.exp2(x - y))
 
@@ -156,13 +156,13 @@ class Xlogy(Pairwise):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         xp = ctx.xp
         ctx.save_for_backward(x, y)
         return xp.where(xp.logical_and(xp.equal(x, 0), xp.equal(y, y)), 0.0, x * _logarithm(xp.log, y))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, y = ctx.saved_tensors
         need_x, need_y = ctx.needs_input_grad
@@ -191,13 +191,13 @@ class Xlog1py(Pairwise):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         xp = ctx.xp
         ctx.save_for_backward(x, y)
         return xp.where(xp.logical_and(xp.equal(x, 0), xp.equal(y, y)), 0.0, x * _logarithm(xp.log1p, y))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, y = ctx.saved_tensors
         need_x, need_y = ctx.needs_input_grad

@@ -37,7 +37,7 @@ class And(Pairwise):
     """z = the bits set in both x and y"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("bitwise_and", x, y)
         return x & y
 
@@ -46,7 +46,7 @@ class Or(Pairwise):
     """z = the bits set in x or y"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("bitwise_or", x, y)
         return x | y
 
@@ -55,7 +55,7 @@ class Xor(Pairwise):
     """z = the bits set in one of x and y"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("bitwise_xor", x, y)
         return x ^ y
 
@@ -64,7 +64,7 @@ class LeftShift(Pairwise):
     """z = x 2^y"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("lshift", x, y, bools=False)
         return x << y
 
@@ -73,7 +73,7 @@ class RightShift(Pairwise):
     """z = x / 2^y, rounded down"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("rshift", x, y, bools=False)
         return x >> y
 
@@ -82,7 +82,7 @@ class Invert(Primitive):
     """y = x with every bit turned; of bools their opposite"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         _integers("bitwise_not", x)
         return ~x
 
@@ -91,7 +91,7 @@ class Gcd(Pairwise):
     """z = the greatest common divisor of x and y"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("gcd", x, y, bools=False)
         return ctx.xp.gcd(x, y)
 
@@ -100,7 +100,7 @@ class Lcm(Pairwise):
     """z = the least common multiple of x and y"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         _integers("lcm", x, y, bools=False)
         return ctx.xp.lcm(x, y)
 

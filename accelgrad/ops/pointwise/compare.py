@@ -29,7 +29,7 @@ class Eq(Pairwise):
     """z = (x == y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return ctx.xp.equal(x, y)
 
 
@@ -37,7 +37,7 @@ class Ne(Pairwise):
     """z = (x != y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return ctx.xp.not_equal(x, y)
 
 
@@ -45,7 +45,7 @@ class Lt(Pairwise):
     """z = (x < y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return x < y
 
 
@@ -53,7 +53,7 @@ class Le(Pairwise):
     """z = (x <= y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return x <= y
 
 
@@ -61,7 +61,7 @@ class Gt(Pairwise):
     """z = (x > y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return x > y
 
 
@@ -69,7 +69,7 @@ class Ge(Pairwise):
     """z = (x >= y)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return x >= y
 
 
@@ -206,7 +206,7 @@ class IsClose(Pairwise):
     """z = |x - y| <= atol + rtol |y|; equal infinities are close."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, rtol: float, atol: float, equal_nan: bool) -> Any:
+    def forward(ctx, x, y, *, rtol: float, atol: float, equal_nan: bool):
         xp = ctx.xp
         close = xp.equal(x, y)
         if y.dtype.kind == "b":
@@ -277,7 +277,7 @@ class IsIn(Primitive):
     """y = whether x is one of the test elements"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, tests: Any, *, invert: bool) -> Any:
+    def forward(ctx, x, tests, *, invert: bool):
         found = ctx.xp.isin(x, tests)
         return ctx.xp.logical_not(found) if invert else found
 
@@ -328,7 +328,7 @@ class LogicalAnd(Pairwise):
     promotion = None  # type: ignore[assignment]
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return ctx.xp.logical_and(x, y)
 
 
@@ -338,7 +338,7 @@ class LogicalOr(Pairwise):
     promotion = None  # type: ignore[assignment]
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return ctx.xp.logical_or(x, y)
 
 
@@ -348,7 +348,7 @@ class LogicalXor(Pairwise):
     promotion = None  # type: ignore[assignment]
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return ctx.xp.logical_xor(x, y)
 
 
@@ -356,7 +356,7 @@ class LogicalNot(Primitive):
     """y = not x"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return ctx.xp.logical_not(x)
 
 
@@ -417,7 +417,7 @@ class Any_(Primitive):
     """y = whether one of the x is true"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def forward(ctx, x, *, axis=None, keepdims: bool = False):
         y = ctx.xp.any(x, axis=axis, keepdims=keepdims)
         return y.astype(x.dtype) if x.dtype == np.uint8 else y
 
@@ -426,7 +426,7 @@ class All(Primitive):
     """y = whether all of the x are true"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def forward(ctx, x, *, axis=None, keepdims: bool = False):
         y = ctx.xp.all(x, axis=axis, keepdims=keepdims)
         return y.astype(x.dtype) if x.dtype == np.uint8 else y
 

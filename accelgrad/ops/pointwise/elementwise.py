@@ -41,13 +41,13 @@ class Sqrt(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.sqrt(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad / (2 * y)
 
@@ -75,13 +75,13 @@ class Rsqrt(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = 1 / ctx.xp.sqrt(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad * (-0.5 * (y * y * y))
 
@@ -109,13 +109,13 @@ class Reciprocal(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = 1 / x
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return -grad * (y * y)
 
@@ -143,13 +143,13 @@ class Exp(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.exp(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad * y
 
@@ -177,13 +177,13 @@ class Exp2(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.exp2(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad * (y * math.log(2))
 
@@ -211,13 +211,13 @@ class Expm1(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.expm1(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad * (y + 1)
 
@@ -245,12 +245,12 @@ class Log(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.log(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / x
 
@@ -278,12 +278,12 @@ class Log2(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.log2(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / (x * math.log(2))
 
@@ -311,12 +311,12 @@ class Log10(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.log10(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / (x * math.log(10))
 
@@ -344,12 +344,12 @@ class Log1p(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.log1p(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / (x + 1)
 
@@ -377,13 +377,13 @@ class Sigmoid(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.sigmoid(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return ctx.xp.sigmoid_backward(grad, y)
 
@@ -409,12 +409,12 @@ class Square(Primitive):
     """y = x²,  dL/dx = dL/dy 2x"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return x * x if x.dtype.kind != "b" else x.astype("int64")
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * (2 * x)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from accelgrad.core.primitive import Primitive
@@ -17,7 +15,7 @@ class Hardtanh(Primitive):
     """y = x kept between low and high,  dL/dx = dL/dy strictly between them"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, low: float, high: float) -> Any:
+    def forward(ctx, x, *, low: float, high: float):
         if x.dtype.kind == "b":
             raise NotImplementedError("\"hardtanh\" not implemented for 'Bool': convert with .float() first")
         if x.dtype.kind != "f":  # the ends in the type of x
@@ -27,7 +25,7 @@ class Hardtanh(Primitive):
         return ctx.xp.clip(x, low, high)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where((x > ctx.low) & (x < ctx.high), grad, 0.0)
 
@@ -76,12 +74,12 @@ class Hardsigmoid(Primitive):
     """y = min(max(x + 3, 0), 6) / 6"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "hardsigmoid"))
         return ctx.xp.clip(x + 3, 0, 6) / 6
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where((x > -3) & (x < 3), grad / 6, 0.0)
 
@@ -108,12 +106,12 @@ class Hardswish(Primitive):
     """y = x min(max(x + 3, 0), 6) / 6"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(must_be_floating(x, "hardswish_cpu"))
         return x * ctx.xp.clip(x + 3, 0, 6) / 6
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         xp = ctx.xp
         return grad * xp.where(x <= -3, 0.0, xp.where(x < 3, x / 3 + 0.5, 1.0))
@@ -140,13 +138,13 @@ class Hardshrink(Primitive):
     """y = x where |x| > λ, else 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, lambd: float) -> Any:
+    def forward(ctx, x, *, lambd: float):
         ctx.save_for_backward(must_be_floating(x, "hardshrink_cpu"))
         ctx.lambd = lambd
         return ctx.xp.where((x >= -lambd) & (x <= lambd), 0.0, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where((x >= -ctx.lambd) & (x <= ctx.lambd), 0.0, grad)
 
@@ -171,14 +169,14 @@ class Softshrink(Primitive):
     """y = x - λ above λ, x + λ below -λ, 0 between"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, lambd: float) -> Any:
+    def forward(ctx, x, *, lambd: float):
         ctx.save_for_backward(must_be_floating(x, "softshrink_cpu"))
         ctx.lambd = lambd
         xp = ctx.xp
         return xp.where(x > lambd, x - lambd, xp.where(x < -lambd, x + lambd, x * 0))  # x * 0: NaN stays NaN
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where((x >= -ctx.lambd) & (x <= ctx.lambd), 0.0, grad)
 
@@ -207,13 +205,13 @@ class Threshold(Primitive):
     """y = x where x > threshold, else value"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, threshold: float, value: float) -> Any:
+    def forward(ctx, x, *, threshold: float, value: float):
         ctx.save_for_backward(x)
         ctx.threshold = threshold
         return ctx.xp.where(x > threshold, x, x.dtype.type(value))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where(x > ctx.threshold, grad, 0.0)
 

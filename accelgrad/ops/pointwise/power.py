@@ -20,7 +20,7 @@ class Pow(Pairwise):
     """z = x^y,  dL/dx = dL/dz y x^(y - 1),  dL/dy = dL/dz z log x;  both are 0 where the factor y or z is."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         z = Pow.power(ctx.xp, x, y)
         ctx.save_for_backward(x, y, z)
         return z
@@ -47,7 +47,7 @@ class Pow(Pairwise):
         return xp.where(y < 0, fraction, x ** xp.maximum(y, 0)).astype(kind)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, y, z = ctx.saved_tensors
         need_x, need_y = ctx.needs_input_grad

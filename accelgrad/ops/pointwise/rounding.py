@@ -26,7 +26,7 @@ class Step(Primitive):
     """The parent of all that is piecewise constant:  dL/dx = 0"""
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.zeros_like(grad)
 
 
@@ -34,7 +34,7 @@ class Floor(Step):
     """y = the largest integer <= x,  dL/dx = 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return ctx.xp.floor(x) if x.dtype.kind == "f" else ctx.xp.copy(x)
 
 
@@ -42,7 +42,7 @@ class Ceil(Step):
     """y = the smallest integer >= x,  dL/dx = 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return ctx.xp.ceil(x) if x.dtype.kind == "f" else ctx.xp.copy(x)
 
 
@@ -50,7 +50,7 @@ class Trunc(Step):
     """y = x without its fraction,  dL/dx = 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return ctx.xp.trunc(x) if x.dtype.kind == "f" else ctx.xp.copy(x)
 
 
@@ -58,7 +58,7 @@ class Round(Step):
     """y = the nearest integer (of two the even one), or multiple of 10^-decimals,  dL/dx = 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, decimals: int) -> Any:
+    def forward(ctx, x, *, decimals: int):
         if x.dtype.kind != "f":
             return ctx.xp.copy(x)
         if decimals == 0:
@@ -71,7 +71,7 @@ class Sign(Step):
     """y = -1, 0 or 1,  dL/dx = 0"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return ctx.xp.copy(x) if x.dtype == "bool" else ctx.xp.sign(x)
 
 
@@ -79,11 +79,11 @@ class Frac(Primitive):
     """y = x - trunc(x),  dL/dx = dL/dy"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return checks.must_be_floating(x, "frac_cpu") - ctx.xp.trunc(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad
 
 
@@ -214,14 +214,14 @@ class Clamp(Pairwise):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, low: Any, high: Any) -> Any:
+    def forward(ctx, x, low, high):
         ctx.save_for_backward(x, low, high)
         xp = ctx.xp
         y = x if low is None else xp.maximum(x, low)
         return y if high is None else xp.minimum(y, high)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, low, high = ctx.saved_tensors
         _, need_low, need_high = ctx.needs_input_grad
@@ -312,7 +312,7 @@ class NanToNum(Primitive):
     """y = x with numbers for NaN and the infinities,  dL/dx = dL/dy where x is finite"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, nan: float, posinf: float, neginf: float) -> Any:
+    def forward(ctx, x, *, nan: float, posinf: float, neginf: float):
         ctx.save_for_backward(x)
         xp = ctx.xp
         if x.dtype.kind != "f":
@@ -322,7 +322,7 @@ class NanToNum(Primitive):
         return xp.where(x == -xp.inf, xp.asarray(neginf, dtype=x.dtype), y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return ctx.xp.where(ctx.xp.isfinite(x), grad, 0.0)
 
@@ -368,7 +368,7 @@ class Test(Primitive):
     """y = a property of x, as bool: the array module's function of the name ``what``"""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, what: str) -> Any:
+    def forward(ctx, x, *, what: str):
         xp = ctx.xp
         if x.dtype.kind == "b" or (x.dtype.kind != "f" and what != "signbit"):
             yes = what in ("isfinite", "isreal")

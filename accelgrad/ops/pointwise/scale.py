@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from accelgrad.core.primitive import Primitive
 
 __all__ = ["ScaleBy"]
@@ -13,11 +11,11 @@ class ScaleBy(Primitive):
     """y = x factor + shift,  dL/dx = dL/dy factor;  factor and shift are constants, e.g. a mask."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, factor: Any, shift: Any = None) -> Any:
+    def forward(ctx, x, *, factor, shift=None):
         ctx.factor = factor
         y = x * factor
         return y if shift is None else y + shift
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad * ctx.factor

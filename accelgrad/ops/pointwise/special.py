@@ -32,12 +32,12 @@ class Erf(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.erf(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * (2 / math.sqrt(math.pi) * ctx.xp.exp(-x * x))
 
@@ -48,12 +48,12 @@ class Erfc(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.erfc(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * (-2 / math.sqrt(math.pi) * ctx.xp.exp(-x * x))
 
@@ -64,13 +64,13 @@ class Erfinv(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.erfinv(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad * (math.sqrt(math.pi) / 2 * ctx.xp.exp(y * y))
 
@@ -81,12 +81,12 @@ class Lgamma(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.lgamma(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.run(Digamma, x)
 
@@ -97,12 +97,12 @@ class Digamma(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.digamma(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.run(Polygamma, x, n=1)
 
@@ -113,7 +113,7 @@ class Polygamma(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, n: int) -> Any:
+    def forward(ctx, x, *, n: int):
         ctx.n = n
         ctx.save_for_backward(x)
         xp = ctx.xp
@@ -128,7 +128,7 @@ class Polygamma(Primitive):
         return y.astype(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.run(Polygamma, x, n=ctx.n + 1)
 
@@ -189,14 +189,14 @@ class Logit(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, eps: float | None) -> Any:
+    def forward(ctx, x, *, eps: float | None):
         ctx.eps = eps
         ctx.save_for_backward(x)
         z = x if eps is None else ctx.xp.minimum(ctx.xp.maximum(x, eps), 1 - eps)
         return ctx.xp.log(z / (1 - z))
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         slope = grad / (x * (1 - x))
         if ctx.eps is None:
@@ -210,14 +210,14 @@ class Sinc(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         xp = ctx.xp
         ctx.save_for_backward(x)
         angle = math.pi * xp.where(x == 0, 1, x)
         return xp.where(x == 0, 1, xp.sin(angle) / angle).astype(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         (x,) = ctx.saved_tensors
         zero = x == 0
@@ -232,14 +232,14 @@ class Entr(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         xp = ctx.xp
         ctx.save_for_backward(x)
         y = xp.where(x > 0, -x * xp.log(xp.where(x > 0, x, 1)), 0.0)
         return xp.where(x >= 0, y, xp.where(x == x, -xp.inf, x)).astype(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return -grad * (ctx.xp.log(x) + 1)
 
@@ -250,7 +250,7 @@ class Zeta(Pairwise):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         xp = ctx.xp
         wide = xp.where(y > 0, y, 1).astype("float64")
         s = xp.where(x > 1, x, 2).astype("float64")
@@ -535,7 +535,7 @@ class LogNdtr(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         xp = ctx.xp
         must_be_floating(x, "log_ndtr")
         far = xp.maximum(-x, FAR)
@@ -549,7 +549,7 @@ class LogNdtr(Primitive):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad * ctx.xp.exp(-0.5 * x * x - y) / math.sqrt(2 * math.pi)
 
@@ -560,7 +560,7 @@ class Erfcx(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         xp = ctx.xp
         must_be_floating(x, "erfcx")
         far = xp.maximum(x, FAR)
@@ -572,7 +572,7 @@ class Erfcx(Primitive):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         x, y = ctx.saved_tensors
         return grad * (2 * x * y - 2 / math.sqrt(math.pi))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -19,12 +18,12 @@ class Sin(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.sin(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.cos(x)
 
@@ -52,12 +51,12 @@ class Cos(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.cos(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return -grad * ctx.xp.sin(x)
 
@@ -85,13 +84,13 @@ class Tan(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.tan(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return grad * (1 + y * y)
 
@@ -119,12 +118,12 @@ class Asin(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.arcsin(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / ctx.xp.sqrt(1 - x * x)
 
@@ -153,12 +152,12 @@ class Acos(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.arccos(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return -grad / ctx.xp.sqrt(1 - x * x)
 
@@ -187,12 +186,12 @@ class Atan(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.arctan(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / (1 + x * x)
 
@@ -221,12 +220,12 @@ class Sinh(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.sinh(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.cosh(x)
 
@@ -254,12 +253,12 @@ class Cosh(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.cosh(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.sinh(x)
 
@@ -287,13 +286,13 @@ class Tanh(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         y = ctx.xp.tanh(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (y,) = ctx.saved_tensors
         return ctx.xp.tanh_backward(grad, y)
 
@@ -321,12 +320,12 @@ class Asinh(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.arcsinh(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / ctx.xp.sqrt(x * x + 1)
 
@@ -355,12 +354,12 @@ class Acosh(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.arccosh(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / ctx.xp.sqrt(x * x - 1)
 
@@ -389,12 +388,12 @@ class Atanh(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         ctx.save_for_backward(x)
         return ctx.xp.arctanh(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad / (1 - x * x)
 
@@ -423,12 +422,12 @@ class Scaled(Primitive):
     promotion = "float"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, factor: float) -> Any:
+    def forward(ctx, x, *, factor: float):
         ctx.factor = factor
         return x * factor
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad * ctx.factor
 
 

@@ -27,13 +27,13 @@ class Flip(Primitive):
     """y = x in reverse order along some dimensions;  dL/dx = dL/dy in reverse order along them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dims: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, dims: tuple[int, ...]):
         ctx.dims = dims
         backwards = slice(None, None, -1)
         return x[tuple([backwards if dim in dims else slice(None) for dim in range(x.ndim)])].copy(order="C")
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Flip, grad, dims=ctx.dims)
 
 
@@ -41,12 +41,12 @@ class Roll(Primitive):
     """y = x shifted around along some dimensions;  dL/dx = dL/dy shifted back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, shifts: tuple[int, ...], dims: tuple[int, ...] | None) -> Any:
+    def forward(ctx, x, *, shifts: tuple[int, ...], dims: tuple[int, ...] | None):
         ctx.shifts, ctx.dims = shifts, dims
         return ctx.xp.roll(x, shifts if dims is not None else shifts[0], dims)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Roll, grad, shifts=tuple([-shift for shift in ctx.shifts]), dims=ctx.dims)
 
 
@@ -54,13 +54,13 @@ class Repeat(Primitive):
     """y = x put side by side several times in each dimension;  dL/dx = the sum of the copies of dL/dy."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, repeats: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, repeats: tuple[int, ...]):
         shape = (1,) * (len(repeats) - x.ndim) + x.shape
         ctx.split = tuple([one for pair in zip(repeats, shape, strict=True) for one in pair])
         return ctx.xp.tile(x, repeats)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         if not ctx.split:
             return grad
         parts = ctx.xp.reshape(grad, ctx.split)  # (times, extent, times, extent, ...)
@@ -71,12 +71,12 @@ class Tril(Primitive):
     """y = x with zeros above a diagonal;  dL/dx = dL/dy with zeros above it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, diagonal: int) -> Any:
+    def forward(ctx, x, *, diagonal: int):
         ctx.diagonal = diagonal
         return ctx.xp.tril(x, diagonal)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Tril, grad, diagonal=ctx.diagonal)
 
 
@@ -84,12 +84,12 @@ class Triu(Primitive):
     """y = x with zeros below a diagonal;  dL/dx = dL/dy with zeros below it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, diagonal: int) -> Any:
+    def forward(ctx, x, *, diagonal: int):
         ctx.diagonal = diagonal
         return ctx.xp.triu(x, diagonal)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Triu, grad, diagonal=ctx.diagonal)
 
 

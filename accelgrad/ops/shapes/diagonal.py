@@ -23,7 +23,7 @@ class Diagonal(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
+    def forward(ctx, x, *, offset: int, dim1: int, dim2: int):
         ctx.shape, ctx.options = x.shape, {"offset": offset, "dim1": dim1, "dim2": dim2}
         y = ctx.xp.diagonal(x, offset, dim1, dim2)
         if isinstance(y, np.ndarray) and x.flags.writeable:
@@ -31,7 +31,7 @@ class Diagonal(Primitive):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Spread, grad, view=Diagonal, options=ctx.options, shape=ctx.shape)
 
 
@@ -41,7 +41,7 @@ class Unfold(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
+    def forward(ctx, x, *, dim: int, size: int, step: int):
         ctx.shape, ctx.options = x.shape, {"dim": dim, "size": size, "step": step}
         if not x.ndim:
             return x.reshape(1)[:size]
@@ -54,7 +54,7 @@ class Unfold(Primitive):
         )
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(SpreadAdd, grad, view=Unfold, options=ctx.options, shape=ctx.shape)
 
 
@@ -67,14 +67,14 @@ class AsStrided(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    def forward(ctx, x, *, shape: tuple[int, ...], strides: tuple[int, ...], offset: int):
         ctx.shape, ctx.options = x.shape, {"shape": shape, "strides": strides, "offset": offset}
         flat = ctx.xp.ascontiguousarray(x).reshape(-1)
         steps = tuple([stride * x.itemsize for stride in strides])
         return ctx.xp.lib.stride_tricks.as_strided(flat[offset:], shape, steps)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(SpreadAdd, grad, view=AsStrided, options=ctx.options, shape=ctx.shape)
 
 
@@ -85,7 +85,7 @@ class SpreadAdd(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, view: Any, options: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, view, options: dict[str, Any], shape: tuple[int, ...]):
         ctx.view, ctx.options = view, options
         xp = ctx.xp
         y = xp.zeros(shape, dtype=x.dtype)
@@ -93,7 +93,7 @@ class SpreadAdd(Primitive):
         return add_at(xp, y.reshape(-1), 0, places.reshape(-1), x.reshape(-1)).reshape(shape)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(ctx.view, grad, **ctx.options)
 
 

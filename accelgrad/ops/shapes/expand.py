@@ -6,7 +6,6 @@ An expanded tensor is a read-only view: several of its elements share one place 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -27,11 +26,11 @@ class Expand(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, shape: tuple[int, ...]):
         return ctx.xp.broadcast_to(x, shape)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad  # summed to the shape of x by whoever asked
 
 

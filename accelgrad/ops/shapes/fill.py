@@ -32,12 +32,12 @@ class Where(Primitive):
     promotion = "common"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, condition: Any) -> Any:
+    def forward(ctx, x, y, *, condition):
         ctx.condition = condition
         return ctx.xp.where(condition, x, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp, condition = ctx.xp, ctx.condition
         need_x, need_y = ctx.needs_input_grad
         return (
@@ -53,12 +53,12 @@ class MaskedFill(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, value: Any, *, mask: Any) -> Any:
+    def forward(ctx, x, value, *, mask):
         ctx.mask = mask
         return ctx.xp.where(mask, value, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp, mask = ctx.xp, ctx.mask
         need_x, need_value = ctx.needs_input_grad
         return (
@@ -71,11 +71,11 @@ class Fill(Primitive):
     """y = the value everywhere;  dL/dx = 0, dL/dvalue = the sum of dL/dy."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, value: Any) -> Any:
+    def forward(ctx, x, value):
         return ctx.xp.full_like(x, value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad * 0.0, grad
 
 

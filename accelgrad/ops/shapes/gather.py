@@ -23,7 +23,7 @@ class Gather(Primitive):
     """y[i, j] = x[i, index[i, j]] (for dim 1);  dL/dx = zeros to which dL/dy is added at the same places."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim: int, index: Any) -> Any:
+    def forward(ctx, x, *, dim: int, index):
         ctx.shape, ctx.dim, ctx.index = x.shape, dim, index
         if not x.ndim:
             return x.reshape(1)[index]
@@ -32,7 +32,7 @@ class Gather(Primitive):
         return x[grid(ctx.xp, index, dim)]
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(GatherSpread, grad, dim=ctx.dim, index=ctx.index, shape=ctx.shape)
 
 
@@ -43,12 +43,12 @@ class GatherSpread(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim: int, index: Any, shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, dim: int, index, shape: tuple[int, ...]):
         ctx.dim, ctx.index = dim, index
         return scattered(ctx.xp, ctx.xp.zeros(shape, dtype=x.dtype), dim, index, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Gather, grad, dim=ctx.dim, index=ctx.index)
 
 
@@ -56,12 +56,12 @@ class ScatterAdd(Primitive):
     """z = x with z[i, index[i, j]] += y[i, j];  dL/dx = dL/dz, dL/dy = dL/dz gathered."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
+    def forward(ctx, x, y, *, dim: int, index):
         ctx.dim, ctx.index, ctx.shape = dim, index, y.shape
         return scattered(ctx.xp, x, dim, index, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad, gathered(ctx, grad) if ctx.needs_input_grad[1] else None
 
 
@@ -69,12 +69,12 @@ class IndexSelect(Primitive):
     """y = the slices index of x along a dimension;  dL/dx = zeros to which the slices of dL/dy are added."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim: int, index: Any) -> Any:
+    def forward(ctx, x, *, dim: int, index):
         ctx.shape, ctx.dim, ctx.index = x.shape, dim, index
         return ctx.xp.take(x, index, axis=dim) if x.ndim else x.reshape(1)[index].reshape(())
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(SelectSpread, grad, dim=ctx.dim, index=ctx.index, shape=ctx.shape)
 
 
@@ -82,14 +82,14 @@ class SelectSpread(Primitive):
     """y = zeros to whose slices index those of x are added: the adjoint of :class:`IndexSelect`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim: int, index: Any, shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, dim: int, index, shape: tuple[int, ...]):
         ctx.dim, ctx.index = dim, index
         if not shape:
             return ctx.xp.sum(x)
         return add_at(ctx.xp, ctx.xp.zeros(shape, dtype=x.dtype), dim, index, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(IndexSelect, grad, dim=ctx.dim, index=ctx.index)
 
 
@@ -97,7 +97,7 @@ class Scatter(Primitive):
     """z = x with z[i, index[i, j]] = y[i, j];  dL/dx = dL/dz (0 where written), dL/dy = dL/dz gathered."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
+    def forward(ctx, x, y, *, dim: int, index):
         ctx.dim, ctx.index = dim, index
         z = x.copy()
         flat = z if z.ndim else z.reshape(1)
@@ -108,7 +108,7 @@ class Scatter(Primitive):
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         need_x, need_y = ctx.needs_input_grad
         return (
             ctx.xp.run(Scatter, grad, 0.0, dim=ctx.dim, index=ctx.index) if need_x else None,
@@ -123,14 +123,14 @@ class IndexAdd(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
+    def forward(ctx, x, y, *, dim: int, index):
         ctx.dim, ctx.index = dim, index
         if not x.ndim:
             return (x + ctx.xp.sum(y)).astype(x.dtype)
         return add_at(ctx.xp, x, dim, index, y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         picked = ctx.xp.run(IndexSelect, grad, dim=ctx.dim, index=ctx.index)
         return grad, picked if ctx.needs_input_grad[1] else None
 

@@ -35,12 +35,12 @@ class Select(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, index: int, dim: int = 0) -> Any:
+    def forward(ctx, x, *, index: int, dim: int = 0):
         ctx.shape, ctx.options = x.shape, {"index": index, "dim": dim}
         return x[index, ...] if dim == 0 else x[(slice(None),) * dim + (index, ...)]
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Spread, grad, view=Select, options=ctx.options, shape=ctx.shape)
 
 
@@ -53,12 +53,12 @@ class Slice(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, index: tuple[Any, ...]) -> Any:
+    def forward(ctx, x, *, index: tuple[Any, ...]):
         ctx.shape, ctx.options = x.shape, {"index": index}
         return x[index]
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Spread, grad, view=Slice, options=ctx.options, shape=ctx.shape)
 
 
@@ -66,14 +66,14 @@ class Spread(Primitive):
     """y = zeros with x where the view shows it: the adjoint of a view;  dL/dx = that view of dL/dy."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, view: Any, options: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, view, options: dict[str, Any], shape: tuple[int, ...]):
         ctx.view, ctx.options = view, options
         y = ctx.xp.zeros(shape, dtype=x.dtype)
         view.run(ctx.xp, y, **options)[...] = x
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(ctx.view, grad, **ctx.options)
 
 
@@ -87,7 +87,7 @@ class Index(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, index: tuple[Any, ...]) -> Any:
+    def forward(ctx, x, *, index: tuple[Any, ...]):
         ctx.shape, ctx.index = x.shape, index
         try:
             return x[index]
@@ -95,7 +95,7 @@ class Index(Primitive):
             raise _translated(error, x, index) from None
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(IndexSpread, grad, index=ctx.index, shape=ctx.shape)
 
 
@@ -103,12 +103,12 @@ class IndexSpread(Primitive):
     """y = zeros to which x is added at index: the adjoint of :class:`Index`;  dL/dx = (dL/dy)[index]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, index: tuple[Any, ...], shape: tuple[int, ...]):
         ctx.index = index
         return _add(ctx.xp, ctx.xp.zeros(shape, dtype=x.dtype), index, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(Index, grad, index=ctx.index)
 
 
@@ -119,7 +119,7 @@ class IndexPut(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
+    def forward(ctx, x, y, *, index: tuple[Any, ...], accumulate: bool = False):
         ctx.index, ctx.accumulate = index, accumulate
         z = x.copy()
         if accumulate:
@@ -131,7 +131,7 @@ class IndexPut(Primitive):
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         grad_x = grad if ctx.accumulate else xp.run(IndexPut, grad, 0.0, index=ctx.index)
         return grad_x, xp.run(Index, grad, index=ctx.index) if ctx.needs_input_grad[1] else None
@@ -141,11 +141,11 @@ class Copy(Primitive):
     """z = y in the shape of x;  dL/dx = 0, dL/dy = dL/dz."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
+    def forward(ctx, x, y):
         return ctx.xp.broadcast_to(y, x.shape)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return grad * 0.0, grad
 
 

@@ -31,12 +31,12 @@ class Cat(Primitive):
     promotion = "common"
 
     @staticmethod
-    def forward(ctx: Any, *arrays: Any, dim: int) -> Any:
+    def forward(ctx, *arrays, dim: int):
         ctx.dim, ctx.extents = dim, [x.shape[dim] for x in arrays]
         return ctx.xp.concatenate(arrays, axis=dim)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         before, ends = (_ALL,) * ctx.dim, [0, *itertools.accumulate(ctx.extents)]
         return tuple(
             [
@@ -52,12 +52,12 @@ class Stack(Primitive):
     promotion = "common"
 
     @staticmethod
-    def forward(ctx: Any, *arrays: Any, dim: int) -> Any:
+    def forward(ctx, *arrays, dim: int):
         ctx.dim = dim
         return ctx.xp.stack(arrays, axis=dim)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         before = (_ALL,) * ctx.dim
         return tuple(
             [grad[(*before, place)] if needed else None for place, needed in enumerate(ctx.needs_input_grad)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class ConstantPadNd(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Any:
+    def forward(ctx, x, *, widths: tuple[tuple[int, int], ...], value: float = 0):
         ctx.widths = widths
         shape = tuple([low + n + high for n, (low, high) in zip(x.shape, widths, strict=True)])
         y = ctx.xp.full(shape, value, dtype=x.dtype)
@@ -36,7 +35,7 @@ class ConstantPadNd(Primitive):
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.run(ConstantPadNd, grad, widths=tuple([(-low, -high) for low, high in ctx.widths]))
 
 

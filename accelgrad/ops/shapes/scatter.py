@@ -47,14 +47,14 @@ class ViewPut(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, view: Any, options: dict[str, Any]) -> Any:
+    def forward(ctx, x, y, *, view, options: dict[str, Any]):
         ctx.view, ctx.options = view, options
         z = x.copy()
         view.run(ctx.xp, z, **options)[...] = y
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         need_x, need_y = ctx.needs_input_grad
         return (
             ctx.xp.run(ViewPut, grad, 0.0, view=ctx.view, options=ctx.options) if need_x else None,

@@ -71,7 +71,7 @@ class ScatterExtremum(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any, largest: bool) -> Any:
+    def forward(ctx, x, y, *, dim: int, index, largest: bool):
         xp = ctx.xp
         z = combined(xp, x, dim, index, y, xp.maximum if largest else xp.minimum)
         ctx.dim, ctx.index, ctx.shape = dim, index, y.shape
@@ -84,7 +84,7 @@ class ScatterExtremum(Primitive):
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         need_x, need_y = ctx.needs_input_grad
         each = grad / ctx.shares
         return each * ctx.from_x if need_x else None, gathered(ctx, each) * ctx.from_y if need_y else None
@@ -97,7 +97,7 @@ class ScatterProduct(Primitive):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, y: Any, *, dim: int, index: Any) -> Any:
+    def forward(ctx, x, y, *, dim: int, index):
         xp = ctx.xp
         z = combined(xp, x, dim, index, y, xp.multiply)
         ctx.dim, ctx.index, ctx.shape = dim, index, y.shape
@@ -117,7 +117,7 @@ class ScatterProduct(Primitive):
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         xp = ctx.xp
         x, y, z = ctx.saved_tensors
         need_x, need_y = ctx.needs_input_grad

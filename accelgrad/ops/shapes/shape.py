@@ -31,7 +31,7 @@ class View(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, shape: tuple[int, ...]):
         ctx.shape = x.shape
         try:
             return x.reshape(shape)
@@ -39,7 +39,7 @@ class View(Primitive):
             raise _bad_shape(x, shape) from None
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.reshape(grad, ctx.shape)
 
 
@@ -49,12 +49,12 @@ class Permute(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dims: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, dims: tuple[int, ...]):
         ctx.dims = dims
         return x.transpose(dims)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         dims = ctx.dims
         return ctx.xp.transpose(grad, tuple(sorted(range(len(dims)), key=dims.__getitem__)))
 
@@ -65,12 +65,12 @@ class Transpose(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim0: int, dim1: int) -> Any:
+    def forward(ctx, x, *, dim0: int, dim1: int):
         ctx.dim0, ctx.dim1 = dim0, dim1
         return x.swapaxes(dim0, dim1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.swapaxes(grad, ctx.dim0, ctx.dim1)
 
 
@@ -80,11 +80,11 @@ class T(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
+    def forward(ctx, x):
         return x.T
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.transpose(grad)
 
 
@@ -94,12 +94,12 @@ class Squeeze(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dims: tuple[int, ...]) -> Any:
+    def forward(ctx, x, *, dims: tuple[int, ...]):
         ctx.shape = x.shape
         return x[(*[0 if dim in dims else slice(None) for dim in range(x.ndim)], ...)]
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.reshape(grad, ctx.shape)
 
 
@@ -109,12 +109,12 @@ class Unsqueeze(Primitive):
     view = True
 
     @staticmethod
-    def forward(ctx: Any, x: Any, *, dim: int) -> Any:
+    def forward(ctx, x, *, dim: int):
         ctx.shape = x.shape
         return x[(slice(None),) * dim + (None, ...)]
 
     @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
+    def backward(ctx, grad):
         return ctx.xp.reshape(grad, ctx.shape)
 
 
