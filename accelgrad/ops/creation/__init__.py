@@ -1,4 +1,4 @@
-"""Operations that make tensors: from data, of constants, of random numbers, of another type."""
+"""Operations that make tensors: from data, of constants, of random numbers, in another dtype."""
 
 from accelgrad.ops.creation import convert as convert
 from accelgrad.ops.creation import create as create

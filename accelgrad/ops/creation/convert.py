@@ -1,4 +1,4 @@
-"""Changing type, device and memory layout: to, clone, contiguous and their kin."""
+"""Changing dtype, device and memory layout: to, clone, contiguous, cpu, float and others."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ class ToDevice(Primitive):
 
     @classmethod
     def apply(cls, *inputs: Any, **options: Any) -> Any:
-        """As in Primitive, but the result belongs to the other device."""
+        """Apply the primitive, and let the result belong to the other device."""
         result = super().apply(*inputs, **options)
         result.xp = options["target"]
         return result
 
 
 def move(input: Tensor, where: Any, wait: bool = True) -> Tensor:
-    """``input`` on another device; itself if it is there already.
+    """Return ``input`` on another device, or itself if it is there already.
 
-    Without ``wait`` a card fetches page-locked memory while the program goes on.
+    With ``wait=False`` a card copies page-locked memory while the program goes on.
     """
     target = backend.namespace(where)
     if target is input.xp:
@@ -89,14 +89,13 @@ def move(input: Tensor, where: Any, wait: bool = True) -> Tensor:
     torch="Tensor.to",
 )
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Return the tensor on another device or in another type.
+    """Return the tensor on another device or in another dtype, or itself if neither changes.
 
-    ``x.to("gpu")``, ``x.to(accelgrad.float64)`` and ``x.to(other)`` are the forms.
-
-    Arguments: a device, a dtype, both, or a tensor whose device and dtype are taken; ``copy=True`` always
-    copies; ``non_blocking=True`` lets a card fetch page-locked memory (:meth:`Tensor.pin_memory`) while the
-    program goes on; do not write on it before the card has (``accelgrad.cuda.synchronize()``).  Without a
-    change the tensor itself is returned. Gradients come back in the original type, on the original device.
+    The forms are ``x.to("gpu")``, ``x.to(accelgrad.float64)``, both together, and ``x.to(other)`` with a
+    tensor whose device and dtype are taken.  ``copy=True`` always copies.  ``non_blocking=True`` lets a card
+    copy page-locked memory (:meth:`Tensor.pin_memory`) while the program goes on: do not write into that
+    memory before ``accelgrad.cuda.synchronize()``.  Gradients come back in the original dtype, on the
+    original device.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2]).to(accelgrad.float32)
@@ -140,7 +139,7 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     out=False,
 )
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with memory of its own, through which gradients flow.
+    """Return a copy with memory of its own, through which gradients flow.
 
     >>> import accelgrad
     >>> x = accelgrad.ones(2)
@@ -153,7 +152,7 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
 
 @op(primitive=Clone, samples=[sample(arg(2, 3))], out=False, torch="Tensor.contiguous")
 def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
-    """The same values with their elements in index order in memory; the tensor itself if they are already.
+    """Return the tensor with its elements in index order in memory, or itself if they are already.
 
     >>> import accelgrad
     >>> accelgrad.ones(2, 3).T.contiguous().is_contiguous()
@@ -163,11 +162,13 @@ def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
 
 
 def _typed(name: str, kind: dtype) -> Any:
+    """Make the method ``name`` that converts a tensor to the dtype ``kind``."""
+
     def convert(self: Tensor) -> Tensor:
         return self.to(kind)
 
     convert.__name__ = name
-    convert.__doc__ = f"The tensor as {kind!r}; itself if it has that type already."
+    convert.__doc__ = f"Return the tensor as {kind!r}, or itself if it has that dtype already."
     return convert
 
 
@@ -181,13 +182,18 @@ for _name, _kind in {
 
 @method("cpu")
 def _cpu(self: Tensor) -> Tensor:
-    """The tensor in host memory; itself if it is there already."""
+    """Return the tensor in the memory of the CPU, or itself if it is there already.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).cpu()
+    tensor([1., 1.])
+    """
     return move(self, "cpu")
 
 
 @method("get_device")
 def _get_device(self: Tensor) -> int:
-    """The index of the card that the tensor lies on; -1 for the CPU.
+    """Return the index of the card that the tensor lies on, or -1 for the CPU.
 
     >>> import accelgrad
     >>> accelgrad.ones(1).get_device()
@@ -198,17 +204,19 @@ def _get_device(self: Tensor) -> int:
 
 @method("cuda")
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """The tensor on a card (the current one if not named)."""
+    """Return the tensor on the card ``device``, or on the current card if none is named.
+
+    ``non_blocking`` is that of :func:`to`.  RuntimeError if there is no card.
+    """
     return move(self, "cuda" if device is None else device, not non_blocking)
 
 
 @method("pin_memory")
 def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """Return a copy in page-locked memory, which a card can fetch while the program goes on.
+    """Return a copy in page-locked memory, from which a card can copy while the program goes on.
 
-    It is the tensor itself if that is pinned already, or if there is no card to pin it for.
-
-    RuntimeError for a tensor on a card.
+    It is the tensor itself if that is pinned already, or if there is no card.  RuntimeError for a tensor on a
+    card.
 
     >>> import accelgrad
     >>> accelgrad.ones(2).pin_memory()
@@ -226,11 +234,10 @@ def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
 
 @method("record_stream")
 def _record_stream(self: Tensor, stream: Any) -> None:
-    """Tell that ``stream`` (an :class:`accelgrad.cuda.Stream`) reads or writes the tensor.
+    """Tell the memory pool that ``stream`` (an :class:`accelgrad.cuda.Stream`) uses the tensor too.
 
-    Its memory is not given to another one before that stream has done what it has been given so far.
-
-    Needed where a tensor was made in one stream and is used in another; RuntimeError for one on the CPU.
+    Its memory is not given to another tensor before that stream has done the work it has now.  This is needed
+    where a tensor is made in one stream and used in another.  RuntimeError for a tensor on the CPU.
     """
     if not self.is_cuda:
         raise RuntimeError(
@@ -242,7 +249,14 @@ def _record_stream(self: Tensor, stream: Any) -> None:
 
 @method("type")
 def _type(self: Tensor, dtype: Any = None) -> Any:
-    """The name of the tensor's type ("accelgrad.FloatTensor"), or the tensor in another type."""
+    """Return the name of the tensor's type, or the tensor in another dtype if one is given.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).type()
+    'accelgrad.FloatTensor'
+    >>> accelgrad.ones(2).type(accelgrad.int64)
+    tensor([1, 1])
+    """
     if dtype is None:
         return f"accelgrad.{'cuda.' if self.is_cuda else ''}{self.dtype.title}"
     if isinstance(dtype, str):
@@ -255,5 +269,10 @@ def _type(self: Tensor, dtype: Any = None) -> Any:
 
 @method("type_as")
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """The tensor in the type and on the device of ``other``."""
+    """Return the tensor in the dtype and on the device of ``other``.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).type_as(accelgrad.tensor([3]))
+    tensor([1, 1])
+    """
     return self.to(other)

@@ -24,20 +24,20 @@ __all__ = [
 
 
 def made(array: Any, xp: Any, requires_grad: bool) -> Tensor:
-    """A new tensor around an array that nobody else holds."""
+    """Return a new tensor around an array that nobody else holds."""
     result = wrap(array, xp)
     return result.requires_grad_() if requires_grad else result
 
 
 def kind_of(dtype: Any) -> np.dtype:
-    """The NumPy dtype that is asked for; the default floating point type where none is."""
-    return dtypes._default.numpy if dtype is None else dtypes.as_numpy(dtype)
+    """Return ``dtype`` as a NumPy dtype; None stands for the default floating point dtype."""
+    return dtypes.get_default_dtype().numpy if dtype is None else dtypes.as_numpy(dtype)
 
 
 def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int, ...]:
-    """The shape of a new tensor, given as numbers, as a sequence, or as ``size=``.
+    """Return the shape of a new tensor, given as numbers, as a sequence, or as ``size=``.
 
-    RuntimeError where negative.
+    TypeError if there is none or if an extent is not an integer, RuntimeError if an extent is negative.
     """
     if size is not None:
         given = (size,)
@@ -61,10 +61,10 @@ def extents(given: Sequence[Any], size: Any = None, name: str = "") -> tuple[int
 def tensor(
     data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor with a copy of ``data``: numbers, nested sequences, arrays or tensors.
+    """Return a tensor with a copy of ``data``: numbers, nested sequences, arrays or tensors.
 
-    The type is that of the data: bool, int64, the default floating point type for Python floats, an array's
-    own; or ``dtype``.  ValueError for sequences of unequal length, TypeError for what is not a number.
+    Without ``dtype`` the dtype is that of the data: bool, int64, the default floating point dtype for Python
+    floats, an array's own.  ValueError for sequences of unequal length, TypeError for what is not a number.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]])
@@ -77,7 +77,10 @@ def tensor(
 
 @op(method=False, out=False, differentiable=False)
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """``data`` as a tensor, without a copy where that is possible: a tensor itself, an array's memory.
+    """Return ``data`` as a tensor, without a copy where possible.
+
+    A tensor is returned as it is, and an array shares its memory, if dtype and device stay the same; anything
+    else is copied as by :func:`tensor`.
 
     >>> import accelgrad
     >>> x = accelgrad.ones(2)
@@ -103,9 +106,9 @@ def asarray(
     copy: bool | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``obj`` as a tensor: shared where possible, copied if ``copy``.
+    """Return ``obj`` as a tensor that shares its memory where possible.
 
-    ValueError if ``copy=False`` cannot be kept.
+    ``copy=True`` always copies; ``copy=False`` is a ValueError where the memory cannot be shared.
 
     >>> import accelgrad
     >>> accelgrad.asarray([1, 2])
@@ -127,10 +130,10 @@ def asarray(
 
 @op(method=False, out=False, differentiable=False)
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor on the memory of a NumPy array: changes of either are seen by both.
+    """Return a tensor on the memory of a NumPy array: a change of one is seen in the other.
 
-    TypeError for element types that tensors do not have; big-endian arrays and negative strides must be
-    copied first.
+    TypeError for element types that tensors do not have; ValueError for negative strides and for another byte
+    order than the machine's: such arrays must be copied first.
 
     >>> import accelgrad
     >>> import numpy
@@ -160,7 +163,9 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 @op(method=False, out=False, differentiable=False)
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor on the memory of anything that speaks DLPack: PyTorch's, CuPy's, JAX's or NumPy's arrays.
+    """Return a tensor on the memory of any array that speaks DLPack: PyTorch's, CuPy's, JAX's or NumPy's.
+
+    TypeError for an object without the methods of DLPack.
 
     >>> import accelgrad
     >>> import numpy
@@ -185,7 +190,9 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 def frombuffer(
     buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor on the memory of a bytes-like object, from byte ``offset`` on.
+    """Return a tensor on the memory of a bytes-like object, from byte ``offset`` on.
+
+    It has ``count`` elements; -1 means as many as there are.
 
     >>> import accelgrad
     >>> accelgrad.frombuffer(bytearray([1, 2, 3]), dtype=accelgrad.uint8)
@@ -199,7 +206,7 @@ def frombuffer(
 def scalar_tensor(
     s: Number, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A 0-d tensor of the default floating point type.
+    """Return a 0-d tensor that holds a number, in the default floating point dtype unless ``dtype`` is given.
 
     >>> import accelgrad
     >>> accelgrad.scalar_tensor(2)
@@ -219,7 +226,9 @@ def zeros(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Zeros of shape ``size``, of the default floating point type unless ``dtype`` says otherwise.
+    """Return zeros of shape ``size``, in the default floating point dtype unless ``dtype`` is given.
+
+    The shape is written as numbers, as a sequence, or as ``size=``.  RuntimeError for negative extents.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3)
@@ -239,7 +248,9 @@ def ones(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Ones of shape ``size``, of the default floating point type unless ``dtype`` says otherwise.
+    """Return ones of shape ``size``, in the default floating point dtype unless ``dtype`` is given.
+
+    The shape is written as for :func:`zeros`.
 
     >>> import accelgrad
     >>> accelgrad.ones(2, dtype=accelgrad.int64)
@@ -260,7 +271,9 @@ def empty(
     memory_format: Any = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Uninitialised memory of shape ``size``: the values are whatever was there.
+    """Return a tensor of shape ``size`` with uninitialised memory: its values are whatever was there.
+
+    The shape is written as for :func:`zeros`, and the dtype is chosen as there.
 
     >>> import accelgrad
     >>> accelgrad.empty(2, 3).shape
@@ -280,7 +293,10 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``fill_value`` everywhere; the type is the value's (bool, int64 or the default floating point type).
+    """Return a tensor of shape ``size`` with ``fill_value`` everywhere.
+
+    Without ``dtype`` the dtype is that of the value: bool, int64 or the default floating point dtype.
+    RuntimeError for a value that is too large for ``dtype``.
 
     >>> import accelgrad
     >>> accelgrad.full((2,), 7)
@@ -295,7 +311,8 @@ def full(
     return made(array, xp, requires_grad)
 
 
-def _like(input: Tensor, dtype: Any, device: Any) -> tuple[Any, Any]:
+def like(input: Tensor, dtype: Any, device: Any) -> tuple[Any, np.dtype]:
+    """Return the array module and the NumPy dtype of ``input``, or those of ``device`` and ``dtype``."""
     kind = input.array.dtype if dtype is None else dtypes.as_numpy(dtype)
     return (input.xp if device is None else backend.namespace(device)), kind
 
@@ -309,13 +326,13 @@ def zeros_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Zeros with the shape, type and device of ``input``.
+    """Return zeros in the shape of ``input``, in its dtype and on its device unless others are given.
 
     >>> import accelgrad
     >>> accelgrad.zeros_like(accelgrad.tensor([1, 2]))
     tensor([0, 0])
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     with xp.scope():
         return made(xp.zeros(input.array.shape, dtype=kind), xp, requires_grad)
 
@@ -329,13 +346,13 @@ def ones_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Ones with the shape, type and device of ``input``.
+    """Return ones in the shape of ``input``, in its dtype and on its device unless others are given.
 
     >>> import accelgrad
     >>> accelgrad.ones_like(accelgrad.tensor([1.5, 2.5]))
     tensor([1., 1.])
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     with xp.scope():
         return made(xp.ones(input.array.shape, dtype=kind), xp, requires_grad)
 
@@ -349,13 +366,13 @@ def empty_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Uninitialised memory with the shape, type and device of ``input``.
+    """Return uninitialised memory in the shape of ``input``, in its dtype and on its device by default.
 
     >>> import accelgrad
     >>> accelgrad.empty_like(accelgrad.tensor([1, 2])).dtype
     accelgrad.int64
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     with xp.scope():
         return made(xp.empty(input.array.shape, dtype=kind), xp, requires_grad)
 
@@ -370,13 +387,13 @@ def full_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """``fill_value`` everywhere, with the shape, type and device of ``input``.
+    """Return ``fill_value`` everywhere in the shape of ``input``, in its dtype and on its device by default.
 
     >>> import accelgrad
     >>> accelgrad.full_like(accelgrad.tensor([1, 2]), 3)
     tensor([3, 3])
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     return full(
         input.array.shape, fill_value, dtype=dtypes.of(kind), device=xp.device, requires_grad=requires_grad
     )
@@ -395,10 +412,10 @@ def arange(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``start, start + step, ...`` up to but without ``end``; ``arange(n)`` counts from 0.
+    """Return ``start, start + step, ...`` up to but without ``end``; ``arange(n)`` counts from 0.
 
-    int64 where all three are integers, else the default floating point type.  RuntimeError where ``step`` is
-    0 or leads away from ``end``.
+    The dtype is int64 if all three are integers, else the default floating point dtype.  RuntimeError if
+    ``step`` is 0 or leads away from ``end``.
 
     >>> import accelgrad
     >>> accelgrad.arange(1, 2, 0.25)
@@ -430,7 +447,7 @@ def arange(
 
 
 def _counted(start: Any, step: Any, count: int, kind: DType, device: Any, requires_grad: bool) -> Tensor:
-    """start + step * (0, 1, ..., count - 1), each rounded once."""
+    """Return start + step * (0, 1, ..., count - 1), each value rounded once."""
     xp = backend.namespace(device)
     with xp.scope():
         if kind.category == 2:
@@ -450,7 +467,9 @@ def range(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Like :func:`arange` but with ``end`` included, and always floating point.
+    """Return ``start, start + step, ...`` up to and including ``end``, in the default floating point dtype.
+
+    RuntimeError if ``step`` is 0 or leads away from ``end``.  Use :func:`arange` where the end is left out.
 
     >>> import accelgrad
     >>> accelgrad.range(1, 3)
@@ -478,9 +497,10 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``steps`` values from ``start`` to ``end``, both included, evenly spaced.
+    """Return ``steps`` evenly spaced values from ``start`` to ``end``, both included.
 
-    An integer ``dtype`` rounds the ends towards 0 first, then every value.
+    With an integer ``dtype`` the ends are rounded towards 0 first, then every value.  RuntimeError if
+    ``steps`` is negative.
 
     >>> import accelgrad
     >>> accelgrad.linspace(0, 1, 5)
@@ -495,7 +515,7 @@ def linspace(
 
 
 def _spaced(xp: Any, start: Number, end: Number, steps: int, kind: Any) -> Any:
-    """The float64 values of linspace, counted from the nearer end so that both ends are exact."""
+    """Return the values of linspace in float64, counted from the nearer end so that both ends are exact."""
     if np.dtype(kind).kind in "iu":
         start, end = int(start), int(end)
     step = (end - start) / max(steps - 1, 1)
@@ -514,7 +534,10 @@ def logspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``base`` to the powers ``linspace(start, end, steps)``; an integer ``dtype`` rounds the ends towards 0.
+    """Return ``base`` to the powers ``linspace(start, end, steps)``.
+
+    With an integer ``dtype`` the two ends are rounded towards 0 first, then every value.  RuntimeError if
+    ``steps`` is negative.
 
     >>> import accelgrad
     >>> accelgrad.logspace(0, 2, 3)
@@ -537,7 +560,9 @@ def eye(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """The identity matrix, (n, n) or (n, m).
+    """Return the identity matrix (n, n), or ones on the main diagonal of an (n, m) matrix of zeros.
+
+    RuntimeError for a negative extent.
 
     >>> import accelgrad
     >>> accelgrad.eye(2)

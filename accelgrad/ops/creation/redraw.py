@@ -1,4 +1,7 @@
-"""Drawing random numbers into an existing tensor: uniform_, normal_, exponential_ and their kin."""
+"""Drawing random numbers into an existing tensor: uniform_, normal_, exponential_ and others.
+
+Numbers are drawn by ``generator``, or by the default one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ __all__ = [
 
 
 def _overwrite(input: Tensor, values: np.ndarray) -> Tensor:
-    """``values`` drawn on the host, written into ``input``."""
+    """Write ``values``, which were drawn on the host, into ``input``."""
     xp = input.xp
     return assign(input, wrap(xp.from_host(values.astype(input.array.dtype, copy=False)), xp))
 
@@ -29,7 +32,9 @@ def _overwrite(input: Tensor, values: np.ndarray) -> Tensor:
 def uniform_(
     input: Tensor, from_: Number = 0, to: Number = 1, *, generator: Generator | None = None
 ) -> Tensor:
-    """Filled with uniform random numbers in [``from_``, ``to``), in place.
+    """Fill with uniform random numbers in [``from_``, ``to``), in place.
+
+    NotImplementedError for integers, RuntimeError if ``from_`` is greater than ``to``.
 
     >>> import accelgrad
     >>> x = accelgrad.zeros(100).uniform_(2, 3)
@@ -50,7 +55,9 @@ def uniform_(
 def normal_(
     input: Tensor, mean: Number = 0, std: Number = 1, *, generator: Generator | None = None
 ) -> Tensor:
-    """Filled with random numbers of the normal distribution with ``mean`` and deviation ``std``, in place.
+    """Fill with normal random numbers with the given mean and standard deviation, in place.
+
+    NotImplementedError for integers, RuntimeError if ``std`` is negative.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2).normal_(0, 1).shape
@@ -69,7 +76,9 @@ def normal_(
 
 @op(out=False, differentiable=False, random=True, torch="Tensor.bernoulli_")
 def bernoulli_(input: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Filled with 1 with probability ``p`` (a number, or a tensor that broadcasts), else 0, in place.
+    """Fill with 1 with probability ``p``, else 0, in place; ``p`` is a number or a tensor that broadcasts.
+
+    RuntimeError for a number that is not in [0, 1].
 
     >>> import accelgrad
     >>> accelgrad.zeros(2).bernoulli_(1.0)
@@ -85,7 +94,9 @@ def bernoulli_(input: Tensor, p: float | Tensor = 0.5, *, generator: Generator |
 
 @op(out=False, differentiable=False, random=True, torch="Tensor.exponential_")
 def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
-    """Filled with random numbers of the exponential distribution with rate ``lambd``, in place.
+    """Fill with exponential random numbers, of density ``lambd exp(-lambd x)`` for x >= 0, in place.
+
+    NotImplementedError for integers, RuntimeError unless ``lambd`` is positive.
 
     >>> import accelgrad
     >>> float(accelgrad.zeros(9).exponential_().array.min()) >= 0
@@ -103,7 +114,10 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None
 def random_(
     input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with random integers in [``from_``, ``to``), in [0, ``from_``), or of the whole type, in place.
+    """Fill with random integers in [``from_``, ``to``), in place; ``random_(n)`` draws from [0, n).
+
+    Without bounds they lie between 0 and the largest number up to which the dtype holds every integer.
+    RuntimeError if no integer lies between the bounds.
 
     >>> import accelgrad
     >>> int(accelgrad.zeros(9).random_(3).array.max()) < 3
@@ -130,7 +144,9 @@ def random_(
 def log_normal_(
     input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None
 ) -> Tensor:
-    """Filled with exponentials of normal random numbers, in place.
+    """Fill with ``exp(n)`` for normal random numbers n with the given mean and deviation, in place.
+
+    NotImplementedError for integers, RuntimeError unless ``std`` is positive.
 
     >>> import accelgrad
     >>> float(accelgrad.zeros(9).log_normal_().array.min()) > 0
@@ -146,7 +162,10 @@ def log_normal_(
 def cauchy_(
     input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None
 ) -> Tensor:
-    """Filled with random numbers of the Cauchy distribution, in place.
+    """Fill with random numbers of the Cauchy distribution, in place.
+
+    Its density is ``sigma / (pi (sigma² + (x - median)²))``.  NotImplementedError for integers, RuntimeError
+    unless ``sigma`` is positive.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2).cauchy_().shape
@@ -160,7 +179,9 @@ def cauchy_(
 
 @op(out=False, differentiable=False, random=True, torch="Tensor.geometric_")
 def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """Filled with the number of throws until the first success of probability ``p``: 1, 2, ..., in place.
+    """Fill with the number of trials until the first success of probability ``p``, in place.
+
+    The numbers are 1, 2, ...; RuntimeError unless ``p`` lies between 0 and 1.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2).geometric_(0.999999999).shape

@@ -1,4 +1,4 @@
-"""Random tensors: rand, randn, randint, randperm, normal, bernoulli, multinomial and their kin.
+"""Random tensors: rand, randn, randint, randperm, normal, bernoulli, multinomial and others.
 
 Numbers are drawn on the host by the generator (the default one, or ``generator=``) and then moved to the
 device: the same seed gives the same values everywhere.  float32 is drawn as float32.
@@ -18,7 +18,7 @@ from accelgrad.arrays.dtypes import Number
 from accelgrad.arrays.dtypes import dtype as DType
 from accelgrad.core.primitive import Primitive
 from accelgrad.core.tensor import Tensor, wrap
-from accelgrad.ops.creation.create import extents, kind_of, made
+from accelgrad.ops.creation.create import extents, kind_of, like, made
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import must_be_floating
 from accelgrad.random import Generator
@@ -30,24 +30,25 @@ __all__ = [
 
 
 def draws(generator: Generator | None) -> np.random.Generator:
-    """The NumPy generator that draws: of ``generator``, or the default one."""
+    """Return the NumPy generator that draws for ``generator``, or for the default one."""
     if generator is None:
-        return random.default_generator._numpy
+        return random.default_generator.numpy
     if not isinstance(generator, Generator):
         raise TypeError(f"argument 'generator' must be Generator, not {type(generator).__name__}")
     return generator.numpy
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
-    """Uniform values in [0, 1) of a floating point type."""
-    if kind.itemsize == 2:  # as many bits as the type has, 11 or 8, so that rounding never gives 1
+    """Return uniform random values in [0, 1) in a floating point dtype."""
+    if kind.itemsize == 2:
+        # As many bits as the type has, 11 or 8, so that rounding never gives 1.
         count = 2048 if kind == np.float16 else 256
         return (rng.integers(0, count, shape) / count).astype(kind)
     return np.asarray(rng.random(shape, dtype=kind))
 
 
 def gaussian(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
-    """Values of the normal distribution with mean 0 and deviation 1."""
+    """Return normal random values with mean 0 and standard deviation 1 in a floating point dtype."""
     if kind.itemsize == 2:
         return rng.standard_normal(shape, dtype=np.float32).astype(kind)
     return np.asarray(rng.standard_normal(shape, dtype=kind))
@@ -66,7 +67,9 @@ def rand(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Uniform random numbers in [0, 1) of shape ``size``.
+    """Return uniform random numbers in [0, 1) of shape ``size``.
+
+    Shape and dtype are given as for :func:`accelgrad.zeros`.  NotImplementedError for an integer dtype.
 
     >>> import accelgrad
     >>> x = accelgrad.rand(2, 3)
@@ -90,7 +93,9 @@ def randn(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Random numbers of the normal distribution with mean 0 and variance 1, of shape ``size``.
+    """Return normal random numbers with mean 0 and variance 1, of shape ``size``.
+
+    Shape and dtype are given as for :func:`accelgrad.zeros`.  NotImplementedError for an integer dtype.
 
     >>> import accelgrad
     >>> accelgrad.randn(2, 3).shape
@@ -114,9 +119,9 @@ def randint(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Draw random integers in [``low``, ``high``), or in [0, ``low``) as ``randint(high, size)``.
+    """Return random integers in [``low``, ``high``), or in [0, ``high``) as ``randint(high, size)``.
 
-    They are int64 unless ``dtype`` is given.
+    They are int64 unless ``dtype`` is given.  RuntimeError if ``low`` is not less than ``high``.
 
     >>> import accelgrad
     >>> x = accelgrad.randint(3, (100,))
@@ -145,7 +150,7 @@ def randperm(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """The integers 0 ... n - 1 in random order.
+    """Return the integers 0 ... n - 1 in random order, as int64 unless ``dtype`` is given.
 
     >>> import accelgrad
     >>> sorted(accelgrad.randperm(4).tolist())
@@ -159,11 +164,6 @@ def randperm(
     return made(xp.from_host(values), xp, requires_grad)
 
 
-def _like(input: Tensor, dtype: Any, device: Any) -> tuple[Any, np.dtype]:
-    kind = input.array.dtype if dtype is None else dtypes.as_numpy(dtype)
-    return (input.xp if device is None else backend.namespace(device)), kind
-
-
 @op(method=False, out=False, differentiable=False, random=True)
 def rand_like(
     input: Tensor,
@@ -174,13 +174,15 @@ def rand_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Uniform random numbers in [0, 1) with the shape, type and device of ``input``.
+    """Return uniform random numbers in [0, 1) in the shape of ``input``, in its dtype and on its device.
+
+    ``dtype`` and ``device`` choose others.  NotImplementedError for an integer dtype.
 
     >>> import accelgrad
     >>> accelgrad.rand_like(accelgrad.zeros(2)).shape
     accelgrad.Size([2])
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     values = uniform(draws(generator), input.array.shape, must_be_floating(kind, "rand_like"))
     return made(xp.from_host(values), xp, requires_grad)
 
@@ -195,13 +197,15 @@ def randn_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Normal random numbers with the shape, type and device of ``input``.
+    """Return normal random numbers in the shape of ``input``, in its dtype and on its device.
+
+    ``dtype`` and ``device`` choose others.  NotImplementedError for an integer dtype.
 
     >>> import accelgrad
     >>> accelgrad.randn_like(accelgrad.zeros(2)).shape
     accelgrad.Size([2])
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     values = gaussian(draws(generator), input.array.shape, must_be_floating(kind, "normal_kernel_cpu"))
     return made(xp.from_host(values), xp, requires_grad)
 
@@ -218,13 +222,15 @@ def randint_like(
     requires_grad: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """Random integers in [``low``, ``high``), or [0, ``low``), with the shape, type and device of ``input``.
+    """Return random integers in [``low``, ``high``) in the shape, dtype and device of ``input``.
+
+    ``randint_like(input, high)`` draws from [0, ``high``); ``dtype`` and ``device`` choose others.
 
     >>> import accelgrad
     >>> accelgrad.randint_like(accelgrad.zeros(2), 5).dtype
     accelgrad.float32
     """
-    xp, kind = _like(input, dtype, device)
+    xp, kind = like(input, dtype, device)
     bounds = (0, low) if high is None else (low, high)
     return randint(
         *bounds,
@@ -253,9 +259,9 @@ class Bernoulli(Primitive):
 
 @op(primitive=Bernoulli, samples=[sample(arg(2, 3, low=0, high=1))], random=True, differentiable=False)
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that ``input`` gives (or with ``p`` everywhere), else 0.
+    """Draw 1 with the probability that ``input`` gives for each element (or ``p`` for all), else 0.
 
-    RuntimeError where a probability is not in [0, 1].
+    The result has the shape and dtype of ``input``.  RuntimeError if a probability is not in [0, 1].
 
     >>> import accelgrad
     >>> accelgrad.bernoulli(accelgrad.tensor([0.0, 1.0]))
@@ -290,9 +296,10 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Draw normal random numbers with the given means and deviations.
+    """Draw normal random numbers with the given means and standard deviations.
 
-    These are tensors, which broadcast, or numbers together with ``size``.
+    These are tensors, which broadcast, or two numbers together with ``size``.  RuntimeError if a deviation is
+    negative.
 
     >>> import accelgrad
     >>> accelgrad.normal(0.0, 1.0, (2, 3)).shape
@@ -322,7 +329,9 @@ def normal(
     out=False,
 )
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Counts of the Poisson distribution whose rates ``input`` gives.
+    """Draw counts of Poisson distributions whose rates are the elements of ``input``.
+
+    The result has the shape and dtype of ``input``.  RuntimeError if a rate is negative.
 
     >>> import accelgrad
     >>> accelgrad.poisson(accelgrad.zeros(2))
@@ -357,12 +366,12 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
-    """Draw indices with probabilities proportional to each row of ``input``.
+    """Draw indices with probabilities proportional to the elements of each row of ``input``.
 
-    The result is (samples,) or (rows, samples), int64.
-
-    Without ``replacement`` an index comes once a row: the largest of ``p / e``, e exponential random numbers,
-    are taken. Source: Efraimidis & Spirakis 2006, algorithm A.
+    ``input`` is (n,) or (rows, n), the result (num_samples,) or (rows, num_samples), in int64.  Without
+    ``replacement`` an index comes at most once in a row: those of the largest ``p / e`` are taken, e being
+    exponential random numbers (Efraimidis & Spirakis 2006, algorithm A).  RuntimeError for elements that are
+    negative, not finite or all 0, and for too few positive ones.
 
     >>> import accelgrad
     >>> accelgrad.multinomial(accelgrad.tensor([0.0, 3.0]), 2, replacement=True)
@@ -405,7 +414,7 @@ def multinomial(
 
 @op(method=False, out=False, differentiable=False)
 def get_rng_state() -> Tensor:
-    """The state of the default generator, a uint8 tensor for :func:`set_rng_state`.
+    """Return the state of the default generator, a uint8 tensor for :func:`set_rng_state`.
 
     >>> import accelgrad
     >>> state = accelgrad.get_rng_state()
@@ -419,14 +428,24 @@ def get_rng_state() -> Tensor:
 
 @op(method=False, out=False, differentiable=False)
 def set_rng_state(new_state: Tensor) -> None:
-    """Return the default generator to a state taken by :func:`get_rng_state`."""
+    """Set the default generator to a state taken by :func:`get_rng_state`.
+
+    >>> import accelgrad
+    >>> state = accelgrad.get_rng_state()
+    >>> a = accelgrad.rand(2)
+    >>> accelgrad.set_rng_state(state)
+    >>> accelgrad.equal(accelgrad.rand(2), a)
+    True
+    """
     random.default_generator.set_state(new_state)
 
 
 @op(method=False, out=False, differentiable=False)
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
-    """A ``with`` block after which the default generator is as it was before.
+    """Give the default generator back, at the end of a ``with`` block, the state it had at the beginning.
+
+    It serves all devices, so ``devices`` changes nothing; with ``enabled=False`` nothing is restored.
 
     >>> import accelgrad
     >>> with accelgrad.fork_rng():

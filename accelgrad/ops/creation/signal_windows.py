@@ -10,7 +10,8 @@ import numpy as np
 
 from accelgrad.arrays import backend, dtypes
 from accelgrad.arrays.dtypes import dtype as DType
-from accelgrad.core.tensor import Tensor, wrap
+from accelgrad.core.tensor import Tensor
+from accelgrad.ops.creation.create import made
 from accelgrad.ops.registry import op, sample
 
 
@@ -23,7 +24,11 @@ def _made(
     device: Any,
     requires_grad: bool,
 ) -> Tensor:
-    """``formula`` of places from -1 to 1, the middle at 0.  A periodic window lacks its last point."""
+    """Compute a window by a formula of places that run from -1 to 1, with 0 in the middle.
+
+    A periodic window is one point longer, and its last point is left out.  RuntimeError for a negative length
+    and for dtypes that are not floating point.
+    """
     if length < 0:
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={length}")
     kind = dtypes.get_default_dtype() if dtype is None else dtype
@@ -35,12 +40,11 @@ def _made(
         last = length if periodic else length - 1
         values = formula(2 * np.arange(length) / max(last, 1) - 1)
     xp = backend.namespace(device)
-    result = wrap(xp.from_host(np.asarray(values, dtype=kind.numpy)), xp)
-    return result.requires_grad_() if requires_grad else result
+    return made(xp.from_host(np.asarray(values, dtype=kind.numpy)), xp, requires_grad)
 
 
 def _cosines(*weights: float) -> Callable[[Any], Any]:
-    """w_0 + w_1 cos(pi x) + w_2 cos(2 pi x) + ..."""
+    """Return the function w_0 + w_1 cos(pi x) + w_2 cos(2 pi x) + ... of x, for the given weights."""
     return lambda x: sum(weight * np.cos(k * math.pi * x) for k, weight in enumerate(weights))
 
 
@@ -58,7 +62,11 @@ def hann_window(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``sin²(pi n / N)``: N is the length if ``periodic`` (for spectra), else one less (for filters).
+    """Return the Hann window: ``sin²(pi n / N)`` for n = 0, 1, ..., ``window_length`` - 1.
+
+    N is the length if ``periodic`` (for spectra), else one less (for filters).  The dtype is the default
+    floating point one unless given.  RuntimeError for a negative length and for dtypes that are not floating
+    point.
 
     >>> import accelgrad
     >>> accelgrad.hann_window(5, periodic=False)
@@ -86,7 +94,7 @@ def hamming_window(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``alpha - beta cos(2 pi n / N)``, N as in :func:`hann_window`.
+    """Return the Hamming window: ``alpha - beta cos(2 pi n / N)``, with n and N as in :func:`hann_window`.
 
     >>> import accelgrad
     >>> accelgrad.hamming_window(3, periodic=False)
@@ -106,7 +114,9 @@ def blackman_window(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N)``, N as in :func:`hann_window`.
+    """Return the Blackman window: ``0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N)``.
+
+    n and N are those of :func:`hann_window`.
 
     >>> import accelgrad
     >>> accelgrad.blackman_window(5, periodic=False)[1:4]
@@ -125,7 +135,7 @@ def bartlett_window(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A triangle, ``1 - |2 n / N - 1|``, N as in :func:`hann_window`.
+    """Return the Bartlett window, a triangle: ``1 - |2 n / N - 1|``, with n and N as in :func:`hann_window`.
 
     >>> import accelgrad
     >>> accelgrad.bartlett_window(5, periodic=False)
@@ -152,7 +162,9 @@ def kaiser_window(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``I0(beta sqrt(1 - (2 n / N - 1)²)) / I0(beta)``, N as in :func:`hann_window`, I0 Bessel's function.
+    """Return the Kaiser window: ``I0(beta sqrt(1 - (2 n / N - 1)²)) / I0(beta)``.
+
+    I0 is the modified Bessel function of order 0; n and N are those of :func:`hann_window`.
 
     >>> import accelgrad
     >>> accelgrad.kaiser_window(3, periodic=False, beta=0.0)

@@ -1,9 +1,7 @@
-"""Tensors of another tensor's type and device, tensors of a named type, and questions about tensors.
+"""Tensors in the dtype of another tensor, tensors of a named type, and questions about tensors.
 
-``x.new_zeros(2)`` is an example of the first, ``FloatTensor(2)`` of the second.
-
-``FloatTensor([1, 2])``, ``LongTensor(2, 3)`` and their kin make ordinary tensors; ``isinstance(x,
-FloatTensor)`` asks for the type of ``x``.
+``x.new_zeros(2)`` has the dtype and the device of ``x``.  ``FloatTensor([1, 2])``, ``LongTensor(2, 3)`` and
+so on make ordinary tensors; ``isinstance(x, FloatTensor)`` asks for the dtype of ``x``.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ def new_tensor(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A copy of ``data`` in the type and on the device of ``input``.
+    """Return a copy of ``data`` in the dtype and on the device of ``input``, unless others are given.
 
     >>> import accelgrad
     >>> accelgrad.ones(1).new_tensor([1, 2])
@@ -57,7 +55,7 @@ def new_zeros(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Zeros of shape ``size`` in the type and on the device of ``input``.
+    """Return zeros of shape ``size`` in the dtype and on the device of ``input``, unless others are given.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1]).new_zeros(2)
@@ -76,7 +74,7 @@ def new_ones(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Ones of shape ``size`` in the type and on the device of ``input``.
+    """Return ones of shape ``size`` in the dtype and on the device of ``input``, unless others are given.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1]).new_ones(2)
@@ -93,7 +91,7 @@ def new_empty(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uninitialised memory of shape ``size`` in the type and on the device of ``input``.
+    """Return uninitialised memory of shape ``size`` in the dtype and on the device of ``input`` by default.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1]).new_empty(2).dtype
@@ -114,7 +112,7 @@ def new_full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``fill_value`` in shape ``size``, in the type and on the device of ``input``.
+    """Return ``fill_value`` in shape ``size``, in the dtype and on the device of ``input`` by default.
 
     >>> import accelgrad
     >>> accelgrad.ones(1).new_full((2,), 3)
@@ -131,7 +129,14 @@ def new_full(
 
 @method
 def new(self: Tensor, *data: Any) -> Tensor:
-    """Return a tensor of the same type: of these extents, or with this data."""
+    """Return a tensor of the same dtype and device: of the given extents, or with the given data.
+
+    ``x.new(2, 3)`` has uninitialised memory.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(1).new([2, 3])
+    tensor([2., 3.])
+    """
     return _construct(self.dtype, self.xp, data)
 
 
@@ -139,6 +144,10 @@ def new(self: Tensor, *data: Any) -> Tensor:
 
 
 def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
+    """Make a tensor of dtype ``kind``, of the extents ``data`` or with a copy of its only element.
+
+    TypeError for a tensor of another dtype and for a single float.
+    """
     if len(data) == 1 and not isinstance(data[0], int):
         given = data[0]
         if isinstance(given, Size):
@@ -154,20 +163,22 @@ def _construct(kind: DType, xp: Any, data: tuple[Any, ...]) -> Tensor:
 
 
 class _Typed(type):
-    """The type of FloatTensor and its kin.
+    """The type of the classes FloatTensor, LongTensor and so on.
 
-    ``isinstance`` asks for dtype and device, and a call makes a plain Tensor.
+    ``isinstance`` compares dtype and device, and a call makes an ordinary Tensor.
     """
 
     dtype: DType
     on_card: bool
 
     def __instancecheck__(cls, instance: Any) -> bool:
+        """Tell whether ``instance`` is a tensor of this dtype on this kind of device."""
         return (
             isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cuda == cls.on_card
         )
 
     def __call__(cls, *data: Any, device: Any = None) -> Tensor:
+        """Make a Tensor of the given extents, or with the given data."""
         where = device if device is not None else "cuda" if cls.on_card else "cpu"
         return _construct(cls.dtype, backend.namespace(where), data)
 
@@ -180,7 +191,7 @@ def typed_tensors(module: str, on_card: bool) -> dict[str, _Typed]:
             kind.title,
             (),
             {
-                "__doc__": f"Makes tensors of {kind!r}{place}: of the given extents, or with the given data.",
+                "__doc__": f"Make tensors of {kind!r}{place}: of the given extents, or with the given data.",
                 "__module__": module,
                 "dtype": kind,
                 "on_card": on_card,
@@ -195,7 +206,7 @@ def typed_tensors(module: str, on_card: bool) -> dict[str, _Typed]:
 
 @op(method=False, out=False, differentiable=False)
 def is_tensor(obj: Any) -> bool:
-    """Whether ``obj`` is a Tensor.
+    """Tell whether ``obj`` is a Tensor.
 
     >>> import accelgrad
     >>> accelgrad.is_tensor(accelgrad.ones(1)), accelgrad.is_tensor([1.0])
@@ -205,6 +216,7 @@ def is_tensor(obj: Any) -> bool:
 
 
 def _tensor(name: str, input: Any) -> Tensor:
+    """Return ``input`` if it is a Tensor; TypeError otherwise."""
     if not isinstance(input, Tensor):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     return input
@@ -212,7 +224,7 @@ def _tensor(name: str, input: Any) -> Tensor:
 
 @op(method=False, out=False, differentiable=False)
 def is_floating_point(input: Tensor) -> bool:
-    """Whether the elements are floating point numbers.
+    """Tell whether the elements are floating point numbers; TypeError for what is not a Tensor.
 
     >>> import accelgrad
     >>> accelgrad.is_floating_point(accelgrad.tensor([1]))
@@ -223,7 +235,7 @@ def is_floating_point(input: Tensor) -> bool:
 
 @op(method=False, out=False, differentiable=False)
 def is_complex(input: Tensor) -> bool:
-    """False: there are no complex tensors here.
+    """Tell whether the elements are complex numbers, which they never are here.
 
     >>> import accelgrad
     >>> accelgrad.is_complex(accelgrad.ones(1))
@@ -234,7 +246,7 @@ def is_complex(input: Tensor) -> bool:
 
 @op(method=False, out=False, differentiable=False)
 def numel(input: Tensor) -> int:
-    """The number of elements.
+    """Return the number of elements; TypeError for what is not a Tensor.
 
     >>> import accelgrad
     >>> accelgrad.numel(accelgrad.ones(2, 3))
@@ -245,7 +257,7 @@ def numel(input: Tensor) -> int:
 
 @op(method=False, out=False, differentiable=False)
 def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> DType:
-    """The type in which two tensors or numbers meet.
+    """Return the dtype to which two tensors or numbers are promoted together.
 
     >>> import accelgrad
     >>> accelgrad.result_type(accelgrad.tensor([1]), 1.5)
@@ -256,7 +268,7 @@ def result_type(tensor1: Tensor | Number, tensor2: Tensor | Number) -> DType:
 
 @op(samples=[sample(arg(1)), sample(arg(values=0.0))], differentiable=False, out=False)
 def is_nonzero(input: Tensor) -> bool:
-    """Whether the only element is not 0; RuntimeError for several.
+    """Tell whether the only element is not 0; RuntimeError unless there is exactly one.
 
     >>> import accelgrad
     >>> accelgrad.is_nonzero(accelgrad.tensor([2.0]))
@@ -267,7 +279,7 @@ def is_nonzero(input: Tensor) -> bool:
 
 @op(samples=[sample(arg(2), arg(2)), sample(arg(2), arg(1, 2))], differentiable=False, out=False)
 def is_same_size(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape.
+    """Tell whether two tensors have the same shape.
 
     >>> import accelgrad
     >>> accelgrad.is_same_size(accelgrad.ones(2), accelgrad.zeros(2))

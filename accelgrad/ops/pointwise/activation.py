@@ -33,7 +33,7 @@ def activated(primitive: type[Primitive], input: Tensor, inplace: bool, **option
 
 
 class Relu(Primitive):
-    """y = max(x, 0),  dL/dx = dL/dy where y > 0"""
+    """y = max(x, 0),  dL/dx = dL/dy where y > 0."""
 
     direct = staticmethod(of_one_type)
 
@@ -71,7 +71,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class LeakyRelu(Primitive):
-    """y = x where x > 0, else slope x"""
+    """y = x where x > 0, else slope x."""
 
     @staticmethod
     def forward(ctx, x, *, slope: float):
@@ -104,7 +104,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 class PRelu(Primitive):
-    """y = x where x > 0, else w x, with one learned w, or one per channel (dimension 1)"""
+    """y = x where x > 0, else w x, with one learned w, or one per channel (dimension 1)."""
 
     @staticmethod
     def forward(ctx, x, weight):
@@ -195,7 +195,7 @@ def rrelu(
 
 
 class Elu(Primitive):
-    """y = scale x where x > 0, else scale alpha (e^(rate x) - 1)"""
+    """y = scale x where x > 0, else scale alpha (e^(rate x) - 1)."""
 
     @staticmethod
     def forward(ctx, x, *, alpha: float, scale: float = 1.0, rate: float = 1.0):
@@ -286,7 +286,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 class Gelu(Primitive):
-    """y = x Φ(x) with the normal distribution's Φ"""
+    """y = x Φ(x) with the normal distribution's Φ."""
 
     @staticmethod
     def forward(ctx, x):
@@ -304,7 +304,7 @@ CUBE = 0.044715
 
 
 class GeluTanh(Primitive):
-    """y = x (1 + tanh u) / 2 with u = √(2/π) (x + 0.044715 x³)"""
+    """y = x (1 + tanh u) / 2 with u = √(2/π) (x + 0.044715 x³)."""
 
     @staticmethod
     def forward(ctx, x):
@@ -359,7 +359,7 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
 
 
 class Silu(Primitive):
-    """y = x s with s = 1 / (1 + e⁻ˣ),  dL/dx = dL/dy s (1 + x (1 - s))"""
+    """y = x s with s = 1 / (1 + e⁻ˣ),  dL/dx = dL/dy s (1 + x (1 - s))."""
 
     @staticmethod
     def forward(ctx, x):
@@ -390,7 +390,7 @@ def _log1p_exp(xp: Any, x: Any) -> Any:
 
 
 class Mish(Primitive):
-    """y = x tanh(log(1 + eˣ))"""
+    """y = x tanh(log(1 + eˣ))."""
 
     @staticmethod
     def forward(ctx, x):
@@ -419,7 +419,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class Softplus(Primitive):
-    """y = log(1 + e^(βx)) / β, and x itself where βx > threshold"""
+    """y = log(1 + e^(βx)) / β, and x itself where βx > threshold."""
 
     @staticmethod
     def forward(ctx, x, *, beta: float, threshold: float):
@@ -455,7 +455,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 class LogSigmoid(Primitive):
-    """y = -log(1 + e⁻ˣ),  dL/dx = dL/dy / (1 + eˣ)"""
+    """y = -log(1 + e⁻ˣ),  dL/dx = dL/dy / (1 + eˣ)."""
 
     @staticmethod
     def forward(ctx, x):
@@ -486,7 +486,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 
 class Softsign(Primitive):
-    """y = x / (1 + |x|),  dL/dx = dL/dy / (1 + |x|)²"""
+    """y = x / (1 + |x|),  dL/dx = dL/dy / (1 + |x|)²."""
 
     promotion = "float"
 
@@ -515,7 +515,7 @@ def softsign(input: Tensor) -> Tensor:
 
 
 class Tanhshrink(Primitive):
-    """y = x - tanh x,  dL/dx = dL/dy tanh² x"""
+    """y = x - tanh x,  dL/dx = dL/dy tanh² x."""
 
     promotion = "float"
 
@@ -544,7 +544,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 class Glu(Primitive):
-    """y = a / (1 + e⁻ᵇ) for the two halves a, b of x along an axis"""
+    """y = a / (1 + e⁻ᵇ) for the two halves a, b of x along an axis."""
 
     @staticmethod
     def forward(ctx, x, *, axis: int):

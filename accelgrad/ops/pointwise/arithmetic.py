@@ -70,7 +70,7 @@ def unequal_shapes(arrays: list[Any]) -> Exception | None:
 
 
 class Add(Pairwise):
-    """z = x + y,  dL/dx = dL/dz,  dL/dy = dL/dz"""
+    """z = x + y,  dL/dx = dL/dz,  dL/dy = dL/dz."""
 
     direct = staticmethod(of_one_type)
 
@@ -84,7 +84,7 @@ class Add(Pairwise):
 
 
 class Sub(Pairwise):
-    """z = x - y,  dL/dx = dL/dz,  dL/dy = -dL/dz"""
+    """z = x - y,  dL/dx = dL/dz,  dL/dy = -dL/dz."""
 
     direct = staticmethod(of_one_type)
 
@@ -108,7 +108,7 @@ class Sub(Pairwise):
 
 
 class Mul(Pairwise):
-    """z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x"""
+    """z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x."""
 
     direct = staticmethod(of_one_type)
 
@@ -125,7 +125,7 @@ class Mul(Pairwise):
 
 
 class Div(Pairwise):
-    """z = x / y,  dL/dx = dL/dz / y,  dL/dy = -dL/dz x / y²"""
+    """z = x / y,  dL/dx = dL/dz / y,  dL/dy = -dL/dz x / y²."""
 
     promotion = "float"
 
@@ -199,7 +199,7 @@ class TruncDivide(Pairwise):
 
 
 class Remainder(Pairwise):
-    """z = x - y floor(x / y), with the sign of y:  dz/dx = 1,  dz/dy = -floor(x / y)"""
+    """z = x - y floor(x / y), with the sign of y:  dz/dx = 1,  dz/dy = -floor(x / y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -215,7 +215,7 @@ class Remainder(Pairwise):
 
 
 class Fmod(Pairwise):
-    """z = x - y trunc(x / y), with the sign of x:  dz/dx = 1,  dz/dy = -trunc(x / y)"""
+    """z = x - y trunc(x / y), with the sign of x:  dz/dx = 1,  dz/dy = -trunc(x / y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -231,7 +231,7 @@ class Fmod(Pairwise):
 
 
 class Neg(Primitive):
-    """y = -x,  dL/dx = -dL/dy"""
+    """y = -x,  dL/dx = -dL/dy."""
 
     @staticmethod
     def forward(ctx, x):
@@ -250,7 +250,7 @@ class Neg(Primitive):
 
 
 class Abs(Primitive):
-    """y = |x|,  dL/dx = dL/dy sign(x), which is 0 at 0"""
+    """y = |x|,  dL/dx = dL/dy sign(x), which is 0 at 0."""
 
     @staticmethod
     def forward(ctx, x):

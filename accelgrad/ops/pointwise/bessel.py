@@ -24,7 +24,8 @@ def _bessel(xp: Any, x: Any, order: int, scaled: bool) -> Any:
     size = xp.abs(wide)
     near = xp.minimum(size, 50.0)
     steps, total = 64, xp.zeros_like(near)
-    for k in range(steps // 2 + 1):  # t and pi - t together: so I1 is exactly 0 at 0
+    for k in range(steps // 2 + 1):
+        # The points t and pi - t are added together, so that I1 is exactly 0 at 0.
         cosine = math.cos(math.pi * k / steps)
         weight = (1.0 if 0 < k < steps // 2 else 0.5) * (cosine if order else 1.0)
         other = xp.exp(near * (-cosine - 1))
@@ -41,7 +42,7 @@ def _bessel(xp: Any, x: Any, order: int, scaled: bool) -> Any:
 
 
 class I0(Primitive):
-    """y = I0(x),  dL/dx = dL/dy I1(x)"""
+    """y = I0(x),  dL/dx = dL/dy I1(x)."""
 
     promotion = "float"
 
@@ -57,7 +58,7 @@ class I0(Primitive):
 
 
 class I1(Primitive):
-    """y = I1(x),  dL/dx = dL/dy (I0(x) - I1(x) / x), 1/2 at 0"""
+    """y = I1(x),  dL/dx = dL/dy (I0(x) - I1(x) / x), 1/2 at 0."""
 
     promotion = "float"
 
@@ -76,7 +77,7 @@ class I1(Primitive):
 
 
 class I0e(Primitive):
-    """y = e^-|x| I0(x),  dL/dx = dL/dy (I1e(x) - sign(x) y)"""
+    """y = e^-|x| I0(x),  dL/dx = dL/dy (I1e(x) - sign(x) y)."""
 
     promotion = "float"
 
@@ -93,7 +94,7 @@ class I0e(Primitive):
 
 
 class I1e(Primitive):
-    """y = e^-|x| I1(x),  dL/dx = dL/dy (I0e(x) - y (sign(x) + 1 / x)), 1/2 at 0"""
+    """y = e^-|x| I1(x),  dL/dx = dL/dy (I0e(x) - y (sign(x) + 1 / x)), 1/2 at 0."""
 
     promotion = "float"
 

@@ -35,7 +35,7 @@ def floats(name: str, *arrays: Any) -> None:
 
 
 class Hypot(Pairwise):
-    """z = √(x² + y²),  dL/dx = dL/dz x / z,  dL/dy = dL/dz y / z"""
+    """z = √(x² + y²),  dL/dx = dL/dz x / z,  dL/dy = dL/dz y / z."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -51,7 +51,7 @@ class Hypot(Pairwise):
 
 
 class Atan2(Pairwise):
-    """z = the angle of the point (y, x),  dL/dx = dL/dz y / (x² + y²),  dL/dy = -dL/dz x / (x² + y²)"""
+    """z = the angle of the point (y, x),  dL/dx = dL/dz y / (x² + y²),  dL/dy = -dL/dz x / (x² + y²)."""
 
     promotion = "float"
 
@@ -68,7 +68,7 @@ class Atan2(Pairwise):
 
 
 class Copysign(Pairwise):
-    """z = |x| with the sign of y,  dL/dx = ± dL/dz, 0 at 0;  dL/dy = 0"""
+    """z = |x| with the sign of y,  dL/dx = ± dL/dz, 0 at 0;  dL/dy = 0."""
 
     promotion = "float"
 
@@ -105,7 +105,7 @@ class Nextafter(Pairwise):
 
 
 class Heaviside(Pairwise):
-    """z = 0 for x < 0, y for x = 0, 1 for x > 0"""
+    """z = 0 for x < 0, y for x = 0, 1 for x > 0."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -121,7 +121,7 @@ class Heaviside(Pairwise):
 
 
 class Logaddexp(Pairwise):
-    """z = log(e^x + e^y),  dL/dx = dL/dz / (1 + e^(y - x)),  dL/dy = dL/dz / (1 + e^(x - y))"""
+    """z = log(e^x + e^y),  dL/dx = dL/dz / (1 + e^(y - x)),  dL/dy = dL/dz / (1 + e^(x - y))."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -136,7 +136,7 @@ class Logaddexp(Pairwise):
 
 
 class Logaddexp2(Pairwise):
-    """z = log2(2^x + 2^y),  dL/dx = dL/dz / (1 + 2^(y - x)),  dL/dy = dL/dz / (1 + 2^(x - y))"""
+    """z = log2(2^x + 2^y),  dL/dx = dL/dz / (1 + 2^(y - x)),  dL/dy = dL/dz / (1 + 2^(x - y))."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -151,7 +151,7 @@ class Logaddexp2(Pairwise):
 
 
 class Xlogy(Pairwise):
-    """z = x log y, 0 for x = 0;  dL/dx = dL/dz log y,  dL/dy = dL/dz x / y"""
+    """z = x log y, 0 for x = 0;  dL/dx = dL/dz log y,  dL/dy = dL/dz x / y."""
 
     promotion = "float"
 
@@ -186,7 +186,7 @@ def _log_of(y: float) -> float:
 
 
 class Xlog1py(Pairwise):
-    """z = x log(1 + y), 0 for x = 0;  dL/dx = dL/dz log(1 + y),  dL/dy = dL/dz x / (1 + y)"""
+    """z = x log(1 + y), 0 for x = 0;  dL/dx = dL/dz log(1 + y),  dL/dy = dL/dz x / (1 + y)."""
 
     promotion = "float"
 
@@ -506,6 +506,7 @@ def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
                 f"expected dtype {input.dtype.name} for `{name}` but got dtype {one.dtype.name}"
             )
     distance = Sub.apply(end, input)
-    if not isinstance(weight, Tensor) and weight >= 0.5:  # from the nearer end: exact for weight = 1
+    if not isinstance(weight, Tensor) and weight >= 0.5:
+        # Computed from the nearer end, the result is exact for weight = 1.
         return Sub.apply(end, Mul.apply(distance, 1 - weight))
     return Add.apply(input, Mul.apply(distance, weight))

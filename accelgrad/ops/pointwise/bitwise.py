@@ -34,7 +34,7 @@ def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
 
 
 class And(Pairwise):
-    """z = the bits set in both x and y"""
+    """z = the bits set in both x and y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -43,7 +43,7 @@ class And(Pairwise):
 
 
 class Or(Pairwise):
-    """z = the bits set in x or y"""
+    """z = the bits set in x or y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -52,7 +52,7 @@ class Or(Pairwise):
 
 
 class Xor(Pairwise):
-    """z = the bits set in one of x and y"""
+    """z = the bits set in one of x and y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -61,7 +61,7 @@ class Xor(Pairwise):
 
 
 class LeftShift(Pairwise):
-    """z = x 2^y"""
+    """z = x 2^y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -70,7 +70,7 @@ class LeftShift(Pairwise):
 
 
 class RightShift(Pairwise):
-    """z = x / 2^y, rounded down"""
+    """z = x / 2^y, rounded down."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -79,7 +79,7 @@ class RightShift(Pairwise):
 
 
 class Invert(Primitive):
-    """y = x with every bit turned; of bools their opposite"""
+    """y = x with every bit turned; of bools their opposite."""
 
     @staticmethod
     def forward(ctx, x):
@@ -88,7 +88,7 @@ class Invert(Primitive):
 
 
 class Gcd(Pairwise):
-    """z = the greatest common divisor of x and y"""
+    """z = the greatest common divisor of x and y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -97,7 +97,7 @@ class Gcd(Pairwise):
 
 
 class Lcm(Pairwise):
-    """z = the least common multiple of x and y"""
+    """z = the least common multiple of x and y."""
 
     @staticmethod
     def forward(ctx, x, y):

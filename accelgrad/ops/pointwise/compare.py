@@ -26,7 +26,7 @@ COMPARED = [
 
 
 class Eq(Pairwise):
-    """z = (x == y)"""
+    """z = (x == y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -34,7 +34,7 @@ class Eq(Pairwise):
 
 
 class Ne(Pairwise):
-    """z = (x != y)"""
+    """z = (x != y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -42,7 +42,7 @@ class Ne(Pairwise):
 
 
 class Lt(Pairwise):
-    """z = (x < y)"""
+    """z = (x < y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -50,7 +50,7 @@ class Lt(Pairwise):
 
 
 class Le(Pairwise):
-    """z = (x <= y)"""
+    """z = (x <= y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -58,7 +58,7 @@ class Le(Pairwise):
 
 
 class Gt(Pairwise):
-    """z = (x > y)"""
+    """z = (x > y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -66,7 +66,7 @@ class Gt(Pairwise):
 
 
 class Ge(Pairwise):
-    """z = (x >= y)"""
+    """z = (x >= y)."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -274,7 +274,7 @@ def allclose(
 
 
 class IsIn(Primitive):
-    """y = whether x is one of the test elements"""
+    """y = whether x is one of the test elements."""
 
     @staticmethod
     def forward(ctx, x, tests, *, invert: bool):
@@ -323,7 +323,7 @@ LOGIC = [
 
 
 class LogicalAnd(Pairwise):
-    """z = x and y"""
+    """z = x and y."""
 
     promotion = None  # type: ignore[assignment]
 
@@ -333,7 +333,7 @@ class LogicalAnd(Pairwise):
 
 
 class LogicalOr(Pairwise):
-    """z = x or y"""
+    """z = x or y."""
 
     promotion = None  # type: ignore[assignment]
 
@@ -343,7 +343,7 @@ class LogicalOr(Pairwise):
 
 
 class LogicalXor(Pairwise):
-    """z = either x or y"""
+    """z = either x or y."""
 
     promotion = None  # type: ignore[assignment]
 
@@ -353,7 +353,7 @@ class LogicalXor(Pairwise):
 
 
 class LogicalNot(Primitive):
-    """y = not x"""
+    """y = not x."""
 
     @staticmethod
     def forward(ctx, x):
@@ -414,7 +414,7 @@ def logical_not(input: Tensor) -> Tensor:
 
 
 class Any_(Primitive):
-    """y = whether one of the x is true"""
+    """y = whether one of the x is true."""
 
     @staticmethod
     def forward(ctx, x, *, axis=None, keepdims: bool = False):
@@ -423,7 +423,7 @@ class Any_(Primitive):
 
 
 class All(Primitive):
-    """y = whether all of the x are true"""
+    """y = whether all of the x are true."""
 
     @staticmethod
     def forward(ctx, x, *, axis=None, keepdims: bool = False):

@@ -36,7 +36,7 @@ def unary(low: float = -2.0, high: float = 2.0, integers: bool = True) -> list[S
 
 
 class Sqrt(Primitive):
-    """y = √x,  dL/dx = dL/dy / 2y"""
+    """y = √x,  dL/dx = dL/dy / 2y."""
 
     promotion = "float"
 
@@ -70,7 +70,7 @@ def sqrt(input: Tensor) -> Tensor:
 
 
 class Rsqrt(Primitive):
-    """y = 1 / √x,  dL/dx = -dL/dy y³ / 2"""
+    """y = 1 / √x,  dL/dx = -dL/dy y³ / 2."""
 
     promotion = "float"
 
@@ -104,7 +104,7 @@ def rsqrt(input: Tensor) -> Tensor:
 
 
 class Reciprocal(Primitive):
-    """y = 1 / x,  dL/dx = -dL/dy y²"""
+    """y = 1 / x,  dL/dx = -dL/dy y²."""
 
     promotion = "float"
 
@@ -138,7 +138,7 @@ def reciprocal(input: Tensor) -> Tensor:
 
 
 class Exp(Primitive):
-    """y = e^x,  dL/dx = dL/dy y"""
+    """y = e^x,  dL/dx = dL/dy y."""
 
     promotion = "float"
 
@@ -172,7 +172,7 @@ def exp(input: Tensor) -> Tensor:
 
 
 class Exp2(Primitive):
-    """y = 2^x,  dL/dx = dL/dy y log 2"""
+    """y = 2^x,  dL/dx = dL/dy y log 2."""
 
     promotion = "float"
 
@@ -206,7 +206,7 @@ def exp2(input: Tensor) -> Tensor:
 
 
 class Expm1(Primitive):
-    """y = e^x - 1,  dL/dx = dL/dy (y + 1)"""
+    """y = e^x - 1,  dL/dx = dL/dy (y + 1)."""
 
     promotion = "float"
 
@@ -240,7 +240,7 @@ def expm1(input: Tensor) -> Tensor:
 
 
 class Log(Primitive):
-    """y = log x,  dL/dx = dL/dy / x"""
+    """y = log x,  dL/dx = dL/dy / x."""
 
     promotion = "float"
 
@@ -273,7 +273,7 @@ def log(input: Tensor) -> Tensor:
 
 
 class Log2(Primitive):
-    """y = log x / log 2,  dL/dx = dL/dy / (x log 2)"""
+    """y = log x / log 2,  dL/dx = dL/dy / (x log 2)."""
 
     promotion = "float"
 
@@ -306,7 +306,7 @@ def log2(input: Tensor) -> Tensor:
 
 
 class Log10(Primitive):
-    """y = log x / log 10,  dL/dx = dL/dy / (x log 10)"""
+    """y = log x / log 10,  dL/dx = dL/dy / (x log 10)."""
 
     promotion = "float"
 
@@ -339,7 +339,7 @@ def log10(input: Tensor) -> Tensor:
 
 
 class Log1p(Primitive):
-    """y = log(1 + x),  dL/dx = dL/dy / (1 + x)"""
+    """y = log(1 + x),  dL/dx = dL/dy / (1 + x)."""
 
     promotion = "float"
 
@@ -372,7 +372,7 @@ def log1p(input: Tensor) -> Tensor:
 
 
 class Sigmoid(Primitive):
-    """y = 1 / (1 + e^-x),  dL/dx = dL/dy y (1 - y)"""
+    """y = 1 / (1 + e^-x),  dL/dx = dL/dy y (1 - y)."""
 
     promotion = "float"
 
@@ -406,7 +406,7 @@ def sigmoid(input: Tensor) -> Tensor:
 
 
 class Square(Primitive):
-    """y = x²,  dL/dx = dL/dy 2x"""
+    """y = x²,  dL/dx = dL/dy 2x."""
 
     @staticmethod
     def forward(ctx, x):

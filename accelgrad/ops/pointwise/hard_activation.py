@@ -12,13 +12,14 @@ from accelgrad.ops.registry.checks import must_be_floating
 
 
 class Hardtanh(Primitive):
-    """y = x kept between low and high,  dL/dx = dL/dy strictly between them"""
+    """y = x kept between low and high,  dL/dx = dL/dy strictly between them."""
 
     @staticmethod
     def forward(ctx, x, *, low: float, high: float):
         if x.dtype.kind == "b":
             raise NotImplementedError("\"hardtanh\" not implemented for 'Bool': convert with .float() first")
-        if x.dtype.kind != "f":  # the ends in the type of x
+        if x.dtype.kind != "f":
+            # Limits that are floats would change the dtype of the result.
             low, high = int(low), int(high)
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
@@ -71,7 +72,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class Hardsigmoid(Primitive):
-    """y = min(max(x + 3, 0), 6) / 6"""
+    """y = min(max(x + 3, 0), 6) / 6."""
 
     @staticmethod
     def forward(ctx, x):
@@ -103,7 +104,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class Hardswish(Primitive):
-    """y = x min(max(x + 3, 0), 6) / 6"""
+    """y = x min(max(x + 3, 0), 6) / 6."""
 
     @staticmethod
     def forward(ctx, x):
@@ -135,7 +136,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class Hardshrink(Primitive):
-    """y = x where |x| > λ, else 0"""
+    """y = x where |x| > λ, else 0."""
 
     @staticmethod
     def forward(ctx, x, *, lambd: float):
@@ -166,7 +167,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 class Softshrink(Primitive):
-    """y = x - λ above λ, x + λ below -λ, 0 between"""
+    """y = x - λ above λ, x + λ below -λ, 0 between."""
 
     @staticmethod
     def forward(ctx, x, *, lambd: float):
@@ -202,7 +203,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 class Threshold(Primitive):
-    """y = x where x > threshold, else value"""
+    """y = x where x > threshold, else value."""
 
     @staticmethod
     def forward(ctx, x, *, threshold: float, value: float):

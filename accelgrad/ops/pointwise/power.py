@@ -40,7 +40,8 @@ class Pow(Pairwise):
         kind = y.dtype if hasattr(y, "dtype") else x.dtype
         if kind.kind == "f" or kind.kind == "u":
             return x**y
-        if kind.kind == "b":  # 0^1 is the only combination that is 0
+        if kind.kind == "b":
+            # 0^1 is the only combination that is 0.
             return xp.logical_or(x, xp.logical_not(y))
         odd = 1 - 2 * (y % 2).astype(kind)  # (-1)^y
         fraction = xp.where(xp.equal(x, 1), 1, xp.where(xp.equal(x, -1), odd, 0)).astype(kind)

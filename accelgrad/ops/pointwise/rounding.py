@@ -23,7 +23,7 @@ STEPS = [
 
 
 class Step(Primitive):
-    """The parent of all that is piecewise constant:  dL/dx = 0"""
+    """The parent of all that is piecewise constant:  dL/dx = 0."""
 
     @staticmethod
     def backward(ctx, grad):
@@ -31,7 +31,7 @@ class Step(Primitive):
 
 
 class Floor(Step):
-    """y = the largest integer <= x,  dL/dx = 0"""
+    """y = the largest integer <= x,  dL/dx = 0."""
 
     @staticmethod
     def forward(ctx, x):
@@ -39,7 +39,7 @@ class Floor(Step):
 
 
 class Ceil(Step):
-    """y = the smallest integer >= x,  dL/dx = 0"""
+    """y = the smallest integer >= x,  dL/dx = 0."""
 
     @staticmethod
     def forward(ctx, x):
@@ -47,7 +47,7 @@ class Ceil(Step):
 
 
 class Trunc(Step):
-    """y = x without its fraction,  dL/dx = 0"""
+    """y = x without its fraction,  dL/dx = 0."""
 
     @staticmethod
     def forward(ctx, x):
@@ -55,7 +55,7 @@ class Trunc(Step):
 
 
 class Round(Step):
-    """y = the nearest integer (of two the even one), or multiple of 10^-decimals,  dL/dx = 0"""
+    """y = the nearest integer (of two the even one), or multiple of 10^-decimals,  dL/dx = 0."""
 
     @staticmethod
     def forward(ctx, x, *, decimals: int):
@@ -68,7 +68,7 @@ class Round(Step):
 
 
 class Sign(Step):
-    """y = -1, 0 or 1,  dL/dx = 0"""
+    """y = -1, 0 or 1,  dL/dx = 0."""
 
     @staticmethod
     def forward(ctx, x):
@@ -76,7 +76,7 @@ class Sign(Step):
 
 
 class Frac(Primitive):
-    """y = x - trunc(x),  dL/dx = dL/dy"""
+    """y = x - trunc(x),  dL/dx = dL/dy."""
 
     @staticmethod
     def forward(ctx, x):
@@ -228,7 +228,8 @@ class Clamp(Pairwise):
         inside = grad if low is None else xp.where(x >= low, grad, 0.0)
         inside = inside if high is None else xp.where(x <= high, inside, 0.0)
         grad_low = grad_high = None
-        if need_low:  # where the limits cross, the upper one is the result
+        if need_low:
+            # Where the limits cross, the upper one is the result.
             grad_low = xp.where(x < low, grad, 0.0)
             grad_low = grad_low if high is None else xp.where(low < high, grad_low, 0.0)
         if need_high:
@@ -309,7 +310,7 @@ def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
 
 
 class NanToNum(Primitive):
-    """y = x with numbers for NaN and the infinities,  dL/dx = dL/dy where x is finite"""
+    """y = x with numbers for NaN and the infinities,  dL/dx = dL/dy where x is finite."""
 
     @staticmethod
     def forward(ctx, x, *, nan: float, posinf: float, neginf: float):
@@ -365,7 +366,7 @@ def nan_to_num(
 
 
 class Test(Primitive):
-    """y = a property of x, as bool: the array module's function of the name ``what``"""
+    """y = a property of x, as bool: the array module's function of the name ``what``."""
 
     @staticmethod
     def forward(ctx, x, *, what: str):

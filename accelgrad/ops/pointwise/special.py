@@ -27,7 +27,7 @@ def _each(function: Any) -> Any:
 
 
 class Erf(Primitive):
-    """y = 2/√π times the integral of e^(-t²) from 0 to x,  dL/dx = dL/dy 2/√π e^(-x²)"""
+    """y = 2/√π times the integral of e^(-t²) from 0 to x,  dL/dx = dL/dy 2/√π e^(-x²)."""
 
     promotion = "float"
 
@@ -43,7 +43,7 @@ class Erf(Primitive):
 
 
 class Erfc(Primitive):
-    """y = 1 - erf x,  dL/dx = -dL/dy 2/√π e^(-x²)"""
+    """y = 1 - erf x,  dL/dx = -dL/dy 2/√π e^(-x²)."""
 
     promotion = "float"
 
@@ -59,7 +59,7 @@ class Erfc(Primitive):
 
 
 class Erfinv(Primitive):
-    """erf y = x,  dL/dx = dL/dy √π/2 e^(y²)"""
+    """erf y = x,  dL/dx = dL/dy √π/2 e^(y²)."""
 
     promotion = "float"
 
@@ -76,7 +76,7 @@ class Erfinv(Primitive):
 
 
 class Lgamma(Primitive):
-    """y = log |Γ(x)|,  dL/dx = dL/dy ψ(x)"""
+    """y = log |Γ(x)|,  dL/dx = dL/dy ψ(x)."""
 
     promotion = "float"
 
@@ -92,7 +92,7 @@ class Lgamma(Primitive):
 
 
 class Digamma(Primitive):
-    """y = ψ(x) = Γ'(x) / Γ(x),  dL/dx = dL/dy ψ'(x)"""
+    """y = ψ(x) = Γ'(x) / Γ(x),  dL/dx = dL/dy ψ'(x)."""
 
     promotion = "float"
 
@@ -108,7 +108,7 @@ class Digamma(Primitive):
 
 
 class Polygamma(Primitive):
-    """y = the n-th derivative of ψ at x,  dL/dx = dL/dy times the next one"""
+    """y = the n-th derivative of ψ at x,  dL/dx = dL/dy times the next one."""
 
     promotion = "float"
 
@@ -184,7 +184,7 @@ def hurwitz(xp: Any, s: float, x: Any) -> Any:
 
 
 class Logit(Primitive):
-    """y = log(x / (1 - x)),  dL/dx = dL/dy / (x (1 - x));  with eps, x is held within [eps, 1 - eps]"""
+    """y = log(x / (1 - x)),  dL/dx = dL/dy / (x (1 - x));  with eps, x is held within [eps, 1 - eps]."""
 
     promotion = "float"
 
@@ -205,7 +205,7 @@ class Logit(Primitive):
 
 
 class Sinc(Primitive):
-    """y = sin(πx) / (πx), 1 at 0,  dL/dx = dL/dy (cos(πx) - y) / x, 0 at 0"""
+    """y = sin(πx) / (πx), 1 at 0,  dL/dx = dL/dy (cos(πx) - y) / x, 0 at 0."""
 
     promotion = "float"
 
@@ -227,7 +227,7 @@ class Sinc(Primitive):
 
 
 class Entr(Primitive):
-    """y = -x log x, 0 at 0, -inf below,  dL/dx = -dL/dy (log x + 1)"""
+    """y = -x log x, 0 at 0, -inf below,  dL/dx = -dL/dy (log x + 1)."""
 
     promotion = "float"
 
@@ -245,7 +245,7 @@ class Entr(Primitive):
 
 
 class Zeta(Pairwise):
-    """z = ζ(x, y), Hurwitz' zeta function"""
+    """z = ζ(x, y), Hurwitz' zeta function."""
 
     promotion = "float"
 
@@ -530,7 +530,7 @@ def _fraction(x: Any) -> Any:
 
 
 class LogNdtr(Primitive):
-    """y = log Φ(x),  dL/dx = dL/dy e^(-x²/2 - y) / √(2π)"""
+    """y = log Φ(x),  dL/dx = dL/dy e^(-x²/2 - y) / √(2π)."""
 
     promotion = "float"
 
@@ -555,7 +555,7 @@ class LogNdtr(Primitive):
 
 
 class Erfcx(Primitive):
-    """y = e^(x²) erfc(x),  dL/dx = dL/dy (2 x y - 2 / √π)"""
+    """y = e^(x²) erfc(x),  dL/dx = dL/dy (2 x y - 2 / √π)."""
 
     promotion = "float"
 

@@ -13,7 +13,7 @@ from accelgrad.ops.registry import op
 
 
 class Sin(Primitive):
-    """y = sin x,  dL/dx = dL/dy cos x"""
+    """y = sin x,  dL/dx = dL/dy cos x."""
 
     promotion = "float"
 
@@ -46,7 +46,7 @@ def sin(input: Tensor) -> Tensor:
 
 
 class Cos(Primitive):
-    """y = cos x,  dL/dx = -dL/dy sin x"""
+    """y = cos x,  dL/dx = -dL/dy sin x."""
 
     promotion = "float"
 
@@ -79,7 +79,7 @@ def cos(input: Tensor) -> Tensor:
 
 
 class Tan(Primitive):
-    """y = tan x,  dL/dx = dL/dy (1 + y²)"""
+    """y = tan x,  dL/dx = dL/dy (1 + y²)."""
 
     promotion = "float"
 
@@ -113,7 +113,7 @@ def tan(input: Tensor) -> Tensor:
 
 
 class Asin(Primitive):
-    """y = asin x,  dL/dx = dL/dy / √(1 - x²)"""
+    """y = asin x,  dL/dx = dL/dy / √(1 - x²)."""
 
     promotion = "float"
 
@@ -147,7 +147,7 @@ def asin(input: Tensor) -> Tensor:
 
 
 class Acos(Primitive):
-    """y = acos x,  dL/dx = -dL/dy / √(1 - x²)"""
+    """y = acos x,  dL/dx = -dL/dy / √(1 - x²)."""
 
     promotion = "float"
 
@@ -181,7 +181,7 @@ def acos(input: Tensor) -> Tensor:
 
 
 class Atan(Primitive):
-    """y = atan x,  dL/dx = dL/dy / (1 + x²)"""
+    """y = atan x,  dL/dx = dL/dy / (1 + x²)."""
 
     promotion = "float"
 
@@ -215,7 +215,7 @@ def atan(input: Tensor) -> Tensor:
 
 
 class Sinh(Primitive):
-    """y = sinh x,  dL/dx = dL/dy cosh x"""
+    """y = sinh x,  dL/dx = dL/dy cosh x."""
 
     promotion = "float"
 
@@ -248,7 +248,7 @@ def sinh(input: Tensor) -> Tensor:
 
 
 class Cosh(Primitive):
-    """y = cosh x,  dL/dx = dL/dy sinh x"""
+    """y = cosh x,  dL/dx = dL/dy sinh x."""
 
     promotion = "float"
 
@@ -281,7 +281,7 @@ def cosh(input: Tensor) -> Tensor:
 
 
 class Tanh(Primitive):
-    """y = tanh x,  dL/dx = dL/dy (1 - y²)"""
+    """y = tanh x,  dL/dx = dL/dy (1 - y²)."""
 
     promotion = "float"
 
@@ -315,7 +315,7 @@ def tanh(input: Tensor) -> Tensor:
 
 
 class Asinh(Primitive):
-    """y = asinh x,  dL/dx = dL/dy / √(x² + 1)"""
+    """y = asinh x,  dL/dx = dL/dy / √(x² + 1)."""
 
     promotion = "float"
 
@@ -349,7 +349,7 @@ def asinh(input: Tensor) -> Tensor:
 
 
 class Acosh(Primitive):
-    """y = acosh x,  dL/dx = dL/dy / √(x² - 1)"""
+    """y = acosh x,  dL/dx = dL/dy / √(x² - 1)."""
 
     promotion = "float"
 
@@ -383,7 +383,7 @@ def acosh(input: Tensor) -> Tensor:
 
 
 class Atanh(Primitive):
-    """y = atanh x,  dL/dx = dL/dy / (1 - x²)"""
+    """y = atanh x,  dL/dx = dL/dy / (1 - x²)."""
 
     promotion = "float"
 
@@ -417,7 +417,7 @@ def atanh(input: Tensor) -> Tensor:
 
 
 class Scaled(Primitive):
-    """y = factor x,  dL/dx = factor dL/dy"""
+    """y = factor x,  dL/dx = factor dL/dy."""
 
     promotion = "float"
 

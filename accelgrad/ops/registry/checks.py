@@ -1,4 +1,4 @@
-"""What several families of operations check in the same words: element types, indices, reductions."""
+"""Checks that several families of operations make in the same words: element types, indices, shapes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["boolean", "no_broadcast", "must_be_floating", "one_type", "title", "
 
 
 def title(x: Any) -> str:
-    """The name of an array's element type as PyTorch's messages write it: ``Float``, ``Long``."""
+    """Return the name of an array's element type as PyTorch's messages write it: ``Float``, ``Long``."""
     return dtypes.of(x.dtype).title.removesuffix("Tensor")
 
 
 def must_be_floating(x: Any, name: str) -> Any:
-    """Return an array, or a NumPy dtype, as it is; NotImplementedError if it is not of floating point."""
+    """Return an array, or a NumPy dtype, as it is; NotImplementedError unless it is floating point."""
     kind = getattr(x, "dtype", x)
     if not dtypes.is_floating(kind):
         raise NotImplementedError(
@@ -28,7 +28,7 @@ def must_be_floating(x: Any, name: str) -> Any:
 
 
 def one_type(name: str, **arrays: Any) -> None:
-    """RuntimeError unless the named arrays (None left out) have one element type."""
+    """Raise RuntimeError unless the named arrays have one element type; None is passed over."""
     given = [(label, x) for label, x in arrays.items() if x is not None]
     first = given[0][1].dtype
     for label, x in given[1:]:
@@ -44,20 +44,21 @@ def one_type(name: str, **arrays: Any) -> None:
 def within(xp: Any, index: Any, extent: int) -> bool:
     """Tell whether all of the integers ``index`` lie in [0, ``extent``).
 
-    True where looking would mean waiting for a card.
+    The answer is True where looking at them would mean waiting for a card.
     """
     if not xp.looks or not index.size:
         return True
     kind = index.dtype
-    if kind.kind == "i":  # as unsigned numbers the negative ones are the largest of all: one pass does
+    if kind.kind == "i":
+        # As unsigned numbers the negative ones are the largest of all, so that one pass is enough.
         return int(index.view(f"u{kind.itemsize}").max()) < extent
     return int(index.max()) < extent
 
 
 def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str) -> tuple[int, ...]:
-    """``3`` as ``(3, 3)``: one number for each of ``count`` dimensions.
+    """Return ``value`` as a tuple of ``count`` ints, one for each dimension: ``3`` as ``(3, 3)``.
 
-    RuntimeError for another number of them.
+    RuntimeError for a sequence of another length, TypeError for what holds no integers.
     """
     if isinstance(value, int):
         return (value,) * count
@@ -76,7 +77,10 @@ def tuple_of(value: int | Sequence[int] | None, count: int, name: str, call: str
 
 
 def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
-    """The raw array of a boolean tensor (backward passes a raw one)."""
+    """Return the raw array of a mask, which is a tensor, or a raw array in a backward pass.
+
+    TypeError for anything else, RuntimeError for a mask on another device than ``input``.
+    """
     if not isinstance(mask, Tensor):
         if backend.is_array(mask):
             return mask
@@ -91,7 +95,7 @@ def boolean(name: str, input: Any, mask: Any, what: str) -> Any:
 
 
 def no_broadcast(*operands: Any) -> RuntimeError:
-    """PyTorch's words for shapes that do not meet, with the pair and the dimension that differ."""
+    """Return PyTorch's error for shapes that do not broadcast, with the two that differ and where."""
     shapes = [tuple(one.shape) for one in operands if hasattr(one, "shape")]
     for first in shapes:
         for second in shapes:

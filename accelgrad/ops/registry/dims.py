@@ -1,4 +1,4 @@
-"""Dimensions and sizes as callers write them, checked and made plain: shared by the operation families."""
+"""Dimensions and sizes as callers write them, checked and brought into one form."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from accelgrad.arrays import dtypes
 __all__ = ["Dims", "axes_of", "reducing", "sizes", "wrap_dim", "wrap_dims"]
 
 Dims = int | Sequence[int] | None
-"""What a reduction takes as ``dim``: one dimension, several, or None for all."""
+"""The forms of ``dim`` that a reduction takes: one dimension, several, or None for all."""
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
-    """``dim`` counted from the front; IndexError where there is no such dimension.
+    """Return ``dim`` counted from the front; IndexError if there is no such dimension.
 
-    A 0-d tensor has 0 and -1.
+    A 0-d tensor has the dimensions 0 and -1.
     """
     if 0 <= dim < ndim:
         return dim
@@ -33,7 +33,7 @@ def wrap_dim(dim: int, ndim: int) -> int:
 
 
 def wrap_dims(dims: int | Iterable[int], ndim: int, name: str = "") -> tuple[int, ...]:
-    """Several dimensions counted from the front; RuntimeError where one comes twice."""
+    """Return several dimensions counted from the front, as a tuple; RuntimeError if one comes twice."""
     wrapped = (
         (wrap_dim(dims, ndim),) if isinstance(dims, int) else tuple([wrap_dim(dim, ndim) for dim in dims])
     )
@@ -47,7 +47,7 @@ def wrap_dims(dims: int | Iterable[int], ndim: int, name: str = "") -> tuple[int
 
 
 def axes_of(dim: Dims, input: Any) -> tuple[int, ...] | None:
-    """The axes over which a reduction runs, None for all: ``dim=()`` means all, as None does."""
+    """Return the axes over which a reduction runs, or None for all; ``dim=()`` means all, as None does."""
     if dim is None:
         return None
     axes = wrap_dims(dim if isinstance(dim, list | tuple) else operator.index(dim), input.array.ndim)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def axes_of(dim: Dims, input: Any) -> tuple[int, ...] | None:
 
 
 def reducing(function: Any) -> Any:
-    """NumPy's reduction with PyTorch's arguments: the reference that the tests compare with."""
+    """Give a reduction of NumPy the arguments of PyTorch, so that tests can compare with it."""
 
     def reference(x: Any, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
         axis = tuple(dim) if isinstance(dim, list | tuple) else dim
@@ -65,11 +65,12 @@ def reducing(function: Any) -> Any:
 
 
 def sizes(given: Sequence[Any]) -> tuple[int, ...]:
-    """``f(2, 3)`` and ``f((2, 3))`` mean the same: the extents as a tuple of ints."""
+    """Return the extents given as ``f(2, 3)`` or as ``f((2, 3))`` in one form: a tuple of ints."""
     if len(given) == 1 and not isinstance(given[0], int) and hasattr(given[0], "__iter__"):
         try:
             given = tuple(given[0])
-        except TypeError:  # a 0-d tensor, which has __iter__ but only one value
+        except TypeError:
+            # A 0-d tensor has __iter__, but only one value.
             pass
     for extent in given:
         if type(extent) is not int:
@@ -78,7 +79,7 @@ def sizes(given: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _extent(value: Any) -> int:
-    """A whole number of any type; TypeError for others."""
+    """Return a whole number of any type as an int; TypeError for other values."""
     try:
         return operator.index(value)
     except TypeError:
@@ -88,7 +89,10 @@ def _extent(value: Any) -> int:
 
 
 def element(value: Any, kind: dtypes.dtype) -> Any:
-    """A Python number as ``kind`` holds it: fractions are cut off; RuntimeError where it is too large."""
+    """Return a Python number as dtype ``kind`` holds it; RuntimeError if it is too large.
+
+    Integer dtypes cut fractions off, and uint8 takes negative numbers modulo 256, as in PyTorch.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     if kind.category == 0:
@@ -111,4 +115,5 @@ def element(value: Any, kind: dtypes.dtype) -> Any:
 
 
 def _overflow(value: Any, kind: dtypes.dtype) -> RuntimeError:
+    """Return the error for a number that is too large for a dtype."""
     return RuntimeError(f"value cannot be converted to type {kind.name} without overflow: {value}")

@@ -11,7 +11,7 @@ _made: dict[str, Any] = {}
 
 
 def named(operation: str, *fields: str) -> Any:
-    """A tuple type whose fields have names: ``accelgrad.return_types.max(values=..., indices=...)``.
+    """Make a tuple type whose fields have names: ``accelgrad.return_types.max(values=..., indices=...)``.
 
     >>> named("example", "values", "indices")([3.0], [1]).values
     [3.0]
@@ -29,7 +29,7 @@ def named(operation: str, *fields: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """The types by the name of their operation, so that results can be pickled."""
+    """Return the tuple type of an operation by name, so that results can be pickled."""
     if name in _made:
         return _made[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

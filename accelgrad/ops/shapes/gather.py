@@ -158,7 +158,8 @@ def scattered(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
     kind = x.dtype
     if isinstance(x, np.ndarray) or kind.kind == "f" or kind == np.int32:
         return xp.scatter_add(x, dim, index, source)
-    if kind == np.int64:  # CuPy adds by an index in some types only; these are the same bits
+    if kind == np.int64:
+        # CuPy adds by an index in some types only; a sum of unsigned numbers has the same bits.
         return xp.scatter_add(x.view(np.uint64), dim, index, source.view(np.uint64)).view(kind)
     return xp.scatter_add(x.astype(np.int32), dim, index, source.astype(np.int32)).astype(kind)
 
@@ -180,7 +181,8 @@ def along(name: str, input: Tensor, index: Any) -> Any:
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     array = index.array
     if array.dtype != np.int64 and array.dtype != np.int32:
-        if not array.size and index.xp is input.xp:  # names nothing, in whatever type
+        if not array.size and index.xp is input.xp:
+            # An empty index names nothing, so its dtype does not matter.
             return array.astype(np.int64)
         raise RuntimeError(
             f"{name}(): Expected dtype int32/int64 for index, but got {index.dtype}; convert it with .long()"

@@ -152,7 +152,8 @@ class Copy(Primitive):
 def _add(xp: Any, z: Any, index: tuple[Any, ...], y: Any) -> Any:
     """``z`` with ``y`` added at ``index``; where an element is named several times all of them count."""
     first = index[0]
-    if len(index) == 1 and first.dtype.kind == "b":  # a mask names nothing twice
+    if len(index) == 1 and first.dtype.kind == "b":
+        # A mask names no element twice.
         z[index] += y
         return z
     if len(index) == 1:
@@ -169,7 +170,8 @@ def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
     kind = x.dtype
     if isinstance(x, np.ndarray) or kind.kind == "f" or kind == np.int32:
         return xp.index_add(x, dim, index, source)
-    if kind == np.int64:  # the same bits: two's complement
+    if kind == np.int64:
+        # A sum of unsigned numbers has the same bits, in two's complement.
         return xp.index_add(x.view(np.uint64), dim, index, source.view(np.uint64)).view(kind)
     return xp.index_add(x.astype(np.int32), dim, index, source.astype(np.int32)).astype(kind)
 
@@ -303,7 +305,8 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
             basic += [_ALL] * free
             arrays += [_ALL] * free
             dim, free = dim + free, 0
-        elif item is True or item is False:  # a new dimension of extent 1 or 0
+        elif item is True or item is False:
+            # A new dimension of extent 1 or 0.
             basic.append(None)
             arrays.append(xp.zeros(int(item), dtype=np.int64))
             plain = False

@@ -37,7 +37,8 @@ def _become(target: Tensor, operation: Callable[..., Tensor], *args: Any) -> Ten
         result = operation(before, *args)
     target._version[0] += 1
     target.array, target._edge = result.array, result._edge
-    if result._view is None:  # an empty tensor shares nothing, and a tensor that was given back is no view
+    if result._view is None:
+        # An empty tensor shares nothing, and a tensor that was returned as it is is no view.
         if result is not before:
             target._view = None
     else:

@@ -274,7 +274,8 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
             f" got {input.dtype} for the destination and {values.dtype} for the source."
         )
     basic, arrays = parse(input, tuple(indices))
-    if basic is not None or arrays is None:  # 0-d indices: they become a view
+    if basic is not None or arrays is None:
+        # Indices that are 0-d give a view.
         result = input.clone()
         where = tuple(indices)
         setitem(result, where, add(getitem(result, where), values) if accumulate else values)

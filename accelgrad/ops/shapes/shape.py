@@ -179,7 +179,8 @@ def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
 
 def _extents(shape: Sequence[Any]) -> tuple[int, ...]:
     wanted = sizes(shape)
-    if wanted and min(wanted) < -1:  # NumPy would take any negative number for -1
+    if wanted and min(wanted) < -1:
+        # NumPy would take any negative number for -1.
         place = next(place for place, extent in enumerate(wanted) if extent < -1)
         raise RuntimeError(
             f"invalid shape dimension {wanted[place]} at index {place} of shape {list(wanted)}"
