@@ -1,4 +1,4 @@
-"""Activation functions: relu and its variants, gelu, silu, mish, the soft and the hard ones."""
+"""Activation functions: relu and its variants, gelu, silu, mish, softplus and other smooth ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from accelgrad.core.primitive import Primitive
 from accelgrad.core.reduced import of_one_type
 from accelgrad.core.tensor import Tensor
 from accelgrad.ops.creation.convert import clone
+from accelgrad.ops.pointwise.gelu import CUBE, ROOT, Gelu, GeluTanh
 from accelgrad.ops.pointwise.scale import ScaleBy
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import must_be_floating
@@ -23,7 +24,10 @@ FUNCTIONAL: dict[str, Any] = {"namespace": "nn.functional", "method": False}
 
 
 def activated(primitive: type[Primitive], input: Tensor, inplace: bool, **options: Any) -> Tensor:
-    """The activation, written back into ``input`` if asked; it then saves a copy of the old values."""
+    """Apply an activation, and write its result into ``input`` if ``inplace``.
+
+    In place, the primitive gets a copy of the old values, which it can save.
+    """
     if inplace:
         return assign(input, primitive.apply(clone(input), **options))
     return primitive.apply(input, **options)
@@ -33,7 +37,7 @@ def activated(primitive: type[Primitive], input: Tensor, inplace: bool, **option
 
 
 class Relu(Primitive):
-    """y = max(x, 0),  dL/dx = dL/dy where y > 0."""
+    """y = max(x, 0),  dL/dx = dL/dy where y > 0, else 0."""
 
     direct = staticmethod(of_one_type)
 
@@ -60,7 +64,9 @@ class Relu(Primitive):
     also=("nn.functional.relu", "nn.functional.relu_", "relu_"),
 )
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``max(x, 0)`` of every element; ``inplace`` overwrites the input.  The gradient at 0 is 0.
+    """Return ``max(x, 0)`` for every element x; ``inplace`` overwrites the input.
+
+    The gradient at 0 is 0.  RuntimeError for bools.
 
     >>> import accelgrad
     >>> accelgrad.relu(accelgrad.tensor([-1.0, 0.0, 2.0]))
@@ -71,7 +77,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class LeakyRelu(Primitive):
-    """y = x where x > 0, else slope x."""
+    """y = x where x > 0, else slope x;  dL/dx = dL/dy, or slope dL/dy."""
 
     @staticmethod
     def forward(ctx, x, *, slope: float):
@@ -93,7 +99,9 @@ class LeakyRelu(Primitive):
     also=("nn.functional.leaky_relu_",),
 )
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``x`` where positive, else ``negative_slope * x``.
+    """Return x where it is positive, else ``negative_slope * x``, for every element x.
+
+    ``inplace`` overwrites the input.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -104,7 +112,10 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 class PRelu(Primitive):
-    """y = x where x > 0, else w x, with one learned w, or one per channel (dimension 1)."""
+    """y = x where x > 0, else w x, with one learned w, or one for each channel (dimension 1).
+
+    dL/dx = dL/dy, or w dL/dy;  dL/dw = the sum of x dL/dy where x <= 0.
+    """
 
     @staticmethod
     def forward(ctx, x, weight):
@@ -134,7 +145,7 @@ class PRelu(Primitive):
 
 
 def _beside(xp: Any, weight: Any, x: Any) -> Any:
-    """The weights shaped so that they meet dimension 1 of x."""
+    """Return the weights in a shape that broadcasts along dimension 1 of x."""
     return (
         xp.reshape(weight, (-1,) + (1,) * (x.ndim - 2)) if x.ndim > 1 else xp.reshape(weight, (1,) * x.ndim)
     )
@@ -153,9 +164,10 @@ def _beside(xp: Any, weight: Any, x: Any) -> Any:
     also=("nn.functional.prelu",),
 )
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """``x`` where positive, else ``weight * x``: weight has one element, or one per channel (dimension 1).
+    """Return x where it is positive, else ``weight * x``, for every element x.
 
-    He et al. 2015, equation 1.
+    ``weight`` has one element, or one for each channel (dimension 1 of the input); RuntimeError for other
+    sizes. He et al. 2015, equation 1.
 
     >>> import accelgrad
     >>> accelgrad.prelu(accelgrad.tensor([-1.0, 2.0]), accelgrad.tensor([0.25]))
@@ -172,11 +184,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def rrelu(
     input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """Return ``x`` where it is positive, else ``r x`` with r drawn from [lower, upper).
+    """Return x where it is positive, else ``r x``, with r between ``lower`` and ``upper``.
 
-    In training each element has an r of its own; otherwise r is the mean of the bounds.
-
-    Xu et al. 2015.  RuntimeError unless lower <= upper.
+    In training each element has its own r, drawn from [lower, upper); otherwise r is the mean of the two.  Xu
+    et al. 2015.  RuntimeError if ``lower`` is greater than ``upper``.
 
     >>> import accelgrad
     >>> accelgrad.rrelu(accelgrad.tensor([-1.0, 1.0]), 0.2, 0.4)
@@ -214,6 +225,7 @@ class Elu(Primitive):
 
 
 def _elu(x: np.ndarray, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.0) -> np.ndarray:
+    """Compute elu, selu and celu with NumPy."""
     return scale * np.where(x > 0, x, alpha * np.expm1(rate * np.minimum(x, 0)))
 
 
@@ -225,7 +237,10 @@ def _elu(x: np.ndarray, alpha: float = 1.0, scale: float = 1.0, rate: float = 1.
     also=("nn.functional.elu_",),
 )
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``x`` where positive, else ``alpha (exp(x) - 1)``.  Clevert, Unterthiner & Hochreiter 2016, equation 1.
+    """Return x where it is positive, else ``alpha (exp(x) - 1)``, for every element x.
+
+    Clevert, Unterthiner & Hochreiter 2016, equation 1.  ``inplace`` overwrites the input.
+    NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -247,11 +262,10 @@ SELU_SCALE = 1.0507009873554804934193349852946
     also=("nn.functional.selu", "nn.functional.selu_"),
 )
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return ``scale x`` where x is positive, else ``scale alpha (exp(x) - 1)``.
+    """Return ``scale x`` where x is positive, else ``scale alpha (exp(x) - 1)``, for every element x.
 
-    The constants keep mean 0 and variance 1.
-
-    Klambauer et al. 2017, equation 2: alpha = 1.67326..., scale = 1.05070...
+    The constants alpha = 1.67326... and scale = 1.05070... keep mean 0 and variance 1 from layer to layer.
+    Klambauer et al. 2017, equation 2.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.selu(accelgrad.tensor([-1.0, 1.0]))
@@ -269,9 +283,10 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     also=("nn.functional.celu", "nn.functional.celu_"),
 )
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``max(0, x) + min(0, alpha (exp(x / alpha) - 1))``: an elu whose slope is continuous for every alpha.
+    """Return ``max(0, x) + min(0, alpha (exp(x / alpha) - 1))`` for every element x.
 
-    Barron 2017.  RuntimeError for alpha = 0.
+    It is an elu whose slope is continuous for every alpha.  Barron 2017.  RuntimeError for alpha = 0,
+    NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.celu(accelgrad.tensor([-1.0, 1.0]), alpha=2.0)
@@ -285,42 +300,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 # --- smooth ones
 
 
-class Gelu(Primitive):
-    """y = x Φ(x) with the normal distribution's Φ."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(must_be_floating(x, "GeluKernelImpl"))
-        return ctx.xp.gelu(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x,) = ctx.saved_tensors
-        return ctx.xp.gelu_backward(grad, x)
-
-
-ROOT = math.sqrt(2 / math.pi)
-CUBE = 0.044715
-
-
-class GeluTanh(Primitive):
-    """y = x (1 + tanh u) / 2 with u = √(2/π) (x + 0.044715 x³)."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(must_be_floating(x, "GeluKernelImpl"))
-        return 0.5 * x * (1 + ctx.xp.tanh(ROOT * x * (1 + CUBE * (x * x))))
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x,) = ctx.saved_tensors
-        square = x * x
-        t = ctx.xp.tanh(ROOT * x * (1 + CUBE * square))
-        slope = (0.5 * ROOT) * x * (1 - t * t) * (1 + (3 * CUBE) * square)  # x/2 · (1 - tanh² u) · du/dx
-        return grad * (0.5 * (1 + t) + slope)
-
-
 def _gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
+    """Compute gelu with NumPy."""
     if approximate == "tanh":
         return 0.5 * x * (1 + np.tanh(ROOT * (x + CUBE * x**3)))
     return 0.5 * x * np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)), otypes=[x.dtype])(x)
@@ -340,11 +321,10 @@ def _gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
     **FUNCTIONAL,
 )
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
-    """Return ``x Phi(x)`` with the normal distribution function Phi, or its approximation by tanh.
+    """Return ``x Phi(x)`` for every element x, with the normal distribution function Phi.
 
-    Source: Hendrycks & Gimpel 2016.
-
-    RuntimeError unless ``approximate`` is "none" or "tanh".
+    ``approximate="tanh"`` computes Phi approximately by tanh.  Hendrycks & Gimpel 2016.  RuntimeError for
+    other values of ``approximate``, NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -374,7 +354,9 @@ class Silu(Primitive):
 
 @op(primitive=Silu, reference=lambda x: x / (1 + np.exp(-x)), samples=ANY_SHAPE, **FUNCTIONAL)
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x sigmoid(x)``, also called swish (Elfwing, Uchibe & Doya 2018).
+    """Return ``x sigmoid(x)`` for every element x, also called swish.
+
+    Elfwing, Uchibe & Doya 2018.  ``inplace`` overwrites the input.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -385,7 +367,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _log1p_exp(xp: Any, x: Any) -> Any:
-    """log(1 + eˣ) without overflow."""
+    """Return log(1 + eˣ), computed without overflow."""
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -408,7 +390,9 @@ class Mish(Primitive):
 
 @op(primitive=Mish, reference=lambda x: x * np.tanh(np.log1p(np.exp(x))), samples=ANY_SHAPE, **FUNCTIONAL)
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x tanh(softplus(x))``.  Misra 2020.
+    """Return ``x tanh(softplus(x))`` for every element x.
+
+    Misra 2019, arXiv 1908.08681.  ``inplace`` overwrites the input.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -444,7 +428,9 @@ class Softplus(Primitive):
     **FUNCTIONAL,
 )
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """``log(1 + exp(beta x)) / beta``: a smooth relu.  Where ``beta x > threshold`` it is x itself.
+    """Return ``log(1 + exp(beta x)) / beta`` for every element x: a smooth relu.
+
+    Where ``beta x > threshold`` it is x itself.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -475,7 +461,9 @@ class LogSigmoid(Primitive):
     **FUNCTIONAL,
 )
 def logsigmoid(input: Tensor) -> Tensor:
-    """``log(1 / (1 + exp(-x)))``, right also where sigmoid(x) rounds to 0.
+    """Return ``log(1 / (1 + exp(-x)))`` for every element x, exact also where sigmoid(x) rounds to 0.
+
+    NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -504,7 +492,7 @@ class Softsign(Primitive):
 
 @op(primitive=Softsign, reference=lambda x: x / (1 + np.abs(x)), samples=ANY_SHAPE, **FUNCTIONAL)
 def softsign(input: Tensor) -> Tensor:
-    """``x / (1 + |x|)``.
+    """Return ``x / (1 + |x|)`` for every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -533,7 +521,7 @@ class Tanhshrink(Primitive):
 
 @op(primitive=Tanhshrink, reference=lambda x: x - np.tanh(x), samples=ANY_SHAPE, **FUNCTIONAL)
 def tanhshrink(input: Tensor) -> Tensor:
-    """``x - tanh(x)``.
+    """Return ``x - tanh(x)`` for every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -568,11 +556,13 @@ class Glu(Primitive):
 
 
 def _halves(x: Any, axis: int) -> tuple[Any, Any]:
+    """Return the two halves of x along an axis."""
     half, before = x.shape[axis] // 2, (slice(None),) * axis
     return x[(*before, slice(0, half))], x[(*before, slice(half, 2 * half))]
 
 
 def _glu(x: np.ndarray, dim: int = -1) -> np.ndarray:
+    """Compute glu with NumPy."""
     a, b = np.split(x, 2, axis=dim)
     return a / (1 + np.exp(-b))
 
@@ -588,11 +578,9 @@ def _glu(x: np.ndarray, dim: int = -1) -> np.ndarray:
     **FUNCTIONAL,
 )
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """``a sigmoid(b)`` for the two halves a and b of the input along ``dim``.
+    """Return ``a sigmoid(b)`` for the two halves a and b of the input along ``dim``, whose extent is halved.
 
-    Dauphin et al. 2017, equation 1.
-
-    RuntimeError where the extent is odd.
+    Dauphin et al. 2017, equation 1.  RuntimeError if the extent is odd, NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F

@@ -1,4 +1,4 @@
-"""Arithmetic of two operands, with its operators: add, sub, mul, div, remainder and their kin."""
+"""Arithmetic of two operands, with its operators: add, sub, mul, div, remainder and others; neg and abs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNEQUAL = (
 
 
 class Pairwise(Primitive):
-    """The parent of all that is computed element by element from two operands of one type."""
+    """The parent of primitives that compute element by element from two operands of one dtype."""
 
     promotion = "common"
 
@@ -45,7 +45,7 @@ class Pairwise(Primitive):
 
 
 def unequal_shapes(arrays: list[Any]) -> Exception | None:
-    """The error for shapes that do not broadcast, aligned as broadcasting aligns them; None where they do."""
+    """Return the error for shapes that do not broadcast, written one below the other; None if they do."""
     shapes = [tuple(one.shape) for one in arrays]
     depth = max(map(len, shapes), default=0)
     padded = [(1,) * (depth - len(shape)) + shape for shape in shapes]
@@ -145,7 +145,7 @@ class Div(Pairwise):
 
 
 def _refuse_zero(ctx: Any, y: Any) -> None:
-    """Integers have no infinity: dividing them by zero is an error."""
+    """Raise RuntimeError for a division of integers by zero, since integers have no infinity."""
     if hasattr(y, "dtype"):
         zero = y.dtype.kind != "f" and bool(ctx.xp.any(y == 0))
     else:
@@ -157,10 +157,12 @@ def _refuse_zero(ctx: Any, y: Any) -> None:
 
 
 def _is_bool(value: Any) -> bool:
+    """Tell whether a value is a bool or an array of bools."""
     return type(value) is bool or (hasattr(value, "dtype") and value.dtype.kind == "b")
 
 
 def _no_bools(name: str, x: Any, y: Any) -> None:
+    """Raise NotImplementedError if both operands are bools."""
     if all(_is_bool(one) for one in (x, y)):
         raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'; convert with .int() first")
 
@@ -264,9 +266,9 @@ class Abs(Primitive):
 
 
 def _scaled(other: Any, alpha: Number, input: Any) -> Any:
-    """``alpha * other`` of add and sub.
+    """Return ``alpha * other`` for add and sub.
 
-    RuntimeError for an alpha that would change the category of the result.
+    RuntimeError for an alpha that would change the category of the result, e.g. a float between integers.
     """
     kinds = [
         one.dtype.category if isinstance(one, Tensor) else dtypes.of_number(one).category
@@ -293,10 +295,10 @@ def _scaled(other: Any, alpha: Number, input: Any) -> Any:
     operators=("__add__", "__radd__", "__iadd__"),
 )
 def add(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
-    """``input + alpha * other``, element by element.
+    """Return ``input + alpha * other``, element by element.
 
-    Shapes broadcast: (..., n) with (..., n) or 1.  Types meet by PyTorch's promotion rules.
-    RuntimeError where the shapes do not broadcast.
+    Shapes broadcast, e.g. (m, n) with (n,), and dtypes are promoted by PyTorch's rules.  RuntimeError if the
+    shapes do not broadcast, or for a floating point ``alpha`` between integers.
 
     >>> import accelgrad
     >>> accelgrad.add(accelgrad.tensor([1.0, 2.0]), 10, alpha=2)
@@ -327,7 +329,9 @@ def add(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     operators=("__sub__", "__rsub__", "__isub__"),
 )
 def sub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
-    """``input - alpha * other``, element by element, with broadcasting.
+    """Return ``input - alpha * other``, element by element.
+
+    Shapes broadcast and dtypes are promoted as in :func:`add`.  RuntimeError for two bools.
 
     >>> import accelgrad
     >>> accelgrad.sub(accelgrad.tensor([1.0, 2.0]), 1)
@@ -340,7 +344,7 @@ def sub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     samples=[sample(arg(2, 3), arg(3)), sample(arg(2, 3), 1.5), sample(arg(2), arg(3, 2), alpha=2)],
 )  # fmt: skip
 def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
-    """``other - alpha * input``: subtraction with its operands exchanged.
+    """Return ``other - alpha * input``, element by element: :func:`sub` with its operands exchanged.
 
     >>> import accelgrad
     >>> accelgrad.rsub(accelgrad.tensor([1.0, 2.0]), 10)
@@ -359,7 +363,9 @@ def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     operators=("__mul__", "__rmul__", "__imul__"),
 )
 def mul(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input * other``, element by element, with broadcasting.
+    """Return ``input * other``, element by element.
+
+    Shapes broadcast and dtypes are promoted as in :func:`add`.
 
     >>> import accelgrad
     >>> accelgrad.mul(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([[2.0], [3.0]]))
@@ -381,6 +387,7 @@ def as_default(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _divided(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
+    """Divide with NumPy as :func:`div` does."""
     if rounding_mode is None:
         return np.divide(x, y)
     return np.floor_divide(x, y) if rounding_mode == "floor" else np.trunc(np.divide(x, y))
@@ -423,10 +430,11 @@ QUOTIENTS = [
     aliases=("divide",),
 )
 def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; ``rounding_mode`` "trunc" rounds the result towards 0, "floor" downwards.
+    """Return ``input / other``, element by element, rounded as ``rounding_mode`` says.
 
-    Without rounding, integers become the default floating point type; with it they stay integers, and
-    division of integers by zero is a RuntimeError.  The rounded forms have gradient 0.
+    ``rounding_mode`` is None, "trunc" (towards 0) or "floor" (downwards).  Without rounding, integers become
+    the default floating point dtype; with it they stay integers, and their division by zero is a
+    RuntimeError. The rounded forms have gradient 0.  Shapes broadcast as in :func:`add`.
 
     >>> import accelgrad
     >>> accelgrad.div(accelgrad.tensor([-7, 7]), 2)
@@ -454,7 +462,7 @@ def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = No
     operators=("__truediv__", "__rtruediv__", "__itruediv__"),
 )
 def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input / other``; integers become the default floating point type.
+    """Return ``input / other``, element by element; integers become the default floating point dtype.
 
     >>> import accelgrad
     >>> accelgrad.true_divide(accelgrad.tensor([1, 2]), 2)
@@ -472,7 +480,9 @@ def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     operators=("__floordiv__", "__rfloordiv__", "__ifloordiv__"),
 )
 def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input / other`` rounded downwards; integers stay integers.
+    """Return ``input / other`` rounded downwards, element by element; integers stay integers.
+
+    The gradient is 0.  RuntimeError for integers divided by zero, NotImplementedError for two bools.
 
     >>> import accelgrad
     >>> accelgrad.floor_divide(accelgrad.tensor([-7, 7]), 2)
@@ -490,7 +500,9 @@ def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     operators=("__mod__", "__rmod__", "__imod__"),
 )
 def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input - other * floor(input / other)``: Python's ``%``, which has the sign of ``other``.
+    """Return ``input - other * floor(input / other)``: Python's ``%``, which has the sign of ``other``.
+
+    RuntimeError for integers divided by zero, NotImplementedError for two bools.
 
     >>> import accelgrad
     >>> accelgrad.remainder(accelgrad.tensor([-3.0, 3.0]), 2)
@@ -501,7 +513,9 @@ def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @op(primitive=Fmod, reference=np.fmod, samples=[*QUOTIENTS, *INTEGERS], errors=[UNEQUAL], inplace=True)
 def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input - other * trunc(input / other)``: C's ``fmod``, which has the sign of ``input``.
+    """Return ``input - other * trunc(input / other)``: C's ``fmod``, which has the sign of ``input``.
+
+    RuntimeError for integers divided by zero, NotImplementedError for two bools.
 
     >>> import accelgrad
     >>> accelgrad.fmod(accelgrad.tensor([-3.0, 3.0]), 2)
@@ -521,7 +535,7 @@ def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     also=("neg_", "negative_"),
 )
 def neg(input: Tensor) -> Tensor:
-    """``-input``.
+    """Return ``-input``, element by element; RuntimeError for bools.
 
     >>> import accelgrad
     >>> -accelgrad.tensor([1.0, -2.0])
@@ -545,7 +559,7 @@ def neg(input: Tensor) -> Tensor:
     also=("abs_",),
 )
 def abs(input: Tensor) -> Tensor:
-    """The absolute value; its gradient is the sign, 0 at 0.
+    """Return the absolute value of every element; its gradient is the sign, 0 at 0.
 
     >>> import accelgrad
     >>> accelgrad.abs(accelgrad.tensor([1.0, -2.0]))

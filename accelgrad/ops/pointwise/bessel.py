@@ -14,11 +14,11 @@ from accelgrad.ops.registry import op
 
 
 def _bessel(xp: Any, x: Any, order: int, scaled: bool) -> Any:
-    """The modified Bessel functions I0 and I1, times e^-|x| if ``scaled``.
+    """Return the modified Bessel function I0 or I1, times e^-|x| if ``scaled``.
 
-    I_n(x) = 1/π times the integral of e^(x cos t) cos(n t) from 0 to π (Abramowitz & Stegun 9.6.19); the
-    trapezoidal rule is exact to rounding for a periodic integrand.  From 50 on the asymptotic series 9.7.1 is
-    used.
+    I_n(x) = 1/π times the integral of e^(x cos t) cos(n t) over t from 0 to π (Abramowitz & Stegun 9.6.19);
+    the trapezoidal rule is exact up to rounding for a periodic integrand.  Above |x| = 50 the asymptotic
+    series 9.7.1 is used.
     """
     wide = x.astype("float64")
     size = xp.abs(wide)
@@ -120,7 +120,7 @@ class I1e(Primitive):
     also=("i0_", "special.i0"),
 )
 def i0(input: Tensor) -> Tensor:
-    """The modified Bessel function of the first kind and order 0.
+    """Return the modified Bessel function of the first kind and order 0 of every element.
 
     >>> import accelgrad
     >>> accelgrad.i0(accelgrad.tensor([0.0, 1.0]))
@@ -131,7 +131,7 @@ def i0(input: Tensor) -> Tensor:
 
 @op(primitive=I1, samples=unary(-5, 5), namespace="special", method=False)
 def i1(input: Tensor) -> Tensor:
-    """The modified Bessel function of the first kind and order 1.
+    """Return the modified Bessel function of the first kind and order 1 of every element.
 
     >>> import accelgrad
     >>> accelgrad.special.i1(accelgrad.tensor([0.0, 1.0]))
@@ -148,7 +148,7 @@ def i1(input: Tensor) -> Tensor:
     method=False,
 )
 def i0e(input: Tensor) -> Tensor:
-    """``exp(-|x|) i0(x)``, which does not overflow.
+    """Return ``exp(-|x|) i0(x)`` for every element x, which does not overflow.
 
     >>> import accelgrad
     >>> accelgrad.special.i0e(accelgrad.tensor([0.0, 1000.0]))
@@ -159,7 +159,7 @@ def i0e(input: Tensor) -> Tensor:
 
 @op(primitive=I1e, samples=unary(-5, 5), namespace="special", method=False)
 def i1e(input: Tensor) -> Tensor:
-    """``exp(-|x|) i1(x)``, which does not overflow.
+    """Return ``exp(-|x|) i1(x)`` for every element x, which does not overflow.
 
     >>> import accelgrad
     >>> accelgrad.special.i1e(accelgrad.tensor([0.0, 1000.0]))

@@ -28,7 +28,7 @@ WHOLE = (
 
 
 def floats(name: str, *arrays: Any) -> None:
-    """NotImplementedError for integers, of which NumPy would make whatever float it likes."""
+    """Raise NotImplementedError for arrays of integers, which NumPy would turn into some float dtype."""
     for one in arrays:
         if hasattr(one, "dtype"):
             checks.must_be_floating(one, name)
@@ -68,7 +68,7 @@ class Atan2(Pairwise):
 
 
 class Copysign(Pairwise):
-    """z = |x| with the sign of y,  dL/dx = ± dL/dz, 0 at 0;  dL/dy = 0."""
+    """z = |x| with the sign of y,  dL/dx = dL/dz sign(x) sign(z), 0 at 0;  dL/dy = 0."""
 
     promotion = "float"
 
@@ -105,7 +105,7 @@ class Nextafter(Pairwise):
 
 
 class Heaviside(Pairwise):
-    """z = 0 for x < 0, y for x = 0, 1 for x > 0."""
+    """z = 0 for x < 0, y for x = 0, 1 for x > 0;  there is no gradient."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -177,11 +177,12 @@ class Xlogy(Pairwise):
 
 
 def _logarithm(log: Any, y: Any) -> Any:
-    """The logarithm of an array, or of a number as a number, which gives way to the type of the array."""
+    """Return the logarithm of an array, or of a number as a float, which leaves the dtype to arrays."""
     return log(y) if hasattr(y, "dtype") else float(log(y))
 
 
 def _log_of(y: float) -> float:
+    """Return the logarithm of a number that is not positive: -inf for 0, NaN below."""
     return -math.inf if y == 0 else math.nan
 
 
@@ -213,7 +214,9 @@ class Xlog1py(Pairwise):
 
 @op(primitive=Hypot, reference=np.hypot, samples=TWO, errors=[UNEQUAL, WHOLE], inplace=True)
 def hypot(input: Tensor, other: Tensor) -> Tensor:
-    """``sqrt(input² + other²)``, without overflow.
+    """Return ``sqrt(input² + other²)``, element by element, without overflow on the way.
+
+    Shapes broadcast; NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.hypot(accelgrad.tensor([3.0]), accelgrad.tensor([4.0]))
@@ -230,7 +233,9 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     aliases=("arctan2",),
 )
 def atan2(input: Tensor, other: Tensor) -> Tensor:
-    """The angle in (-pi, pi] of the point whose y is ``input`` and whose x is ``other``.
+    """Return the angle in (-pi, pi] of the point whose y is ``input`` and whose x is ``other``.
+
+    Shapes broadcast; integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.atan2(accelgrad.tensor([1.0, -1.0]), accelgrad.tensor([1.0, -1.0]))
@@ -246,7 +251,9 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
     inplace=True,
 )
 def copysign(input: Tensor, other: Tensor | Number) -> Tensor:
-    """The size of ``input`` with the sign of ``other``, -0 included.
+    """Return the absolute value of ``input`` with the sign of ``other``; -0 counts as negative.
+
+    Shapes broadcast; integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.copysign(accelgrad.tensor([1.0, -2.0]), -1)
@@ -263,7 +270,9 @@ def copysign(input: Tensor, other: Tensor | Number) -> Tensor:
     inplace=True,
 )
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
-    """The floating point number next to ``input`` in the direction of ``other``.
+    """Return the floating point number next to ``input`` in the direction of ``other``.
+
+    Shapes broadcast; NotImplementedError for integers.
 
     >>> import accelgrad
     >>> one = accelgrad.tensor([1.0])
@@ -281,9 +290,9 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     inplace=True,
 )
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 where ``input`` is negative, 1 where it is positive, ``values`` where it is 0.
+    """Return 0 where ``input`` is negative, 1 where it is positive, and ``values`` where it is 0.
 
-    RuntimeError where the two are of different dtypes.
+    Shapes broadcast.  RuntimeError if the dtypes differ, NotImplementedError for a backward pass.
 
     >>> import accelgrad
     >>> accelgrad.heaviside(accelgrad.tensor([-1.0, 0.0, 2.0]), accelgrad.tensor(0.5))
@@ -299,7 +308,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 
 @op(primitive=Logaddexp, reference=np.logaddexp, samples=TWO, errors=[WHOLE])
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
-    """``log(e^input + e^other)``, without overflow.
+    """Return ``log(e^input + e^other)``, element by element, without overflow on the way.
+
+    Shapes broadcast; NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.logaddexp(accelgrad.tensor([0.0, 100.0]), accelgrad.tensor([0.0, 1.0]))
@@ -310,7 +321,9 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 @op(primitive=Logaddexp2, reference=np.logaddexp2, samples=TWO, errors=[WHOLE])
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
-    """``log2(2^input + 2^other)``, without overflow.
+    """Return ``log2(2^input + 2^other)``, element by element, without overflow on the way.
+
+    Shapes broadcast; NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.logaddexp2(accelgrad.tensor([0.0, 100.0]), accelgrad.tensor([0.0, 1.0]))
@@ -330,6 +343,7 @@ LOGARITHMIC = [
 
 
 def _times_log(log: Any) -> Any:
+    """Make the NumPy reference ``x log(y)`` that is 0 where x is 0."""
     return as_float32(lambda x, y: np.where((x == 0) & (y == y), 0.0, x * log(y)))
 
 
@@ -341,7 +355,9 @@ def _times_log(log: Any) -> Any:
     also=("xlogy_", "special.xlogy"),
 )
 def xlogy(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-    """``input * log(other)``, and 0 where ``input`` is 0 (unless ``other`` is NaN).
+    """Return ``input * log(other)``, and 0 where ``input`` is 0 (unless ``other`` is NaN).
+
+    Shapes broadcast; integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.xlogy(accelgrad.tensor([0.0, 2.0]), accelgrad.tensor([0.0, 1.0]))
@@ -352,7 +368,9 @@ def xlogy(input: Tensor | Number, other: Tensor | Number) -> Tensor:
 
 @op(primitive=Xlog1py, reference=_times_log(np.log1p), samples=LOGARITHMIC, namespace="special", method=False)
 def xlog1py(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-    """``input * log(1 + other)``, and 0 where ``input`` is 0 (unless ``other`` is NaN).
+    """Return ``input * log(1 + other)``, and 0 where ``input`` is 0 (unless ``other`` is NaN).
+
+    Shapes broadcast; integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.special.xlog1py(accelgrad.tensor([0.0, 2.0]), accelgrad.tensor([-1.0, 0.0]))
@@ -372,7 +390,7 @@ def xlog1py(input: Tensor | Number, other: Tensor | Number) -> Tensor:
     also=("ldexp_",),
 )
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
-    """``input * 2 ** other``.
+    """Return ``input * 2 ** other``, element by element; shapes broadcast and integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.ldexp(accelgrad.tensor([1.0, 3.0]), accelgrad.tensor([3, -1]))
@@ -390,7 +408,7 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     samples=[sample(arg(2, 3, low=0.2), arg(3)), sample(arg(3, dtype="int64", low=1), -2), sample(2, arg(3))],
 )
 def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
-    """``input ** exponent`` computed in float64, integers too.
+    """Return ``input ** exponent``, computed in float64 whatever the dtypes; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.float_power(accelgrad.tensor([2, 4]), -1)
@@ -413,7 +431,7 @@ def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     torch="Tensor.float_power_",
 )
 def float_power_(input: Tensor, exponent: Any) -> Tensor:
-    """:func:`accelgrad.float_power` in place, of float64.
+    """Compute :func:`accelgrad.float_power` in place; RuntimeError unless the tensor is float64.
 
     >>> import accelgrad
     >>> accelgrad.tensor([2.0], dtype=accelgrad.float64).float_power_(3)
@@ -438,7 +456,7 @@ THREE = [
 @op(primitive=Add, reference=lambda x, y, z, value=1: x + value * y * z, samples=THREE, inplace=True)
 @one_step()
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2``, with broadcasting.
+    """Return ``input + value * tensor1 * tensor2``, element by element; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.addcmul(accelgrad.ones(2), accelgrad.ones(2), accelgrad.tensor([1.0, 2.0]), value=10)
@@ -463,7 +481,9 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 )
 @one_step()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``, with broadcasting; RuntimeError where both divided are integers.
+    """Return ``input + value * tensor1 / tensor2``, element by element; shapes broadcast.
+
+    RuntimeError if ``tensor1`` and ``tensor2`` are both integers.
 
     >>> import accelgrad
     >>> accelgrad.addcdiv(accelgrad.ones(2), accelgrad.ones(2), accelgrad.tensor([1.0, 2.0]), value=10)
@@ -492,9 +512,9 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 )
 @one_step()
 def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    """``input + weight * (end - input)``: the point at ``weight`` on the way from ``input`` to ``end``.
+    """Return ``input + weight * (end - input)``, a point between ``input`` and ``end``.
 
-    RuntimeError where the dtypes differ.
+    Shapes broadcast.  RuntimeError if the dtypes differ.
 
     >>> import accelgrad
     >>> accelgrad.lerp(accelgrad.tensor([0.0, 10.0]), accelgrad.tensor([10.0, 20.0]), 0.5)

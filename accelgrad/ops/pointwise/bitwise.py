@@ -24,7 +24,7 @@ FLOATS = (sample(arg(2), arg(2)), NotImplementedError, "not implemented for 'Flo
 
 
 def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
-    """NotImplementedError for floats (and bools, where they are not taken)."""
+    """Raise NotImplementedError for floats, and for bools unless ``bools`` allows them."""
     for one in arrays:
         if hasattr(one, "dtype") and (one.dtype.kind == "f" or (one.dtype.kind == "b" and not bools)):
             raise NotImplementedError(
@@ -34,7 +34,7 @@ def _integers(name: str, *arrays: Any, bools: bool = True) -> None:
 
 
 class And(Pairwise):
-    """z = the bits set in both x and y."""
+    """z = the bits that are set in both x and y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -43,7 +43,7 @@ class And(Pairwise):
 
 
 class Or(Pairwise):
-    """z = the bits set in x or y."""
+    """z = the bits that are set in x or y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -52,7 +52,7 @@ class Or(Pairwise):
 
 
 class Xor(Pairwise):
-    """z = the bits set in one of x and y."""
+    """z = the bits that are set in exactly one of x and y."""
 
     @staticmethod
     def forward(ctx, x, y):
@@ -79,7 +79,7 @@ class RightShift(Pairwise):
 
 
 class Invert(Primitive):
-    """y = x with every bit turned; of bools their opposite."""
+    """y = x with every bit inverted;  y = not x for bools."""
 
     @staticmethod
     def forward(ctx, x):
@@ -115,7 +115,9 @@ class Lcm(Pairwise):
     operators=("__and__", "__rand__", "__iand__"),
 )
 def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input & other``: the bits set in both; of bools, logical and.
+    """Return ``input & other``: the bits that are set in both; for bools, logical and.
+
+    Shapes broadcast; NotImplementedError for floats.
 
     >>> import accelgrad
     >>> accelgrad.tensor([12, 10]) & 6
@@ -134,7 +136,9 @@ def bitwise_and(input: Tensor, other: Tensor | Number) -> Tensor:
     operators=("__or__", "__ror__", "__ior__"),
 )
 def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input | other``: the bits set in at least one; of bools, logical or.
+    """Return ``input | other``: the bits that are set in at least one; for bools, logical or.
+
+    Shapes broadcast; NotImplementedError for floats.
 
     >>> import accelgrad
     >>> accelgrad.tensor([12, 10]) | 6
@@ -153,7 +157,9 @@ def bitwise_or(input: Tensor, other: Tensor | Number) -> Tensor:
     operators=("__xor__", "__rxor__", "__ixor__"),
 )
 def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input ^ other``: the bits set in exactly one; of bools, logical exclusive or.
+    """Return ``input ^ other``: the bits that are set in exactly one; for bools, logical exclusive or.
+
+    Shapes broadcast; NotImplementedError for floats.
 
     >>> import accelgrad
     >>> accelgrad.tensor([12, 10]) ^ 6
@@ -176,7 +182,7 @@ def bitwise_xor(input: Tensor, other: Tensor | Number) -> Tensor:
     operators=("__invert__",),
 )
 def bitwise_not(input: Tensor) -> Tensor:
-    """``~input``: every bit turned; of bools, logical not.
+    """Return ``~input``: every bit inverted; for bools, logical not.  NotImplementedError for floats.
 
     >>> import accelgrad
     >>> ~accelgrad.tensor([True, False])
@@ -195,7 +201,9 @@ def bitwise_not(input: Tensor) -> Tensor:
     operators=("__lshift__", "__rlshift__", "__ilshift__"),
 )
 def bitwise_left_shift(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input << other``: times two to the power of ``other``.
+    """Return ``input << other``: ``input`` times two to the power of ``other``.
+
+    Shapes broadcast; NotImplementedError for floats and bools.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 3]) << 2
@@ -214,7 +222,9 @@ def bitwise_left_shift(input: Tensor, other: Tensor | Number) -> Tensor:
     operators=("__rshift__", "__rrshift__", "__irshift__"),
 )
 def bitwise_right_shift(input: Tensor, other: Tensor | Number) -> Tensor:
-    """``input >> other``: divided by two to the power of ``other``, rounded down.
+    """Return ``input >> other``: ``input`` divided by two to the power of ``other``, rounded down.
+
+    Shapes broadcast; NotImplementedError for floats and bools.
 
     >>> import accelgrad
     >>> accelgrad.tensor([5, -12]) >> 2
@@ -233,7 +243,9 @@ def bitwise_right_shift(input: Tensor, other: Tensor | Number) -> Tensor:
     also=("gcd_",),
 )
 def gcd(input: Tensor, other: Tensor) -> Tensor:
-    """The greatest common divisor of two integers; gcd(0, 0) is 0.
+    """Return the greatest common divisor of two integers, element by element; gcd(0, 0) is 0.
+
+    Shapes broadcast; NotImplementedError for floats and bools.
 
     >>> import accelgrad
     >>> accelgrad.gcd(accelgrad.tensor([12, 10]), accelgrad.tensor([8, 15]))
@@ -252,7 +264,9 @@ def gcd(input: Tensor, other: Tensor) -> Tensor:
     also=("lcm_",),
 )
 def lcm(input: Tensor, other: Tensor) -> Tensor:
-    """The least common multiple of two integers; lcm(0, n) is 0.
+    """Return the least common multiple of two integers, element by element; lcm(0, n) is 0.
+
+    Shapes broadcast; NotImplementedError for floats and bools.
 
     >>> import accelgrad
     >>> accelgrad.lcm(accelgrad.tensor([4, 10]), accelgrad.tensor([6, 15]))

@@ -1,4 +1,4 @@
-"""Comparisons and logic: eq, ne, lt, le, gt, ge, isclose, isin, logical_and, any, all and their kin."""
+"""Comparisons and logic: eq, ne, lt, le, gt, ge, isclose, isin, logical_and, any, all and others."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ class Ge(Pairwise):
 
 
 def _comparison(primitive: type[Primitive], reference: Any, *aliases: str) -> Callable[..., Any]:
+    """Register a comparison with the samples, the errors and the operator that all comparisons have."""
     return op(
         primitive=primitive,
         reference=reference,
@@ -88,7 +89,9 @@ def _comparison(primitive: type[Primitive], reference: Any, *aliases: str) -> Ca
 
 @_comparison(Eq, np.equal)
 def eq(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Where ``input == other``, as bools; shapes broadcast.  NaN equals nothing.
+    """Return ``input == other``, element by element, as bools; NaN equals nothing.
+
+    Shapes broadcast; RuntimeError if they do not.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2, 3]) == 2
@@ -99,7 +102,7 @@ def eq(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @_comparison(Ne, np.not_equal, "not_equal")
 def ne(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Where ``input != other``, as bools; shapes broadcast.
+    """Return ``input != other``, element by element, as bools; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2, 3]) != 2
@@ -110,7 +113,7 @@ def ne(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @_comparison(Lt, np.less, "less")
 def lt(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Where ``input < other``, as bools; shapes broadcast.
+    """Return ``input < other``, element by element, as bools; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2, 3]) < 2
@@ -121,7 +124,7 @@ def lt(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @_comparison(Le, np.less_equal, "less_equal")
 def le(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Where ``input <= other``, as bools; shapes broadcast.
+    """Return ``input <= other``, element by element, as bools; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2, 3]) <= 2
@@ -132,7 +135,7 @@ def le(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @_comparison(Gt, np.greater, "greater")
 def gt(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Where ``input > other``, as bools; shapes broadcast.
+    """Return ``input > other``, element by element, as bools; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2, 3]) > 2
@@ -143,7 +146,7 @@ def gt(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @_comparison(Ge, np.greater_equal, "greater_equal")
 def ge(input: Tensor, other: Tensor | Number) -> Tensor:
-    """Where ``input >= other``, as bools; shapes broadcast.
+    """Return ``input >= other``, element by element, as bools; shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2, 3]) >= 2
@@ -156,6 +159,7 @@ def ge(input: Tensor, other: Tensor | Number) -> Tensor:
 
 
 def _two_tensors(name: str, input: Any, other: Any) -> None:
+    """Raise TypeError unless both operands are Tensors, RuntimeError unless they share a device."""
     for place, one in (("input' (position 1", input), ("other' (position 2", other)):
         if not isinstance(one, Tensor):
             raise TypeError(f"{name}(): argument '{place}) must be Tensor, not {type(one).__name__}")
@@ -175,7 +179,9 @@ def _two_tensors(name: str, input: Any, other: Any) -> None:
     out=False,
 )
 def equal(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and the same elements, as one Python bool; NaN equals nothing.
+    """Tell whether two tensors have the same shape and the same elements; NaN equals nothing.
+
+    The result is one Python bool.  TypeError unless both are Tensors.
 
     >>> import accelgrad
     >>> accelgrad.equal(accelgrad.tensor([1, 2]), accelgrad.tensor([1, 2]))
@@ -199,11 +205,12 @@ NEAR = [
 
 
 def _near(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Compare with NumPy as :func:`isclose` does."""
     return np.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
 class IsClose(Pairwise):
-    """z = |x - y| <= atol + rtol |y|; equal infinities are close."""
+    """z = |x - y| <= atol + rtol |y|;  equal infinities are close."""
 
     @staticmethod
     def forward(ctx, x, y, *, rtol: float, atol: float, equal_nan: bool):
@@ -236,7 +243,10 @@ class IsClose(Pairwise):
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Tensor:
-    """Where ``|input - other| <= atol + rtol |other|``; with ``equal_nan`` NaN is close to NaN.
+    """Tell for every element whether ``|input - other| <= atol + rtol |other|``.
+
+    Equal infinities are close, and NaN is close to NaN with ``equal_nan``.  Shapes broadcast.  RuntimeError
+    if the dtypes differ or a tolerance is negative.
 
     >>> import accelgrad
     >>> accelgrad.isclose(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([1.0000001, 2.1]))
@@ -264,7 +274,7 @@ def isclose(
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
-    """Whether :func:`isclose` holds everywhere, as one Python bool.
+    """Tell whether :func:`isclose` holds for all elements, as one Python bool.
 
     >>> import accelgrad
     >>> accelgrad.allclose(accelgrad.tensor([1.0, 2.0]), accelgrad.tensor([1.0, 2.1]))
@@ -300,7 +310,9 @@ def isin(
     assume_unique: bool = False,
     invert: bool = False,
 ) -> Tensor:
-    """Where each element is one of ``test_elements`` (with ``invert``: where it is none of them).
+    """Tell for every element whether it is one of ``test_elements``, or none of them with ``invert``.
+
+    The result has the shape of ``elements``; ``assume_unique`` changes nothing.
 
     >>> import accelgrad
     >>> accelgrad.isin(accelgrad.tensor([1, 2, 3]), accelgrad.tensor([2, 5]))
@@ -343,7 +355,7 @@ class LogicalOr(Pairwise):
 
 
 class LogicalXor(Pairwise):
-    """z = either x or y."""
+    """z = either x or y, but not both."""
 
     promotion = None  # type: ignore[assignment]
 
@@ -362,7 +374,7 @@ class LogicalNot(Primitive):
 
 @op(primitive=LogicalAnd, reference=np.logical_and, samples=LOGIC, differentiable=False, inplace=True)
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
-    """Where both are true (not zero), as bools.
+    """Tell for every element whether both operands are true (not zero); shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.logical_and(accelgrad.tensor([True, True]), accelgrad.tensor([0, 2]))
@@ -373,7 +385,7 @@ def logical_and(input: Tensor, other: Tensor) -> Tensor:
 
 @op(primitive=LogicalOr, reference=np.logical_or, samples=LOGIC, differentiable=False, inplace=True)
 def logical_or(input: Tensor, other: Tensor) -> Tensor:
-    """Where at least one is true (not zero), as bools.
+    """Tell for every element whether at least one operand is true (not zero); shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.logical_or(accelgrad.tensor([False, True]), accelgrad.tensor([0, 2]))
@@ -384,7 +396,7 @@ def logical_or(input: Tensor, other: Tensor) -> Tensor:
 
 @op(primitive=LogicalXor, reference=np.logical_xor, samples=LOGIC, differentiable=False, inplace=True)
 def logical_xor(input: Tensor, other: Tensor) -> Tensor:
-    """Where exactly one is true (not zero), as bools.
+    """Tell for every element whether exactly one operand is true (not zero); shapes broadcast.
 
     >>> import accelgrad
     >>> accelgrad.logical_xor(accelgrad.tensor([True, True]), accelgrad.tensor([0, 2]))
@@ -401,7 +413,7 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
     inplace=True,
 )
 def logical_not(input: Tensor) -> Tensor:
-    """Where the input is zero or False, as bools.
+    """Tell for every element whether it is zero or False.
 
     >>> import accelgrad
     >>> accelgrad.logical_not(accelgrad.tensor([0.0, 2.0]))
@@ -414,7 +426,7 @@ def logical_not(input: Tensor) -> Tensor:
 
 
 class Any_(Primitive):
-    """y = whether one of the x is true."""
+    """y = whether at least one of the x is true."""
 
     @staticmethod
     def forward(ctx, x, *, axis=None, keepdims: bool = False):
@@ -443,9 +455,10 @@ TRUTHS = [
 
 @op(primitive=Any_, reference=reducing(np.any), samples=TRUTHS, differentiable=False)
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether any element is true (not zero), over all or over ``dim``; False over nothing.
+    """Tell whether any element is true (not zero), of the whole tensor or along ``dim``.
 
-    The result is bool, of uint8 tensors uint8 (as in PyTorch).
+    Of no elements the answer is False.  The result is bool, for uint8 tensors uint8, as in PyTorch;
+    ``keepdim`` keeps the reduced dimensions with extent 1.
 
     >>> import accelgrad
     >>> accelgrad.any(accelgrad.tensor([[0, 0], [0, 2]]), dim=1)
@@ -456,9 +469,10 @@ def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 @op(primitive=All, reference=reducing(np.all), samples=TRUTHS, differentiable=False)
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether all elements are true (not zero), over all or over ``dim``; True over nothing.
+    """Tell whether all elements are true (not zero), of the whole tensor or along ``dim``.
 
-    The result is bool, of uint8 tensors uint8 (as in PyTorch).
+    Of no elements the answer is True.  The result is bool, for uint8 tensors uint8, as in PyTorch;
+    ``keepdim`` keeps the reduced dimensions with extent 1.
 
     >>> import accelgrad
     >>> accelgrad.all(accelgrad.tensor([[1, 0], [3, 2]]), dim=1)

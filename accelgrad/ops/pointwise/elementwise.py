@@ -1,4 +1,4 @@
-"""Functions of one operand, element by element: powers, exponentials, logarithms, trigonometry."""
+"""Functions of one operand, element by element: roots, exponentials, logarithms, sigmoid, square."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelgrad.ops.registry import Sample, arg, op, sample
 
 
 def as_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy reference that takes integers as float32, the default floating point type."""
+    """Make a NumPy reference take integers as float32, the default floating point type."""
 
     def reference(*arrays: Any, **options: Any) -> Any:
         if all(getattr(one, "dtype", np.dtype(int)).kind != "f" for one in arrays):
@@ -25,7 +25,7 @@ def as_float32(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def unary(low: float = -2.0, high: float = 2.0, integers: bool = True) -> list[Sample]:
-    """The samples of a function of one operand whose domain holds [low, high]."""
+    """Return the samples of a function of one operand whose domain holds [low, high]."""
     samples = [sample(arg(*shape, low=low, high=high)) for shape in ((2, 3), (), (0, 2), (2, 1, 3))]
     first = math.ceil(low) if low > -2 else -1
     return (
@@ -60,7 +60,7 @@ class Sqrt(Primitive):
     also=("sqrt_",),
 )
 def sqrt(input: Tensor) -> Tensor:
-    """The square root; NaN for negative elements.  Integers become floats.
+    """Return the square root of every element; NaN for negative ones.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.sqrt(accelgrad.tensor([4.0, 9.0]))
@@ -94,7 +94,7 @@ class Rsqrt(Primitive):
     also=("rsqrt_",),
 )
 def rsqrt(input: Tensor) -> Tensor:
-    """``1 / sqrt(x)``.  Integers become floats.
+    """Return ``1 / sqrt(x)`` for every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.rsqrt(accelgrad.tensor([4.0, 16.0]))
@@ -128,7 +128,7 @@ class Reciprocal(Primitive):
     also=("reciprocal_",),
 )
 def reciprocal(input: Tensor) -> Tensor:
-    """``1 / x``.  Integers become floats.
+    """Return ``1 / x`` for every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.reciprocal(accelgrad.tensor([4.0, -2.0]))
@@ -162,7 +162,7 @@ class Exp(Primitive):
     also=("exp_",),
 )
 def exp(input: Tensor) -> Tensor:
-    """``e ** x``.  Integers become floats.
+    """Return ``e ** x`` for every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.exp(accelgrad.tensor([0.0, 1.0]))
@@ -196,7 +196,7 @@ class Exp2(Primitive):
     also=("exp2_", "special.exp2"),
 )
 def exp2(input: Tensor) -> Tensor:
-    """``2 ** x``.  Integers become floats.
+    """Return ``2 ** x`` for every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.exp2(accelgrad.tensor([0.0, 3.0]))
@@ -230,7 +230,7 @@ class Expm1(Primitive):
     also=("expm1_", "special.expm1"),
 )
 def expm1(input: Tensor) -> Tensor:
-    """``e ** x - 1``, exact for small x.  Integers become floats.
+    """Return ``e ** x - 1`` for every element x, exact for small x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.expm1(accelgrad.tensor([0.0, 1e-8]))
@@ -263,7 +263,7 @@ class Log(Primitive):
     also=("log_",),
 )
 def log(input: Tensor) -> Tensor:
-    """The natural logarithm: -inf at 0, NaN below.  Integers become floats.
+    """Return the natural logarithm of every element: -inf for 0, NaN below.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.log(accelgrad.tensor([1.0, 10.0]))
@@ -296,7 +296,7 @@ class Log2(Primitive):
     also=("log2_",),
 )
 def log2(input: Tensor) -> Tensor:
-    """The logarithm to base 2: -inf at 0, NaN below.  Integers become floats.
+    """Return the logarithm to base 2 of every element: -inf for 0, NaN below.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.log2(accelgrad.tensor([1.0, 8.0]))
@@ -329,7 +329,7 @@ class Log10(Primitive):
     also=("log10_",),
 )
 def log10(input: Tensor) -> Tensor:
-    """The logarithm to base 10: -inf at 0, NaN below.  Integers become floats.
+    """Return the logarithm to base 10 of every element: -inf for 0, NaN below.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.log10(accelgrad.tensor([1.0, 2.0]))
@@ -362,7 +362,7 @@ class Log1p(Primitive):
     also=("log1p_", "special.log1p"),
 )
 def log1p(input: Tensor) -> Tensor:
-    """``log(1 + x)``, exact for small x.  Integers become floats.
+    """Return ``log(1 + x)`` for every element x, exact for small x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.log1p(accelgrad.tensor([0.0, 1.0]))
@@ -396,7 +396,7 @@ class Sigmoid(Primitive):
     also=("nn.functional.sigmoid", "sigmoid_", "special.expit"),
 )
 def sigmoid(input: Tensor) -> Tensor:
-    """The logistic function, ``1 / (1 + e^-x)``.  Integers become floats.
+    """Return the logistic function ``1 / (1 + e^-x)`` of every element x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.sigmoid(accelgrad.tensor([0.0, 2.0]))
@@ -427,7 +427,7 @@ class Square(Primitive):
     also=("square_",),
 )
 def square(input: Tensor) -> Tensor:
-    """``x * x``.  Integers stay integers.
+    """Return ``x * x`` for every element x.  Integers stay integers, and bools become int64.
 
     >>> import accelgrad
     >>> accelgrad.square(accelgrad.tensor([1.0, -3.0]))

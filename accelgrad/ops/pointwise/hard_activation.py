@@ -12,7 +12,7 @@ from accelgrad.ops.registry.checks import must_be_floating
 
 
 class Hardtanh(Primitive):
-    """y = x kept between low and high,  dL/dx = dL/dy strictly between them."""
+    """y = x limited to [low, high],  dL/dx = dL/dy strictly between them."""
 
     @staticmethod
     def forward(ctx, x, *, low: float, high: float):
@@ -40,9 +40,10 @@ class Hardtanh(Primitive):
     also=("nn.functional.hardtanh_",),
 )
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``min(max(x, min_val), max_val)``; the gradient passes strictly between the two.
+    """Return ``min(max(x, min_val), max_val)`` for every element x.
 
-    ValueError if they are reversed.
+    The gradient passes strictly between the two limits.  ``inplace`` overwrites the input.  ValueError if
+    ``min_val`` is greater than ``max_val``.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -61,7 +62,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     **FUNCTIONAL,
 )
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``min(max(x, 0), 6)``.
+    """Return ``min(max(x, 0), 6)`` for every element x; ``inplace`` overwrites the input.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -72,7 +73,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class Hardsigmoid(Primitive):
-    """y = min(max(x + 3, 0), 6) / 6."""
+    """y = min(max(x + 3, 0), 6) / 6,  dL/dx = dL/dy / 6 where |x| < 3."""
 
     @staticmethod
     def forward(ctx, x):
@@ -93,7 +94,9 @@ class Hardsigmoid(Primitive):
     **FUNCTIONAL,
 )
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """``min(max(x + 3, 0), 6) / 6``: a sigmoid of three straight pieces.
+    """Return ``min(max(x + 3, 0), 6) / 6`` for every element x: a sigmoid of three straight pieces.
+
+    Howard et al. 2019, section 5.2.  ``inplace`` overwrites the input.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -125,7 +128,9 @@ class Hardswish(Primitive):
     **FUNCTIONAL,
 )
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x hardsigmoid(x)``.  Howard et al. 2019, section 5.2.
+    """Return ``x hardsigmoid(x)`` for every element x.
+
+    Howard et al. 2019, section 5.2.  ``inplace`` overwrites the input.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -136,7 +141,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class Hardshrink(Primitive):
-    """y = x where |x| > λ, else 0."""
+    """y = x where |x| > λ, else 0;  dL/dx = dL/dy where |x| > λ."""
 
     @staticmethod
     def forward(ctx, x, *, lambd: float):
@@ -157,7 +162,7 @@ class Hardshrink(Primitive):
     also=("nn.functional.hardshrink",),
 )
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """``x`` where ``|x| > lambd``, else 0.
+    """Return x where ``|x| > lambd``, else 0, for every element x.  NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.hardshrink(accelgrad.tensor([-1.0, 0.3]))
@@ -167,7 +172,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 class Softshrink(Primitive):
-    """y = x - λ above λ, x + λ below -λ, 0 between."""
+    """y = x - λ above λ, x + λ below -λ, 0 between;  dL/dx = dL/dy where |x| > λ."""
 
     @staticmethod
     def forward(ctx, x, *, lambd: float):
@@ -190,7 +195,9 @@ class Softshrink(Primitive):
     **FUNCTIONAL,
 )
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by ``lambd``, and 0 where it would pass it.  RuntimeError for a negative ``lambd``.
+    """Move every element towards 0 by ``lambd``, and set those to 0 that would pass it.
+
+    RuntimeError for a negative ``lambd``, NotImplementedError for integers.
 
     >>> import accelgrad
     >>> from accelgrad.nn import functional as F
@@ -203,7 +210,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 class Threshold(Primitive):
-    """y = x where x > threshold, else value."""
+    """y = x where x > threshold, else value;  dL/dx = dL/dy where x > threshold."""
 
     @staticmethod
     def forward(ctx, x, *, threshold: float, value: float):
@@ -224,7 +231,9 @@ class Threshold(Primitive):
     also=("nn.functional.threshold", "nn.functional.threshold_"),
 )
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``x`` where ``x > threshold``, else ``value``.
+    """Return x where ``x > threshold``, else ``value``, for every element x.
+
+    ``inplace`` overwrites the input.
 
     >>> import accelgrad
     >>> accelgrad.threshold(accelgrad.tensor([0.0, 2.0]), 1.0, -5.0)

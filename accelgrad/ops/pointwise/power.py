@@ -1,4 +1,4 @@
-"""Powers, with the operator ``**``."""
+"""Powers with the operator ``**``, the operator ``+`` of one operand, and frexp."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _FREXP = named("frexp", "mantissa", "exponent")
 
 
 class Pow(Pairwise):
-    """z = x^y,  dL/dx = dL/dz y x^(y - 1),  dL/dy = dL/dz z log x;  both are 0 where the factor y or z is."""
+    """z = x^y,  dL/dx = dL/dz y x^(y - 1),  dL/dy = dL/dz z log x.
+
+    dL/dx is 0 where y is 0, and dL/dy is 0 where x is 0 and y is not negative.
+    """
 
     @staticmethod
     def forward(ctx, x, y):
@@ -27,7 +30,11 @@ class Pow(Pairwise):
 
     @staticmethod
     def power(xp: Any, x: Any, y: Any) -> Any:
-        """x^y; of integers too, where a negative exponent gives 1 / x rounded towards 0."""
+        """Return x^y in every dtype.
+
+        Arrays of integers to negative powers give 1 / x^-y rounded towards 0; with a negative number as y
+        integers are a RuntimeError.
+        """
         if type(y) is float or type(y) is int:
             if x.dtype.kind == "f":
                 return x * x * x if y == 3 else x**y
@@ -96,10 +103,10 @@ class Pow(Pairwise):
     operators=("__pow__", "__rpow__", "__ipow__"),
 )
 def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
-    """``input ** exponent``, element by element, with broadcasting; either may be a number.
+    """Return ``input ** exponent``, element by element; either may be a number.
 
-    The gradient of the base is 0 where the exponent is 0, that of the exponent where the base is 0.
-    RuntimeError for integers with a negative integer as exponent.
+    Shapes broadcast.  The gradient of the base is 0 where the exponent is 0, that of the exponent is 0 where
+    the base is 0.  RuntimeError for integers with a negative integer number as exponent.
 
     >>> import accelgrad
     >>> accelgrad.pow(accelgrad.tensor([1.0, 2.0, 3.0]), 2)
@@ -120,7 +127,7 @@ def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     operators=("__pos__",),
 )
 def positive(input: Tensor) -> Tensor:
-    """``+input``: the tensor itself; RuntimeError for bools.
+    """Return the tensor itself, as ``+input`` does; RuntimeError for bools.
 
     >>> import accelgrad
     >>> +accelgrad.tensor([1.0, -2.0])
@@ -138,7 +145,9 @@ def positive(input: Tensor) -> Tensor:
     out=False,
 )
 def frexp(input: Tensor) -> Any:
-    """``input = mantissa 2^exponent`` with 0.5 <= |mantissa| < 1: a named tuple (mantissa, exponent).
+    """Return mantissa and exponent of ``input = mantissa 2^exponent``, where 0.5 <= |mantissa| < 1.
+
+    They are a named tuple; the exponent is int32, and both are 0 for 0.  RuntimeError for integers.
 
     >>> import accelgrad
     >>> accelgrad.frexp(accelgrad.tensor([8.0])).exponent

@@ -1,4 +1,4 @@
-"""Real numbers as complex ones with an imaginary part of 0: conj, real, angle."""
+"""Functions of complex numbers, for real ones: conj, real, angle; and where a tensor lies: is_cpu."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accelgrad.ops.registry import arg, op, sample
     aliases=("conj_physical", "resolve_conj", "resolve_neg"),
 )
 def conj(input: Tensor) -> Tensor:
-    """The conjugate of real numbers: the tensor itself.
+    """Return the tensor itself: a real number is its own conjugate.
 
     >>> import accelgrad
     >>> x = accelgrad.ones(2)
@@ -29,7 +29,7 @@ def conj(input: Tensor) -> Tensor:
 
 @op(reference=np.real, samples=[sample(arg(2, 3)), sample(arg())], out=False, method=False)
 def real(input: Tensor) -> Tensor:
-    """The real part of real numbers: the tensor itself, as is ``x.real``.
+    """Return the tensor itself, which is its own real part, as ``x.real`` does.
 
     >>> import accelgrad
     >>> x = accelgrad.ones(2)
@@ -44,7 +44,9 @@ def real(input: Tensor) -> Tensor:
     samples=[sample(arg(2, 3)), sample(arg(3, dtype="int64", values=[1, -1, 0]))],
 )
 def angle(input: Tensor) -> Tensor:
-    """pi for negative numbers, 0 for others, NaN for NaN: the angle to the positive numbers.
+    """Return the angle of every element to the positive axis: pi for negative numbers, 0 for others.
+
+    NaN stays NaN, and integers become float32.  The gradient is 0.
 
     >>> import accelgrad
     >>> accelgrad.angle(accelgrad.tensor([1.0, -1.0]))
@@ -58,17 +60,22 @@ def angle(input: Tensor) -> Tensor:
 
 @attribute("is_cpu")
 def _is_cpu(self: Tensor) -> bool:
-    """Whether it lives in the memory of the processor."""
+    """Tell whether the tensor lies in the memory of the CPU.
+
+    >>> import accelgrad
+    >>> accelgrad.ones(2).is_cpu
+    True
+    """
     return not self.is_cuda
 
 
 @attribute("real")
 def _real(self: Tensor) -> Tensor:
-    """The real part: the tensor itself."""
+    """Return the tensor itself, which is its own real part."""
     return self
 
 
 @attribute("imag")
 def _imag(self: Tensor) -> Tensor:
-    """RuntimeError: real numbers have no imaginary part in memory."""
+    """Raise RuntimeError, since real tensors have no imaginary part in memory."""
     raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")

@@ -23,7 +23,7 @@ STEPS = [
 
 
 class Step(Primitive):
-    """The parent of all that is piecewise constant:  dL/dx = 0."""
+    """The parent of primitives that are piecewise constant:  dL/dx = 0."""
 
     @staticmethod
     def backward(ctx, grad):
@@ -95,7 +95,9 @@ class Frac(Primitive):
     also=("floor_",),
 )
 def floor(input: Tensor) -> Tensor:
-    """The largest integers not above the elements.  Its gradient is 0; integers stay as they are.
+    """Return the largest integer not above each element.
+
+    The gradient is 0; integers stay as they are.
 
     >>> import accelgrad
     >>> accelgrad.floor(accelgrad.tensor([1.7, -1.2]))
@@ -112,7 +114,9 @@ def floor(input: Tensor) -> Tensor:
     also=("ceil_",),
 )
 def ceil(input: Tensor) -> Tensor:
-    """The smallest integers not below the elements.  Its gradient is 0; integers stay as they are.
+    """Return the smallest integer not below each element.
+
+    The gradient is 0; integers stay as they are.
 
     >>> import accelgrad
     >>> accelgrad.ceil(accelgrad.tensor([1.7, -1.2]))
@@ -130,7 +134,9 @@ def ceil(input: Tensor) -> Tensor:
     also=("fix_", "trunc_"),
 )
 def trunc(input: Tensor) -> Tensor:
-    """The elements without their fractions.  Its gradient is 0; integers stay as they are.
+    """Return every element without its fraction, that is rounded towards 0.
+
+    The gradient is 0; integers stay as they are.
 
     >>> import accelgrad
     >>> accelgrad.trunc(accelgrad.tensor([1.7, -1.2]))
@@ -152,11 +158,10 @@ def trunc(input: Tensor) -> Tensor:
     also=("round_", "special.round"),
 )
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """The nearest integers, of two equally near the even one.
+    """Return the integer nearest to each element, and of two equally near ones the even one.
 
-    With ``decimals`` the nearest multiples of its power of ten.
-
-    Its gradient is 0; integers stay as they are.
+    With ``decimals`` it is the nearest multiple of 10^-decimals.  The gradient is 0; integers stay as they
+    are.
 
     >>> import accelgrad
     >>> accelgrad.round(accelgrad.tensor([0.5, 1.5, -1.7]))
@@ -173,7 +178,9 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     also=("frac_",),
 )
 def frac(input: Tensor) -> Tensor:
-    """The fraction of every element, ``x - trunc(x)``, with the sign of x.
+    """Return the fraction of every element, ``x - trunc(x)``, with the sign of x.
+
+    NotImplementedError for integers.
 
     >>> import accelgrad
     >>> accelgrad.frac(accelgrad.tensor([1.5, -1.25]))
@@ -184,7 +191,7 @@ def frac(input: Tensor) -> Tensor:
 
 @op(primitive=Sign, reference=np.sign, samples=STEPS, inplace=True)
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1.  Its gradient is 0.
+    """Return the sign of every element: -1, 0 or 1.  The gradient is 0.
 
     >>> import accelgrad
     >>> accelgrad.sign(accelgrad.tensor([1.7, 0.0, -1.2]))
@@ -195,7 +202,7 @@ def sign(input: Tensor) -> Tensor:
 
 @op(primitive=Sign, reference=np.sign, samples=STEPS, inplace=True)
 def sgn(input: Tensor) -> Tensor:
-    """-1, 0 or 1: the same as :func:`sign`, as there are no complex tensors here.
+    """Return the sign of every element, as :func:`sign` does: there are no complex tensors here.
 
     >>> import accelgrad
     >>> accelgrad.sgn(accelgrad.tensor([1.7, 0.0, -1.2]))
@@ -210,7 +217,7 @@ def sgn(input: Tensor) -> Tensor:
 class Clamp(Pairwise):
     """y = min(max(x, low), high),  dL/dx = dL/dy where low <= x <= high.
 
-    A limit that is a tensor gets dL/dy where it was taken.
+    A limit that is a tensor gets dL/dy where it is the result.
     """
 
     @staticmethod
@@ -239,6 +246,7 @@ class Clamp(Pairwise):
 
 
 def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """Call NumPy's clip with the argument names of PyTorch."""
     return np.clip(x, min, max)
 
 
@@ -261,10 +269,10 @@ def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
     also=("clamp_", "clip_"),
 )
 def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor:
-    """Every element limited to [min, max]; either may be a number, a tensor that broadcasts, or None.
+    """Limit every element to [``min``, ``max``]; each limit is a number, a tensor that broadcasts, or None.
 
-    The gradient passes where the element lies within the limits, ends included, and else goes to the limit.
-    RuntimeError where both are None.
+    Where the limits cross, the result is ``max``.  The gradient goes to the element where it lies within the
+    limits, ends included, and to the limit elsewhere.  RuntimeError if both limits are None.
 
     >>> import accelgrad
     >>> accelgrad.clamp(accelgrad.tensor([-1.0, 0.5, 2.0]), 0, 1)
@@ -283,7 +291,7 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
     also=("clamp_min_",),
 )
 def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
-    """Every element, but at least ``min``.
+    """Return every element, or ``min`` where that is larger.
 
     >>> import accelgrad
     >>> accelgrad.clamp_min(accelgrad.tensor([-1.0, 2.0]), 0)
@@ -300,7 +308,7 @@ def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
     also=("clamp_max_",),
 )
 def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
-    """Every element, but at most ``max``.
+    """Return every element, or ``max`` where that is smaller.
 
     >>> import accelgrad
     >>> accelgrad.clamp_max(accelgrad.tensor([-1.0, 2.0]), 0)
@@ -347,7 +355,10 @@ class NanToNum(Primitive):
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """NaN replaced by ``nan`` (0), the infinities by ``posinf`` and ``neginf`` (the largest finite numbers).
+    """Replace NaN by ``nan`` and the infinities by ``posinf`` and ``neginf``.
+
+    By default these are 0 and the largest and smallest finite numbers of the dtype.  The gradient is 0 where
+    an element is replaced.
 
     >>> import accelgrad
     >>> accelgrad.nan_to_num(accelgrad.tensor([1.0, float("nan"), float("inf")]), posinf=9.0)
@@ -378,6 +389,7 @@ class Test(Primitive):
 
 
 def _test(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a test of elements, with the samples that all of them have."""
     return op(
         primitive=Test,
         reference=reference,
@@ -393,7 +405,7 @@ def _test(reference: Callable[..., Any]) -> Callable[..., Any]:
 
 @_test(np.isnan)
 def isnan(input: Tensor) -> Tensor:
-    """Where elements are NaN.
+    """Tell for every element whether it is NaN.
 
     >>> import accelgrad
     >>> accelgrad.isnan(accelgrad.tensor([1.0, float("nan")]))
@@ -404,7 +416,7 @@ def isnan(input: Tensor) -> Tensor:
 
 @_test(np.isinf)
 def isinf(input: Tensor) -> Tensor:
-    """Where elements are infinite.
+    """Tell for every element whether it is infinite.
 
     >>> import accelgrad
     >>> accelgrad.isinf(accelgrad.tensor([1.0, float("-inf")]))
@@ -415,7 +427,7 @@ def isinf(input: Tensor) -> Tensor:
 
 @_test(np.isfinite)
 def isfinite(input: Tensor) -> Tensor:
-    """Where elements are neither infinite nor NaN.
+    """Tell for every element whether it is neither infinite nor NaN.
 
     >>> import accelgrad
     >>> accelgrad.isfinite(accelgrad.tensor([1.0, float("inf"), float("nan")]))
@@ -426,7 +438,7 @@ def isfinite(input: Tensor) -> Tensor:
 
 @_test(np.isposinf)
 def isposinf(input: Tensor) -> Tensor:
-    """Where elements are +inf.
+    """Tell for every element whether it is +inf.
 
     >>> import accelgrad
     >>> accelgrad.isposinf(accelgrad.tensor([float("inf"), float("-inf")]))
@@ -437,7 +449,7 @@ def isposinf(input: Tensor) -> Tensor:
 
 @_test(np.isneginf)
 def isneginf(input: Tensor) -> Tensor:
-    """Where elements are -inf.
+    """Tell for every element whether it is -inf.
 
     >>> import accelgrad
     >>> accelgrad.isneginf(accelgrad.tensor([float("inf"), float("-inf")]))
@@ -448,7 +460,7 @@ def isneginf(input: Tensor) -> Tensor:
 
 @_test(np.signbit)
 def signbit(input: Tensor) -> Tensor:
-    """Where the sign bit is set: of negative elements, and of -0.
+    """Tell for every element whether its sign bit is set, as in negative numbers and -0.
 
     >>> import accelgrad
     >>> accelgrad.signbit(accelgrad.tensor([1.0, -0.0, -2.0]))
@@ -465,7 +477,7 @@ def signbit(input: Tensor) -> Tensor:
     out=False,
 )
 def isreal(input: Tensor) -> Tensor:
-    """True everywhere: there are no complex tensors here.
+    """Return True for every element: there are no complex tensors here.
 
     >>> import accelgrad
     >>> accelgrad.isreal(accelgrad.tensor([1.0]))

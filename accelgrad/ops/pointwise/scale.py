@@ -1,4 +1,4 @@
-"""Scaling by constants: the primitive behind masks that are drawn anew at each call."""
+"""Scaling by constants: the primitive for masks that are drawn anew at each call."""
 
 from __future__ import annotations
 

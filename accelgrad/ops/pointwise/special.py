@@ -12,17 +12,18 @@ from accelgrad.core.tensor import Tensor, method
 from accelgrad.kernels import plain, special
 from accelgrad.ops.pointwise.arithmetic import Pairwise
 from accelgrad.ops.pointwise.elementwise import as_float32, unary
+from accelgrad.ops.pointwise.hurwitz import cotangent_derivative, hurwitz
 from accelgrad.ops.registry import arg, op, sample
 from accelgrad.ops.registry.checks import must_be_floating
 
 
 def _plain(formula: Any) -> Any:
-    """A formula over an array module as the NumPy reference: there is no other one without SciPy."""
+    """Make a formula over an array module the NumPy reference: there is no other one without SciPy."""
     return as_float32(lambda x: formula(np, np.asarray(x)))
 
 
 def _each(function: Any) -> Any:
-    """A function of :mod:`math` for every element."""
+    """Make a function of :mod:`math` a NumPy reference that takes every element."""
     return as_float32(lambda x: np.vectorize(function, otypes=[x.dtype])(x) if x.size else x)
 
 
@@ -108,7 +109,7 @@ class Digamma(Primitive):
 
 
 class Polygamma(Primitive):
-    """y = the n-th derivative of ψ at x,  dL/dx = dL/dy times the next one."""
+    """y = the n-th derivative of ψ at x,  dL/dx = dL/dy times the (n + 1)-th derivative."""
 
     promotion = "float"
 
@@ -124,63 +125,13 @@ class Polygamma(Primitive):
         # ψ⁽ⁿ⁾(x) = (-1)^n ψ⁽ⁿ⁾(1 - x) - the n-th derivative of π cot(πx): Abramowitz & Stegun 6.4.7
         angle = xp.where(reflected, wide - xp.rint(wide), 0.25)
         cotangent = 1 / xp.tan(math.pi * angle)
-        y = xp.where(reflected, (-1) ** n * y - _cotangent_derivative(n, cotangent), y)
+        y = xp.where(reflected, (-1) ** n * y - cotangent_derivative(n, cotangent), y)
         return y.astype(x.dtype)
 
     @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         return grad * ctx.xp.run(Polygamma, x, n=ctx.n + 1)
-
-
-def _cotangent_derivative(n: int, c: Any) -> Any:
-    """Return the n-th derivative of π cot(πx), given c = cot(πx).
-
-    Each is -π (1 + c²) times the slope of the last one.
-    """
-    coefficients = [0.0, math.pi]  # lowest power first
-    for _ in range(n):
-        slope = [k * coefficient for k, coefficient in enumerate(coefficients)][1:]
-        coefficients = [-math.pi * value for value in slope] + [0.0, 0.0]
-        for k, value in enumerate(slope):
-            coefficients[k + 2] -= math.pi * value
-    total: Any = coefficients[-1]
-    for coefficient in coefficients[-2::-1]:
-        total = total * c + coefficient
-    return total
-
-
-# B(2k) / (2k)!, the coefficients of Euler-Maclaurin's sum
-_EULER_MACLAURIN = (
-    1 / 12,
-    -1 / 720,
-    1 / 30240,
-    -1 / 1209600,
-    1 / 47900160,
-    -691 / 1307674368000,
-    1 / 74724249600,
-    -3617 / 10670622842880000,
-)
-
-
-def hurwitz(xp: Any, s: float, x: Any) -> Any:
-    """Compute Hurwitz' ζ(s, x) = sum over k >= 0 of (x + k)^-s, for x > 0 and s > 1.
-
-    Ten terms are added, the rest is Euler and Maclaurin's formula.
-
-    Source: Abramowitz & Stegun 23.1.30.
-    """
-    total = x * 0
-    for step in range(10):
-        total = total + (x + step) ** (-s)
-    far = x + 10
-    total = total + far ** (1 - s) / (s - 1) + 0.5 * far ** (-s)
-    factor, power = s * 1.0, far ** (-s - 1)
-    for k, coefficient in enumerate(_EULER_MACLAURIN):
-        total = total + coefficient * factor * power
-        factor *= (s + 2 * k + 1) * (s + 2 * k + 2)
-        power = power / (far * far)
-    return total
 
 
 class Logit(Primitive):
@@ -245,7 +196,7 @@ class Entr(Primitive):
 
 
 class Zeta(Pairwise):
-    """z = ζ(x, y), Hurwitz' zeta function."""
+    """z = ζ(x, y), Hurwitz' zeta function, without a gradient."""
 
     promotion = "float"
 
@@ -260,18 +211,15 @@ class Zeta(Pairwise):
 
 
 def _kind(x: Any, y: Any) -> Any:
+    """Return the dtype of the operand that is an array."""
     return x.dtype if hasattr(x, "dtype") else y.dtype
 
 
-@op(
-    primitive=Erf,
-    reference=_each(math.erf),
-    samples=unary(),
-    inplace=True,
-    also=("erf_", "special.erf"),
-)
+@op(primitive=Erf, reference=_each(math.erf), samples=unary(), inplace=True, also=("erf_", "special.erf"))
 def erf(input: Tensor) -> Tensor:
-    """The error function, ``2 / sqrt(pi)`` times the integral of ``exp(-t²)`` from 0 to x.
+    """Return the error function of every element x.
+
+    It is ``2 / sqrt(pi)`` times the integral of ``exp(-t²)`` from 0 to x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.erf(accelgrad.tensor([0.0, 1.0]))
@@ -288,7 +236,7 @@ def erf(input: Tensor) -> Tensor:
     also=("erfc_", "special.erfc"),
 )
 def erfc(input: Tensor) -> Tensor:
-    """``1 - erf(x)``, without cancellation for large x.
+    """Return ``1 - erf(x)`` for every element x, without cancellation for large x.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.erfc(accelgrad.tensor([0.0, 1.0]))
@@ -305,7 +253,9 @@ def erfc(input: Tensor) -> Tensor:
     also=("special.erfinv",),
 )
 def erfinv(input: Tensor) -> Tensor:
-    """The inverse of erf on (-1, 1); infinite at the ends, NaN outside.
+    """Return the inverse of erf for every element: infinite at -1 and 1, NaN outside.
+
+    Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.erfinv(accelgrad.tensor([0.0, 0.5]))
@@ -322,7 +272,9 @@ def erfinv(input: Tensor) -> Tensor:
     also=("special.gammaln",),
 )
 def lgamma(input: Tensor) -> Tensor:
-    """The logarithm of the absolute value of the gamma function.
+    """Return the logarithm of the absolute value of the gamma function, for every element.
+
+    Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.lgamma(accelgrad.tensor([0.5, 1.0, 5.0]))
@@ -339,7 +291,9 @@ def lgamma(input: Tensor) -> Tensor:
     also=("special.psi", "special.digamma"),
 )
 def digamma(input: Tensor) -> Tensor:
-    """The logarithmic derivative of the gamma function.
+    """Return the logarithmic derivative of the gamma function, Γ'(x) / Γ(x), for every element x.
+
+    Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.digamma(accelgrad.tensor([1.0, 0.5]))
@@ -362,7 +316,7 @@ def digamma(input: Tensor) -> Tensor:
     also=("special.polygamma",),
 )
 def polygamma(n: int, input: Tensor) -> Tensor:
-    """The n-th derivative of the digamma function; RuntimeError for a negative n.
+    """Return the n-th derivative of the digamma function for every element; RuntimeError for a negative n.
 
     >>> import accelgrad
     >>> accelgrad.polygamma(1, accelgrad.tensor([1.0, 0.5]))
@@ -375,7 +329,12 @@ def polygamma(n: int, input: Tensor) -> Tensor:
 
 @method("polygamma")
 def _polygamma(self: Tensor, n: int) -> Tensor:
-    """Return the n-th derivative of digamma: :func:`accelgrad.polygamma` with its operands exchanged."""
+    """Return the n-th derivative of digamma: :func:`accelgrad.polygamma` with its operands exchanged.
+
+    >>> import accelgrad
+    >>> accelgrad.tensor([1.0]).polygamma(1)
+    tensor([1.6449])
+    """
     return polygamma(n, self)
 
 
@@ -387,11 +346,10 @@ def _polygamma(self: Tensor, n: int) -> Tensor:
     also=("special.multigammaln",),
 )
 def mvlgamma(input: Tensor, p: int) -> Tensor:
-    """Compute the logarithm of the multivariate gamma function of dimension ``p``.
+    """Compute the logarithm of the multivariate gamma function of dimension ``p``, for every element.
 
-    It is p (p - 1) / 4 log pi + the sum of lgamma(x - i/2) over i = 0 ... p - 1.
-
-    RuntimeError where an element is not greater than ``(p - 1) / 2``.
+    It is p (p - 1) / 4 log pi + the sum of lgamma(x - i/2) over i = 0 ... p - 1.  RuntimeError if an element
+    is not greater than ``(p - 1) / 2``.
 
     >>> import accelgrad
     >>> accelgrad.mvlgamma(accelgrad.tensor([2.0]), 2)
@@ -415,9 +373,9 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     also=("logit_", "special.logit"),
 )
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(x / (1 - x))``, the inverse of sigmoid.
+    """Return ``log(x / (1 - x))`` for every element x, the inverse of sigmoid; NaN outside of [0, 1].
 
-    With ``eps`` the elements are held within [eps, 1 - eps] first.
+    With ``eps`` the elements are first limited to [eps, 1 - eps].  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.logit(accelgrad.tensor([0.5, 0.9]))
@@ -434,7 +392,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     also=("sinc_", "special.sinc"),
 )
 def sinc(input: Tensor) -> Tensor:
-    """``sin(pi x) / (pi x)``, and 1 at 0.
+    """Return ``sin(pi x) / (pi x)`` for every element x, and 1 at 0.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.sinc(accelgrad.tensor([0.0, 0.5]))
@@ -453,7 +411,7 @@ def sinc(input: Tensor) -> Tensor:
     method=False,
 )
 def entr(input: Tensor) -> Tensor:
-    """The share of an element in an entropy: ``-x log x``, 0 at 0, -inf below.
+    """Return ``-x log x`` for every element x, its share in an entropy: 0 at 0, -inf below.
 
     >>> import accelgrad
     >>> accelgrad.special.entr(accelgrad.tensor([0.0, 0.5]))
@@ -470,7 +428,7 @@ def entr(input: Tensor) -> Tensor:
     method=False,
 )
 def ndtr(input: Tensor) -> Tensor:
-    """The distribution function of the normal distribution: the area below x.
+    """Return the probability that a standard normal number is less than x, for every element x.
 
     >>> import accelgrad
     >>> accelgrad.special.ndtr(accelgrad.tensor([0.0, 1.0]))
@@ -481,7 +439,7 @@ def ndtr(input: Tensor) -> Tensor:
 
 @op(primitive=Erfinv, samples=unary(0.1, 0.9, integers=False), namespace="special", method=False)
 def ndtri(input: Tensor) -> Tensor:
-    """The inverse of :func:`ndtr` on (0, 1): the x below which that share of the normal distribution lies.
+    """Return the inverse of :func:`ndtr` for every element: infinite at 0 and 1, NaN outside.
 
     >>> import accelgrad
     >>> accelgrad.special.ndtri(accelgrad.tensor([0.5, 0.975]))
@@ -501,7 +459,7 @@ def ndtri(input: Tensor) -> Tensor:
     method=False,
 )
 def zeta(input: Tensor, other: Tensor) -> Tensor:
-    """Hurwitz' zeta function, the sum over k >= 0 of ``(other + k) ** -input``.
+    """Return Hurwitz' zeta function, the sum over k >= 0 of ``(other + k) ** -input``, without a gradient.
 
     >>> import accelgrad
     >>> accelgrad.special.zeta(accelgrad.tensor([2.0]), accelgrad.tensor([1.0]))
@@ -519,9 +477,9 @@ TERMS = 60
 
 
 def _fraction(x: Any) -> Any:
-    """x + 1 / (x + 2 / (x + 3 / (x + ...))), the reciprocal of Mills' ratio.
+    """Return x + 1 / (x + 2 / (x + 3 / (x + ...))), the reciprocal of Mills' ratio.
 
-    Abramowitz & Stegun 1964, 26.2.14.
+    Abramowitz & Stegun 26.2.14.
     """
     result = x
     for k in range(TERMS, 0, -1):
@@ -590,7 +548,7 @@ PLACES = [sample(arg(2, 3)), sample(arg(4, values=[-20.0, -3.5, 2.5, 9.0])), sam
     method=False,
 )
 def log_ndtr(input: Tensor) -> Tensor:
-    """``log Φ(x)``: the logarithm of the probability that a standard normal number is less than x.
+    """Return ``log Φ(x)`` for every element x: the logarithm of :func:`ndtr`, without underflow.
 
     >>> import accelgrad
     >>> accelgrad.special.log_ndtr(accelgrad.tensor([-50.0, 0.0]))
@@ -607,7 +565,9 @@ def log_ndtr(input: Tensor) -> Tensor:
     method=False,
 )
 def erfcx(input: Tensor) -> Tensor:
-    """``e^(x²) erfc(x)``: erfc without its fast decay, about 1 / (x √π) for large x.
+    """Return ``e^(x²) erfc(x)`` for every element x: erfc without its fast decay.
+
+    It is about 1 / (x √π) for large x.
 
     >>> import accelgrad
     >>> accelgrad.special.erfcx(accelgrad.tensor([0.0, 50.0]))

@@ -36,7 +36,7 @@ class Sin(Primitive):
     also=("sin_",),
 )
 def sin(input: Tensor) -> Tensor:
-    """The sine of an angle in radians.  Integers become floats.
+    """Return the sine of every element, an angle in radians.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.sin(accelgrad.tensor([0.0, 1.0]))
@@ -69,7 +69,7 @@ class Cos(Primitive):
     also=("cos_",),
 )
 def cos(input: Tensor) -> Tensor:
-    """The cosine of an angle in radians.  Integers become floats.
+    """Return the cosine of every element, an angle in radians.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.cos(accelgrad.tensor([0.0, 1.0]))
@@ -103,7 +103,7 @@ class Tan(Primitive):
     also=("tan_",),
 )
 def tan(input: Tensor) -> Tensor:
-    """The tangent of an angle in radians.  Integers become floats.
+    """Return the tangent of every element, an angle in radians.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.tan(accelgrad.tensor([0.0, 1.0]))
@@ -137,7 +137,9 @@ class Asin(Primitive):
     also=("arcsin_", "asin_"),
 )
 def asin(input: Tensor) -> Tensor:
-    """The angle in radians whose sine is x; NaN outside of [-1, 1].  Integers become floats.
+    """Return the angle in [-pi/2, pi/2] whose sine is x, for every element x; NaN outside of [-1, 1].
+
+    Angles are in radians.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.asin(accelgrad.tensor([0.0, 1.0]))
@@ -171,7 +173,9 @@ class Acos(Primitive):
     also=("acos_", "arccos_"),
 )
 def acos(input: Tensor) -> Tensor:
-    """The angle in radians whose cosine is x; NaN outside of [-1, 1].  Integers become floats.
+    """Return the angle in [0, pi] whose cosine is x, for every element x; NaN outside of [-1, 1].
+
+    Angles are in radians.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.acos(accelgrad.tensor([0.0, 1.0]))
@@ -205,7 +209,9 @@ class Atan(Primitive):
     also=("arctan_", "atan_"),
 )
 def atan(input: Tensor) -> Tensor:
-    """The angle in radians whose tangent is x.  Integers become floats.
+    """Return the angle in [-pi/2, pi/2] whose tangent is x, for every element x.
+
+    Angles are in radians.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.atan(accelgrad.tensor([0.0, 1.0]))
@@ -238,7 +244,7 @@ class Sinh(Primitive):
     also=("sinh_",),
 )
 def sinh(input: Tensor) -> Tensor:
-    """The hyperbolic sine, ``(e^x - e^-x) / 2``.  Integers become floats.
+    """Return the hyperbolic sine of every element x, ``(e^x - e^-x) / 2``.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.sinh(accelgrad.tensor([0.0, 1.0]))
@@ -271,7 +277,7 @@ class Cosh(Primitive):
     also=("cosh_",),
 )
 def cosh(input: Tensor) -> Tensor:
-    """The hyperbolic cosine, ``(e^x + e^-x) / 2``.  Integers become floats.
+    """Return the hyperbolic cosine of every element x, ``(e^x + e^-x) / 2``.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.cosh(accelgrad.tensor([0.0, 1.0]))
@@ -305,7 +311,9 @@ class Tanh(Primitive):
     also=("nn.functional.tanh", "tanh_"),
 )
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent, ``(e^x - e^-x) / (e^x + e^-x)``.  Integers become floats.
+    """Return the hyperbolic tangent of every element x, ``(e^x - e^-x) / (e^x + e^-x)``.
+
+    Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.tanh(accelgrad.tensor([0.0, 1.0]))
@@ -339,7 +347,7 @@ class Asinh(Primitive):
     also=("arcsinh_", "asinh_"),
 )
 def asinh(input: Tensor) -> Tensor:
-    """The inverse of sinh.  Integers become floats.
+    """Return the inverse of sinh for every element.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.asinh(accelgrad.tensor([0.0, 1.0]))
@@ -373,7 +381,7 @@ class Acosh(Primitive):
     also=("acosh_", "arccosh_"),
 )
 def acosh(input: Tensor) -> Tensor:
-    """The inverse of cosh; NaN below 1.  Integers become floats.
+    """Return the inverse of cosh for every element; NaN below 1.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.acosh(accelgrad.tensor([1.0, 2.0]))
@@ -407,7 +415,7 @@ class Atanh(Primitive):
     also=("arctanh_", "atanh_"),
 )
 def atanh(input: Tensor) -> Tensor:
-    """The inverse of tanh; NaN outside of [-1, 1].  Integers become floats.
+    """Return the inverse of tanh for every element; NaN outside of [-1, 1].  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.atanh(accelgrad.tensor([0.0, 0.5]))
@@ -439,7 +447,7 @@ class Scaled(Primitive):
     also=("deg2rad_",),
 )
 def deg2rad(input: Tensor) -> Tensor:
-    """Degrees as radians: ``x pi / 180``.  Integers become floats.
+    """Convert every element from degrees to radians: ``x pi / 180``.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.deg2rad(accelgrad.tensor([180.0, 90.0]))
@@ -456,7 +464,7 @@ def deg2rad(input: Tensor) -> Tensor:
     also=("rad2deg_",),
 )
 def rad2deg(input: Tensor) -> Tensor:
-    """Radians as degrees: ``x 180 / pi``.  Integers become floats.
+    """Convert every element from radians to degrees: ``x 180 / pi``.  Integers become floats.
 
     >>> import accelgrad
     >>> accelgrad.rad2deg(accelgrad.tensor([0.0, 3.1415927]))
