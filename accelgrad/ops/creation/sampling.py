@@ -405,7 +405,7 @@ def multinomial(
     else:
         scores = rows / rng.standard_exponential(rows.shape)
         index = np.argsort(-scores, axis=1, kind="stable")[:, :num_samples]
-    index = index.astype(np.int64).reshape((*weights.shape[:-1], num_samples))
+    index = index.astype(np.int64).reshape((*weights.shape[:-1], num_samples))  # (rows, n), or (n,)
     return wrap(input.xp.from_host(np.ascontiguousarray(index)), input.xp)
 
 

@@ -146,9 +146,9 @@ class PRelu(Primitive):
 
 def _beside(xp: Any, weight: Any, x: Any) -> Any:
     """Return the weights in a shape that broadcasts along dimension 1 of x."""
-    return (
-        xp.reshape(weight, (-1,) + (1,) * (x.ndim - 2)) if x.ndim > 1 else xp.reshape(weight, (1,) * x.ndim)
-    )
+    if x.ndim > 1:
+        return xp.reshape(weight, (-1,) + (1,) * (x.ndim - 2))  # (channels, 1, 1, ...)
+    return xp.reshape(weight, (1,) * x.ndim)  # (1,), or () for a 0-d x
 
 
 @op(

@@ -1,4 +1,4 @@
-"""Elements in another arrangement: flip, roll, rot90, repeat, tile, tril, triu and their kin."""
+"""Elements in another arrangement: flip, roll, rot90, repeat, tile, tril, triu and others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Flip(Primitive):
 
 
 class Roll(Primitive):
-    """y = x shifted around along some dimensions;  dL/dx = dL/dy shifted back."""
+    """y = x shifted cyclically along some dimensions;  dL/dx = dL/dy shifted back."""
 
     @staticmethod
     def forward(ctx, x, *, shifts: tuple[int, ...], dims: tuple[int, ...] | None):
@@ -110,7 +110,9 @@ class Triu(Primitive):
     ],
 )
 def flip(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
-    """The elements in reverse order along ``dims``, as a copy.
+    """Return a copy with the elements in reverse order along ``dims``.
+
+    RuntimeError if a dimension comes twice, IndexError if there is no such dimension.
 
     >>> import accelgrad
     >>> accelgrad.flip(accelgrad.tensor([1, 2, 3]), (0,))
@@ -126,7 +128,9 @@ def flip(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
     errors=[(sample(arg(2)), RuntimeError, "Input must be >= 2-d")],
 )
 def fliplr(input: Tensor) -> Tensor:
-    """Left and right exchanged: reversed along dimension 1.
+    """Return a copy with left and right exchanged, that is in reverse order along dimension 1.
+
+    RuntimeError for fewer than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.fliplr(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -145,7 +149,9 @@ def fliplr(input: Tensor) -> Tensor:
     errors=[(sample(arg()), RuntimeError, "Input must be >= 1-d")],
 )
 def flipud(input: Tensor) -> Tensor:
-    """Top and bottom exchanged: reversed along dimension 0.
+    """Return a copy with top and bottom exchanged, that is in reverse order along dimension 0.
+
+    RuntimeError for a 0-d tensor.
 
     >>> import accelgrad
     >>> accelgrad.flipud(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -169,7 +175,10 @@ def flipud(input: Tensor) -> Tensor:
     errors=[(sample(arg(2, 3), (1, 2), (0,)), RuntimeError, "shifts and dimensions must align")],
 )
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
-    """The elements moved by ``shifts`` places along ``dims``; what leaves at the end comes in at the start.
+    """Move the elements by ``shifts`` places along ``dims``; those that leave at the end return at the start.
+
+    Without ``dims`` they are moved in index order, across the rows.  RuntimeError unless there are as many
+    shifts as dimensions.
 
     >>> import accelgrad
     >>> accelgrad.roll(accelgrad.tensor([1, 2, 3]), 1)
@@ -194,7 +203,9 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     ],
 )
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by ``k`` times 90 degrees in the plane of ``dims``, from the first towards the second.
+    """Turn by ``k`` times 90 degrees in the plane of ``dims``, from the first towards the second.
+
+    RuntimeError unless ``dims`` are two different dimensions.
 
     >>> import accelgrad
     >>> accelgrad.rot90(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -240,9 +251,10 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     torch="Tensor.repeat",
 )
 def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
-    """Copies side by side: ``repeats[i]`` of them along dimension i.
+    """Put copies side by side: ``repeats[i]`` of them along dimension i.
 
-    More numbers than dimensions add some in front.
+    More numbers than dimensions add dimensions in front; RuntimeError for fewer numbers and for negative
+    ones.
 
     >>> import accelgrad
     >>> accelgrad.tensor([1, 2]).repeat(2, 2)
@@ -267,7 +279,7 @@ def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
     out=False,
 )
 def tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
-    """Copies side by side; missing numbers in front count as 1.
+    """Put copies side by side, as ``Tensor.repeat`` does; missing numbers in front count as 1.
 
     >>> import accelgrad
     >>> accelgrad.tile(accelgrad.tensor([1, 2]), (2,))
@@ -302,9 +314,12 @@ def repeat_interleave(
     *,
     output_size: int | None = None,
 ) -> Tensor:
-    """Every slice of ``dim`` repeated in place; all elements, flat, where ``dim`` is None.
+    """Repeat every slice of ``dim``, with its copies next to each other.
 
-    ``repeat_interleave(counts)`` alone gives the index 0 counts[0] times, 1 counts[1] times, and so on.
+    ``repeats`` is one number, or an integer tensor with one for each slice.  With ``dim=None`` every element
+    is repeated, and the result is a vector.  ``repeat_interleave(counts)`` gives the index 0 counts[0] times,
+    1 counts[1] times, and so on.  RuntimeError for negative numbers, and for another count than that of the
+    slices.
 
     >>> import accelgrad
     >>> accelgrad.repeat_interleave(accelgrad.tensor([1, 2]), 2)
@@ -337,6 +352,7 @@ def repeat_interleave(
 
 
 def _needs_matrix(name: str, input: Tensor) -> None:
+    """Raise RuntimeError for a tensor with fewer than two dimensions."""
     if input.array.ndim < 2:
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {input.array.ndim}")
 
@@ -349,7 +365,9 @@ def _needs_matrix(name: str, input: Tensor) -> None:
     inplace=True,
 )
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The lower triangle of every matrix: zeros above ``diagonal`` (0 the main one, 1 the one above it).
+    """Return the lower triangle of every matrix (..., m, n), with zeros above ``diagonal``.
+
+    ``diagonal`` 0 is the main one, 1 the one above it.  RuntimeError for fewer than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.tril(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -368,7 +386,9 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     inplace=True,
 )
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The upper triangle of every matrix: zeros below ``diagonal``.
+    """Return the upper triangle of every matrix (..., m, n), with zeros below ``diagonal``.
+
+    ``diagonal`` 0 is the main one, 1 the one above it.  RuntimeError for fewer than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.triu(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -380,6 +400,7 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def _triangle(indices: Any, dtype: Any, device: Any) -> Tensor:
+    """Return row and column numbers as one tensor (2, n), in int64 unless ``dtype`` is given."""
     kind = np.dtype(np.int64) if dtype is None else dtypes.as_numpy(dtype)
     xp = backend.namespace(device)
     return wrap(xp.from_host(np.stack(indices).astype(kind)), xp)
@@ -395,7 +416,9 @@ def _triangle(indices: Any, dtype: Any, device: Any) -> Tensor:
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
-    """The row and column numbers (2, n) of the lower triangle of a (row, col) matrix.
+    """Return the row and column numbers (2, n) of the lower triangle of a (row, col) matrix.
+
+    They are int64 unless ``dtype`` is given; ``offset`` is the diagonal that ends the triangle.
 
     >>> import accelgrad
     >>> accelgrad.tril_indices(2, 2)
@@ -415,7 +438,9 @@ def tril_indices(
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
-    """The row and column numbers (2, n) of the upper triangle of a (row, col) matrix.
+    """Return the row and column numbers (2, n) of the upper triangle of a (row, col) matrix.
+
+    They are int64 unless ``dtype`` is given; ``offset`` is the diagonal that begins the triangle.
 
     >>> import accelgrad
     >>> accelgrad.triu_indices(2, 2)

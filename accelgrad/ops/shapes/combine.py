@@ -1,4 +1,4 @@
-"""Grids and products of several tensors: meshgrid, cartesian_prod, combinations, block_diag, atleast_nd."""
+"""Grids and products of several tensors: meshgrid, cartesian_prod, block_diag, atleast_1d and others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def _given(tensors: Sequence[Any]) -> list[Tensor]:
-    """``f(a, b)`` and ``f([a, b])`` mean the same."""
+    """Return tensors given as ``f(a, b)`` or as ``f([a, b])`` as a list; TypeError for what is no Tensor."""
     if len(tensors) == 1 and isinstance(tensors[0], list | tuple):
         tensors = tensors[0]
     for one in tensors:
@@ -56,9 +56,11 @@ def _given(tensors: Sequence[Any]) -> list[Tensor]:
     out=False,
 )
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
-    """For every vector its values over the whole grid that they span: each of shape (n1, n2, ...).
+    """Return the coordinates of all points of the grid that vectors span, one tensor for each vector.
 
-    ``indexing="xy"`` exchanges the first two dimensions, as plots have them.
+    Vectors of n1, n2, ... elements give tensors of shape (n1, n2, ...), expanded without using memory.  With
+    ``indexing="xy"`` the first two dimensions are exchanged, as plots have them.  RuntimeError for more than
+    one dimension.
 
     >>> import accelgrad
     >>> accelgrad.meshgrid(accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4]))
@@ -93,7 +95,9 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     out=False,
 )
 def cartesian_prod(*tensors: Tensor) -> Tensor:
-    """All ways to take one element of every vector, a row each; a single vector as it is.
+    """Return all ways to take one element of every vector, one in each row; a single vector as it is.
+
+    k vectors of n1, n2, ... elements give (n1 n2 ..., k).  RuntimeError for tensors that are not vectors.
 
     >>> import accelgrad
     >>> accelgrad.cartesian_prod(accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4]))
@@ -127,7 +131,10 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     out=False,
 )
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All choices of ``r`` elements of a vector, a row each; ``with_replacement`` may take one several times.
+    """Return all choices of ``r`` elements of a vector, one in each row.
+
+    With ``with_replacement`` an element may be taken several times.  RuntimeError unless the input is a
+    vector and ``r`` is not negative.
 
     >>> import accelgrad
     >>> accelgrad.combinations(accelgrad.tensor([1, 2, 3]))
@@ -142,7 +149,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r == 0:
         return IndexSelect.apply(input, dim=0, index=input.xp.zeros(0, dtype=np.int64))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = np.array(list(choose(range(input.array.size), r)), dtype=np.int64).reshape(-1, r)
+    rows = np.array(list(choose(range(input.array.size), r)), dtype=np.int64).reshape(-1, r)  # (count, r)
     picked = IndexSelect.apply(input, dim=0, index=input.xp.from_host(rows.reshape(-1)))
     return View.apply(picked, shape=rows.shape)
 
@@ -155,7 +162,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     out=False,
 )
 def block_diag(*tensors: Tensor) -> Tensor:
-    """Matrices (vectors as rows, numbers as 1 x 1) one after the other on the diagonal, zeros elsewhere.
+    """Put matrices one after the other on the diagonal of a matrix that is zero elsewhere.
+
+    Vectors count as rows, and 0-d tensors as 1 x 1.  RuntimeError for more than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.block_diag(accelgrad.tensor([[1, 2]]), accelgrad.tensor([3]))
@@ -179,6 +188,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 
 
 def _at_least(ndim: int, tensors: Sequence[Any]) -> Any:
+    """Return tensors with at least ``ndim`` dimensions: one for one Tensor, otherwise a tuple."""
     given = _given(tensors)
     result = tuple([at_least(one, ndim) for one in given])
     return result[0] if len(tensors) == 1 and isinstance(tensors[0], Tensor) else result
@@ -192,7 +202,7 @@ def _at_least(ndim: int, tensors: Sequence[Any]) -> Any:
     out=False,
 )
 def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
-    """Tensors with at least one dimension: a 0-d one becomes (1,).
+    """Return tensors with at least one dimension: a 0-d one becomes (1,).
 
     >>> import accelgrad
     >>> accelgrad.atleast_1d(accelgrad.tensor(3))
@@ -209,7 +219,7 @@ def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     out=False,
 )
 def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
-    """Tensors with at least two dimensions: a vector becomes a row.
+    """Return tensors with at least two dimensions: a vector (n,) becomes a row (1, n).
 
     >>> import accelgrad
     >>> accelgrad.atleast_2d(accelgrad.tensor([3, 4]))
@@ -226,7 +236,7 @@ def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     out=False,
 )
 def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
-    """Tensors with at least three dimensions: (n,) becomes (1, n, 1), (n, m) becomes (n, m, 1).
+    """Return tensors with at least three dimensions: (n,) becomes (1, n, 1), (n, m) becomes (n, m, 1).
 
     >>> import accelgrad
     >>> accelgrad.atleast_3d(accelgrad.tensor([3, 4])).shape
@@ -244,9 +254,10 @@ def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     out=False,
 )
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns.
+    """Return the Vandermonde matrix: the powers N - 1, ..., 1, 0 of ``x`` as columns.
 
-    From 0 on where ``increasing``.
+    With ``increasing`` they begin with 0.  A vector of n elements gives (n, N), and N is n if not given;
+    RuntimeError for other shapes.
 
     >>> import accelgrad
     >>> accelgrad.vander(accelgrad.tensor([2, 3]), 3)

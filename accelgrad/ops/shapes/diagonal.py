@@ -79,9 +79,9 @@ class AsStrided(Primitive):
 
 
 class SpreadAdd(Primitive):
-    """y = zeros to which x is added where a view takes its elements from: the view's adjoint.
+    """y = zeros to which x is added where a view takes its elements from: the adjoint of the view.
 
-    The view may show elements several times.
+    Unlike with :class:`Spread`, the view may show an element several times.
     """
 
     @staticmethod
@@ -89,6 +89,7 @@ class SpreadAdd(Primitive):
         ctx.view, ctx.options = view, options
         xp = ctx.xp
         y = xp.zeros(shape, dtype=x.dtype)
+        # Where every element that the view shows lies in y: flat positions, in the shape of x.
         places = view.run(xp, xp.arange(y.size).reshape(shape), **options)
         return add_at(xp, y.reshape(-1), 0, places.reshape(-1), x.reshape(-1)).reshape(shape)
 
@@ -114,9 +115,10 @@ class SpreadAdd(Primitive):
     out=False,
 )
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """Return the elements with equal index in ``dim1`` and ``dim2``, as a new last dimension; a view.
+    """Return the elements with equal index in ``dim1`` and ``dim2`` as a new last dimension, a view.
 
-    ``offset`` shifts the diagonal.
+    A positive ``offset`` takes the diagonal so far above the main one.  RuntimeError if the two dimensions
+    are the same.
 
     >>> import accelgrad
     >>> accelgrad.diagonal(accelgrad.tensor([[1, 2], [3, 4]]))
@@ -141,7 +143,10 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     out=False,
 )
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Zeros with the last dimension of ``input`` on the diagonal of the new dimensions ``dim1`` and ``dim2``.
+    """Put the last dimension of ``input`` on the diagonal of two new dimensions of a tensor of zeros.
+
+    (..., n) becomes (..., m, m) with m = n + |offset|; the new dimensions are ``dim1`` and ``dim2``.
+    RuntimeError if they are the same.
 
     >>> import accelgrad
     >>> accelgrad.diag_embed(accelgrad.tensor([1, 2]))
@@ -170,7 +175,10 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     errors=[(sample(arg(1, 2, 3)), RuntimeError, r"diag\(\): Supports 1D or 2D tensors. Got 3D")],
 )
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix with a vector on its diagonal; or a copy of the diagonal of a matrix.
+    """Return the matrix with a vector on its diagonal, or a copy of the diagonal of a matrix.
+
+    A positive ``diagonal`` means the one so far above the main one.  RuntimeError for other numbers of
+    dimensions.
 
     >>> import accelgrad
     >>> accelgrad.diag(accelgrad.tensor([1, 2]), 1)
@@ -191,7 +199,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     samples=[sample(arg(3)), sample(arg(2, 2), 1), sample(arg())],
 )
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """The matrix with all elements of ``input`` on its diagonal.
+    """Return the matrix with all elements of ``input``, in index order, on its diagonal.
 
     >>> import accelgrad
     >>> accelgrad.diagflat(accelgrad.tensor([[1], [2]]))
@@ -216,7 +224,10 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     torch="Tensor.fill_diagonal_",
 )
 def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
-    """The main diagonal set to ``fill_value``, in place; ``wrap`` begins anew below it in tall matrices.
+    """Set the main diagonal to ``fill_value``, in place.
+
+    With ``wrap`` a matrix with more rows than columns gets further diagonals below, with a row left out
+    between them.  RuntimeError for fewer than two dimensions, and for more than two of different extents.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3).fill_diagonal_(1.0)
@@ -257,11 +268,10 @@ def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tens
     torch="Tensor.unfold",
 )
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """The windows of ``size`` elements, one every ``step``, along a dimension: (..., count, ..., size).
+    """Return the windows of ``size`` elements along a dimension, one every ``step`` elements, as a view.
 
-    A view.
-
-    Windows may overlap: then ``clone()`` the result before changing it.
+    (..., n, ...) becomes (..., count, ..., size) with count = (n - size) // step + 1.  Windows may overlap:
+    then ``clone()`` the result before changing it.  RuntimeError if a window is longer than the dimension.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).unfold(0, 3, 1)
@@ -299,12 +309,11 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """The elements of a tensor, counted in index order, with other extents and strides.
+    """Return the elements of a tensor, counted in index order, with other extents and strides.
 
-    A view where it is contiguous.
-
-    ``storage_offset`` and ``stride`` count the tensor's own elements: unlike PyTorch's, this does not look at
-    memory beyond the tensor.  RuntimeError where the result would leave it.
+    It is a view if the tensor is contiguous, else a copy.  ``stride`` and ``storage_offset`` count the
+    tensor's own elements: unlike PyTorch's, this does not look at memory beyond the tensor.  RuntimeError if
+    the result would leave it.
 
     >>> import accelgrad
     >>> accelgrad.arange(4).as_strided((2, 2), (1, 1))

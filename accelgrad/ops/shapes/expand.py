@@ -56,9 +56,11 @@ class Expand(Primitive):
     torch="Tensor.expand",
 )
 def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False) -> Tensor:
-    """Dimensions of extent 1 shown larger, and new ones in front, without using memory; -1 keeps an extent.
+    """Show dimensions of extent 1 in a larger extent, and new ones in front, without using memory.
 
-    The result is read-only: several of its elements share one place in memory; ``clone()`` it to change it.
+    ``size`` holds the extents of the result; -1 keeps one.  The result is read-only, since several of its
+    elements share one place in memory: ``clone()`` it to change it.  RuntimeError if another extent than 1
+    would change.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1], [2]]).expand(2, 3)
@@ -99,7 +101,7 @@ def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False) ->
     out=False,
 )
 def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """``input`` expanded to ``shape``; see :func:`expand`.
+    """Expand ``input`` to ``shape``, as :func:`expand` does.
 
     >>> import accelgrad
     >>> accelgrad.broadcast_to(accelgrad.tensor([1, 2]), (2, 2))
@@ -116,7 +118,7 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
     torch="Tensor.expand_as",
 )
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    """``input`` expanded to the shape of ``other``.
+    """Expand ``input`` to the shape of ``other``, as :func:`expand` does.
 
     >>> import accelgrad
     >>> accelgrad.zeros(3).expand_as(accelgrad.zeros(2, 3)).shape
@@ -127,7 +129,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 @op(method=False, out=False, differentiable=False)
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
-    """The shape in which tensors of these shapes meet; RuntimeError where they do not.
+    """Return the shape to which tensors of these shapes broadcast; RuntimeError if they do not.
 
     >>> import accelgrad
     >>> accelgrad.broadcast_shapes((2, 1), (3,))
@@ -159,7 +161,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
     out=False,
 )
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """All tensors expanded to the shape in which they meet.
+    """Expand all tensors to the shape to which they broadcast; RuntimeError if they do not.
 
     >>> import accelgrad
     >>> a, b = accelgrad.broadcast_tensors(accelgrad.zeros(2, 1), accelgrad.zeros(3))

@@ -102,9 +102,11 @@ _CHOICE = arg(2, 3, dtype="bool")
 def where(
     condition: Tensor, input: Tensor | Number | None = None, other: Tensor | Number | None = None
 ) -> Any:
-    """``input`` where ``condition`` (bool) holds, ``other`` where it does not; all three broadcast.
+    """Return ``input`` where ``condition`` holds, ``other`` where it does not; all three broadcast.
 
-    With the condition alone: the indices of its true elements, one tensor for each dimension.
+    The condition is bool (or uint8), and the other two are promoted to one dtype.  With the condition alone
+    the result is the indices of its true elements, one vector for each dimension.  RuntimeError for a
+    condition of another dtype, and for shapes that do not broadcast.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([-1.0, 2.0])
@@ -140,7 +142,13 @@ def where(
 
 @method("where")
 def _where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
-    """Return ``self`` where ``condition`` holds, ``other`` where it does not."""
+    """Return ``self`` where ``condition`` holds, ``other`` where it does not: :func:`accelgrad.where`.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor([-1.0, 2.0])
+    >>> x.where(x > 0, 0.0)
+    tensor([0., 2.])
+    """
     return where(condition, self, other)
 
 
@@ -166,7 +174,9 @@ def _where(self: Tensor, condition: Tensor, other: Tensor | Number) -> Tensor:
     inplace=True,
 )
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
-    """``input`` with ``value`` (a number or 0-d tensor) where ``mask`` (bool) holds; the two broadcast.
+    """Return ``input`` with ``value`` where ``mask`` holds; the two broadcast.
+
+    The mask is bool, ``value`` a number or a 0-d tensor; RuntimeError otherwise.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([1.0, 2.0])
@@ -203,7 +213,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     torch="Tensor.fill_",
 )
 def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
-    """Every element set to ``value`` (a number or a 0-d tensor), in place.
+    """Set every element to ``value``, a number or a 0-d tensor, in place.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2).fill_(3)
@@ -231,7 +241,7 @@ def fill_(input: Tensor, value: Tensor | Number) -> Tensor:
     torch="Tensor.zero_",
 )
 def zero_(input: Tensor) -> Tensor:
-    """Every element set to 0, in place.
+    """Set every element to 0, in place.
 
     >>> import accelgrad
     >>> accelgrad.ones(2).zero_()
@@ -250,7 +260,10 @@ def zero_(input: Tensor) -> Tensor:
     torch="Tensor.copy_",
 )
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    """The values of ``src`` written into ``input``: broadcast, converted and moved as needed.
+    """Write the values of ``src`` into ``input``: broadcast, converted and moved as needed.
+
+    ``non_blocking`` is that of ``Tensor.to``.  RuntimeError if ``src`` does not broadcast to the shape of
+    ``input``.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2).copy_(accelgrad.tensor([1, 2]))
@@ -275,7 +288,7 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     out=False,
 )
 def fill(input: Tensor, value: Any) -> Tensor:
-    """A tensor like ``input`` with ``value`` (a number or a 0-d tensor) everywhere.
+    """Return a tensor like ``input`` with ``value``, a number or a 0-d tensor, everywhere.
 
     >>> import accelgrad
     >>> accelgrad.fill(accelgrad.ones(2), 3)

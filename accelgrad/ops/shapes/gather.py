@@ -150,7 +150,7 @@ def grid(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
 
 
 def scattered(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
-    """A copy of ``x`` with source[i, j] added at [i, index[i, j]], in every type on every device."""
+    """Return a copy of ``x`` with source[i, j] added at [i, index[i, j]], in every dtype on every device."""
     if not x.ndim:
         return (x + xp.sum(source.reshape(-1)[: index.size])).astype(x.dtype)
     if not index.size:
@@ -176,7 +176,7 @@ def gathered(ctx: Any, grad: Any) -> Any:
 
 
 def along(name: str, input: Tensor, index: Any) -> Any:
-    """The raw array of an index tensor, checked: its type, its device."""
+    """Return the raw array of an index tensor, whose dtype and device are checked."""
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
     array = index.array
@@ -197,7 +197,10 @@ def along(name: str, input: Tensor, index: Any) -> Any:
 
 
 def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | None = None) -> tuple[int, Any]:
-    """``dim`` and ``index`` of gather and scatter, checked: shapes, and that every entry is in range."""
+    """Return ``dim`` from the front and the raw ``index`` of gather and scatter, both checked.
+
+    RuntimeError if the shapes do not fit, or if an entry is out of range.
+    """
     array, shape = along(name, input, index), input.array.shape
     dim = wrap_dim(dim, len(shape))
     if not array.size:
@@ -224,6 +227,7 @@ def elements(name: str, input: Tensor, dim: int, index: Any, source: Tensor | No
 
 
 def _too_large(extents: Any, shape: Any, dim: int, source: Tensor) -> RuntimeError:
+    """Return the error for an index that is larger than the input or the source."""
     return RuntimeError(
         f"Expected index {list(extents)} to be no larger than self {list(shape)} apart from dimension {dim}"
         f" and to be no larger size than src {list(source.shape)}"
@@ -231,7 +235,7 @@ def _too_large(extents: Any, shape: Any, dim: int, source: Tensor) -> RuntimeErr
 
 
 def same_type(name: str, input: Tensor, source: Tensor) -> None:
-    """Scatter and its kin do not convert."""
+    """Raise RuntimeError if two dtypes differ: scatter and similar operations do not convert."""
     if source.array.dtype is not input.array.dtype and source.array.dtype != input.array.dtype:
         raise RuntimeError(
             f"{name}(): Expected self.dtype to be equal to src.dtype,"
@@ -246,7 +250,7 @@ _INDEX = arg(2, 2, dtype="int64", values=[[0, 2], [1, 1]])
 
 
 def _picked(x: np.ndarray, dim: int, index: np.ndarray) -> np.ndarray:
-    """NumPy's take_along_axis, which wants equal extents in the other dimensions."""
+    """Call NumPy's take_along_axis, which wants equal extents in the other dimensions."""
     if not x.ndim:
         return x
     kept = [slice(None) if axis == dim % x.ndim else slice(n) for axis, n in enumerate(index.shape)]
@@ -288,10 +292,11 @@ def _picked(x: np.ndarray, dim: int, index: np.ndarray) -> np.ndarray:
     ],
 )
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """``out[i, j] = input[i, index[i, j]]`` for ``dim=1``, and likewise for other dims.
+    """Pick elements along ``dim`` by index: ``out[i, j] = input[i, index[i, j]]`` for ``dim=1``.
 
-    ``index`` (int64 or int32) has the shape of the result: that of ``input`` except along ``dim``, or less.
-    Where an element is picked several times its gradients add up.
+    ``index`` (int64 or int32) has the shape of the result: that of ``input``, with any extent along ``dim``
+    and no larger ones in the others.  Where an element is picked several times its gradients add up.
+    RuntimeError if the shapes do not fit or an index is out of range.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([[1, 2], [3, 4]])
@@ -321,9 +326,9 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     ],
 )
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """:func:`gather` with broadcasting between ``input`` and ``indices``.
+    """Pick elements as :func:`gather` does, with broadcasting between ``input`` and ``indices``.
 
-    Over all elements where ``dim`` is None.  Negative indices count from the end.
+    With ``dim=None`` they are picked among all elements in index order.  Negative indices count from the end.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([[3, 1], [2, 4]])
@@ -358,7 +363,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 
 
 def _from_start(indices: Tensor, size: int) -> Tensor:
-    """Indices of which negative ones count from the end of ``size`` elements, counted from the start."""
+    """Return indices with negative ones, which count from the end of ``size`` elements, made positive."""
     array = indices.array
     if array.dtype.kind != "i":
         return indices
@@ -394,9 +399,10 @@ def _from_start(indices: Tensor, size: int) -> Tensor:
     inplace=True,
 )
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with ``out[i, index[i, j]] += src[i, j]`` for ``dim=1``, and likewise for other dims.
+    """Return ``input`` with ``src`` added by index: ``out[i, index[i, j]] += src[i, j]`` for ``dim=1``.
 
-    Repeats add up.
+    Values sent to one place add up.  RuntimeError if dtypes differ, shapes do not fit or an index is out of
+    range.
 
     >>> import accelgrad
     >>> accelgrad.scatter_add(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2, 2]), accelgrad.ones(3))
@@ -413,7 +419,10 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def slices(
     name: str, input: Tensor, dim: int, index: Any, error: type[Exception], negative: bool = False
 ) -> tuple[int, Any]:
-    """``dim`` and ``index`` of index_select, index_add and their kin, checked."""
+    """Return ``dim`` from the front and the raw ``index`` of index_select and others, both checked.
+
+    ``error`` is raised for an entry out of range; with ``negative`` entries may count from the end.
+    """
     array, shape = along(name, input, index), input.array.shape
     dim = wrap_dim(dim, len(shape))
     if array.ndim > 1:
@@ -450,7 +459,9 @@ _ROWS = arg(4, dtype="int64", values=[0, 2, 2, 1])
     ],
 )
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices ``index`` (a vector) of dimension ``dim``, as a copy.
+    """Return a copy of the slices of dimension ``dim`` that the vector ``index`` (int64 or int32) names.
+
+    The extent of ``dim`` becomes that of ``index``.  IndexError if an entry is out of range.
 
     >>> import accelgrad
     >>> accelgrad.index_select(accelgrad.tensor([[1, 2], [3, 4]]), 1, accelgrad.tensor([1, 1]))
@@ -488,9 +499,10 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     inplace=True,
 )
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: int | float = 1) -> Tensor:
-    """``input`` with ``alpha`` times slice k of ``source`` added to slice ``index[k]`` of dimension ``dim``.
+    """Return ``input`` with ``alpha`` times slice k of ``source`` added to slice ``index[k]`` of ``dim``.
 
-    Repeats add up.
+    Slices sent to one place add up.  RuntimeError if dtypes differ, shapes do not fit or an index is out of
+    range.
 
     >>> import accelgrad
     >>> accelgrad.index_add(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2, 2]), accelgrad.ones(3))
@@ -505,7 +517,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 def check_source(
     name: str, input: Tensor, dim: int, array: Any, source: Tensor, error: type[Exception] = RuntimeError
 ) -> None:
-    """As many slices as indices, and the other extents equal."""
+    """Raise unless ``source`` has one slice for each index, with the extents of the slices of ``input``."""
     ours, theirs = input.array.shape, source.array.shape
     extent = theirs[dim] if theirs else 1
     if array.size != extent:

@@ -63,7 +63,10 @@ class Slice(Primitive):
 
 
 class Spread(Primitive):
-    """y = zeros with x where the view shows it: the adjoint of a view;  dL/dx = that view of dL/dy."""
+    """y = zeros with x where a view takes its elements from: the adjoint of the view.
+
+    dL/dx = that view of dL/dy.
+    """
 
     @staticmethod
     def forward(ctx, x, *, view, options: dict[str, Any], shape: tuple[int, ...]):
@@ -150,23 +153,24 @@ class Copy(Primitive):
 
 
 def _add(xp: Any, z: Any, index: tuple[Any, ...], y: Any) -> Any:
-    """``z`` with ``y`` added at ``index``; where an element is named several times all of them count."""
+    """Return ``z`` with ``y`` added at ``index``; an element that is named several times gets all of them."""
     first = index[0]
     if len(index) == 1 and first.dtype.kind == "b":
         # A mask names no element twice.
         z[index] += y
         return z
     if len(index) == 1:
-        rows = first.reshape(-1)
-        source = xp.broadcast_to(y, first.shape + z.shape[1:]).reshape(rows.shape + z.shape[1:])
+        rows = first.reshape(-1)  # (count,)
+        source = xp.broadcast_to(y, first.shape + z.shape[1:])
+        source = source.reshape(rows.shape + z.shape[1:])  # (count, the extents of a row)
         return add_at(xp, z, 0, rows % z.shape[0] if z.shape[0] else rows, source)
-    places = xp.arange(z.size).reshape(z.shape)[index]
-    source = xp.broadcast_to(y, places.shape).reshape(-1)
+    places = xp.arange(z.size).reshape(z.shape)[index]  # the flat positions of z[index]
+    source = xp.broadcast_to(y, places.shape).reshape(-1)  # (count,)
     return add_at(xp, z.reshape(-1), 0, places.reshape(-1), source).reshape(z.shape)
 
 
 def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
-    """Compute ``xp.index_add`` for every type; CuPy knows some only, so the others take a detour."""
+    """Return ``xp.index_add`` of every dtype; CuPy's takes some only, so the others are converted."""
     kind = x.dtype
     if isinstance(x, np.ndarray) or kind.kind == "f" or kind == np.int32:
         return xp.index_add(x, dim, index, source)
@@ -180,7 +184,15 @@ def add_at(xp: Any, x: Any, dim: int, index: Any, source: Any) -> Any:
 
 
 def getitem(input: Tensor, index: Any) -> Tensor:
-    """``x[index]``: see the head of this file."""
+    """Return ``x[index]``: a view for integers, slices, None and ``...``, a copy for masks and tensors.
+
+    IndexError for an index out of range or for too many indices.
+
+    >>> import accelgrad
+    >>> x = accelgrad.tensor([[1, 2], [3, 4]])
+    >>> x[:, 0], x[x > 1]
+    (tensor([1, 3]), tensor([2, 3, 4]))
+    """
     kind = type(index)
     if kind is int:
         shape = input.array.shape
@@ -197,7 +209,15 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 
 
 def setitem(input: Tensor, index: Any, value: Any) -> None:
-    """``x[index] = value``: see the head of this file."""
+    """Set ``x[index]`` to ``value``, a number or a tensor that broadcasts, in place.
+
+    >>> import accelgrad
+    >>> x = accelgrad.zeros(2, 2)
+    >>> x[:, 0] = 1
+    >>> x
+    tensor([[1., 0.],
+            [1., 0.]])
+    """
     value = _assigned(input, value)
     edge = input.edge()
     recorded = state.grad and (edge is not None or (isinstance(value, Tensor) and value.requires_grad))
@@ -224,7 +244,10 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
 
 
 def _assigned(input: Tensor, value: Any) -> Any:
-    """What may stand right of ``x[...] =``: a number that fits the type, or a tensor in that type."""
+    """Return what is written by ``x[...] = value``: a number that fits the dtype, or a tensor in that dtype.
+
+    Extents of 1 in front are dropped, as PyTorch allows them.  TypeError for other kinds of values.
+    """
     if not isinstance(value, Tensor):
         if not isinstance(value, bool | int | float | np.generic):
             raise TypeError(
@@ -248,10 +271,12 @@ def _assigned(input: Tensor, value: Any) -> Any:
 
 
 def _type_name(value: Any) -> str:
+    """Return the name of the type of a value as PyTorch's messages write it."""
     return "numpy.ndarray" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def _write(array: Any, index: Any, value: Any) -> None:
+    """Write ``value`` into a raw array at ``index``, with errors in PyTorch's words."""
     source = value.array if isinstance(value, Tensor) else value
     try:
         array[index] = source
@@ -265,11 +290,13 @@ def _write(array: Any, index: Any, value: Any) -> None:
 
 
 def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]:
-    """The two parts of an index: the basic one, and the arrays for the dimensions of its result.
+    """Return the two parts of an index: the basic one, and the arrays for the dimensions of its result.
 
-    None where empty.
+    A part that has nothing to do is None.
     """
     array, xp = input.array, input.xp
+
+    # --- the entries, and how many dimensions they use up
     if isinstance(index, list) and any(isinstance(one, _PARTS) or one is ... for one in index):
         index = tuple(index)  # PyTorch reads x[[[0, 1], [1, 0]]] as x[[0, 1], [1, 0]]
     items = [_item(one, xp) for one in (index if isinstance(index, tuple) else (index,))]
@@ -282,6 +309,8 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
                 " number"
             )
         raise IndexError(f"too many indices for tensor of dimension {array.ndim}: {used} in {index!r}")
+
+    # --- every entry goes to the basic part, and leaves a dimension to the arrays or not
     basic: list[Any] = []
     arrays: list[Any] = []
     plain, dim, free = True, 0, array.ndim - used
@@ -316,6 +345,8 @@ def parse(input: Tensor, index: Any) -> tuple[tuple[Any, ...] | None, tuple[Any,
             basic += [_ALL] * count
             arrays.append(xp.from_host(item) if isinstance(item, np.ndarray) else item)
             dim += count
+
+    # --- trailing ``:`` change nothing
     while arrays and arrays[-1] is _ALL:
         arrays.pop()
     return None if plain else (*basic, ...), tuple(arrays) or None
@@ -330,10 +361,13 @@ def _item(item: Any, xp: Any) -> Any:
 
     An array stays on the host if it comes from there.
     """
+    # --- entries that are no arrays
     if item is None or item is ... or item is True or item is False or type(item) is int:
         return item
     if isinstance(item, slice):
         return _slice(item)
+
+    # --- tensors, arrays, sequences and numbers as an array
     if isinstance(item, Tensor):
         if item.xp is not xp and item.is_cuda:
             raise RuntimeError(
@@ -356,6 +390,8 @@ def _item(item: Any, xp: Any) -> Any:
             "only integers, slices (`:`), ellipsis (`...`),"
             f" None and long or byte Variables are valid indices (got {type(item).__name__})"
         )
+
+    # --- masks and indices, by their dtype
     kind = item.dtype
     if kind.kind == "b":
         return item if item.ndim else bool(item)
@@ -376,7 +412,7 @@ def _item(item: Any, xp: Any) -> Any:
 
 
 def _consumes(item: Any) -> int:
-    """How many dimensions an entry of an index uses up."""
+    """Return how many dimensions an entry of an index uses up."""
     if item is None or item is ... or item is True or item is False:
         return 0
     if type(item) is int or type(item) is slice:
@@ -385,7 +421,7 @@ def _consumes(item: Any) -> int:
 
 
 def _slice(index: slice) -> slice:
-    """A slice with plain ints; ValueError for steps that are not positive."""
+    """Return a slice with plain ints; ValueError for steps that are not positive."""
     start, stop, step = index.start, index.stop, index.step
     if step is not None and step <= 0:
         raise ValueError("step must be greater than zero; use .flip() for the reverse order")
@@ -402,10 +438,10 @@ def _slice(index: slice) -> slice:
 
 
 def _check_item(array: Any, item: Any, dim: int, xp: Any) -> None:
-    """A mask must have the shape of what it masks.
+    """Raise IndexError for a mask of another shape than what it masks, or an index out of range on a card.
 
-    On a card, where it would wrap, an index must be in range: that is looked at where nobody has to wait
-    for it.
+    NumPy checks the range itself, while a card would wrap; there it is checked where nobody has to wait for
+    it.
     """
     if item.dtype.kind == "b":
         for offset, extent in enumerate(item.shape):
@@ -419,7 +455,7 @@ def _check_item(array: Any, item: Any, dim: int, xp: Any) -> None:
 
 
 def check_range(array: Any, dim: int, size: int, least: int = 0, error: type[Exception] = IndexError) -> None:
-    """Raise where an entry of the index ``array`` is not in [least, size); a card is waited for."""
+    """Raise ``error`` if an entry of the index ``array`` is not in [least, size); this waits for a card."""
     if not array.size:
         return
     low, high = int(array.min()), int(array.max())
@@ -429,7 +465,7 @@ def check_range(array: Any, dim: int, size: int, least: int = 0, error: type[Exc
 
 
 def _translated(error: Exception, x: Any, index: Any, value: Any = None) -> Exception:
-    """NumPy's complaint about an index in PyTorch's words."""
+    """Return NumPy's complaint about an index in PyTorch's words."""
     text = str(error)
     if "read-only" in text:
         return RuntimeError(
@@ -470,7 +506,9 @@ method("__setitem__")(setitem)
     out=False,
 )
 def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """The slice ``index`` of dimension ``dim``, a view: ``select(x, 1, 2)`` is ``x[:, 2]``.
+    """Return the slice ``index`` of dimension ``dim``, a view: ``select(x, 1, 2)`` is ``x[:, 2]``.
+
+    IndexError if the index is out of range.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]]).select(1, 0)
@@ -497,7 +535,9 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     out=False,
 )
 def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
-    """``length`` slices of dimension ``dim`` from ``start`` on, a view.
+    """Return ``length`` slices of dimension ``dim`` from ``start`` on, as a view.
+
+    A negative ``start`` counts from the end.  RuntimeError if the slices go beyond the dimension.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).narrow(0, 1, 3)

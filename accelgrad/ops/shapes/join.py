@@ -1,4 +1,4 @@
-"""Joining tensors and taking them apart: cat, stack, split, chunk, unbind and their kin."""
+"""Joining tensors and taking them apart: cat, stack, split, chunk, unbind and others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ALL = slice(None)
 
 
 class Cat(Primitive):
-    """y = x1, x2, ... one behind the other along ``dim``;  dL/dx1 = the part of dL/dy where x1 went."""
+    """y = x1, x2, ... one after the other along ``dim``;  dL/dx1 = the part of dL/dy where x1 went."""
 
     promotion = "common"
 
@@ -65,7 +65,7 @@ class Stack(Primitive):
 
 
 def _several(name: str, tensors: Any) -> list[Tensor]:
-    """A checked list of tensors."""
+    """Return tensors as a list; TypeError for a single Tensor and for elements that are none."""
     if isinstance(tensors, Tensor):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     given = list(tensors)
@@ -105,9 +105,10 @@ def _several(name: str, tensors: Any) -> list[Tensor]:
     aliases=("concat", "concatenate"),
 )
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors one behind the other along ``dim``; their other extents agree.
+    """Join tensors one after the other along ``dim``; their other extents must be equal.
 
-    Types meet by PyTorch's promotion rules; empty tensors with one dimension are passed over.
+    Dtypes are promoted by PyTorch's rules, and tensors of shape (0,) are passed over.  ValueError for no
+    tensors, RuntimeError if the shapes do not fit.
 
     >>> import accelgrad
     >>> accelgrad.cat([accelgrad.tensor([1, 2]), accelgrad.tensor([3])])
@@ -131,6 +132,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _check_joins(first: tuple[int, ...], shape: tuple[int, ...], dim: int, place: int) -> None:
+    """Raise RuntimeError unless two shapes are equal in every dimension but ``dim``."""
     if len(shape) != len(first):
         raise RuntimeError(
             "Tensors must have same number of dimensions:"
@@ -162,7 +164,7 @@ def _check_joins(first: tuple[int, ...], shape: tuple[int, ...], dim: int, place
     method=False,
 )
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape, put side by side along a new dimension ``dim``.
+    """Join tensors of one shape along a new dimension ``dim``; RuntimeError if the shapes differ.
 
     >>> import accelgrad
     >>> accelgrad.stack([accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4])])
@@ -183,11 +185,12 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _at_least(tensors: Any, ndim: int, name: str) -> list[Tensor]:
+    """Return tensors with at least ``ndim`` dimensions, as a list."""
     return [at_least(one, ndim) for one in _several(name, tensors)]
 
 
 def at_least(x: Tensor, ndim: int) -> Tensor:
-    """Return ``x`` with at least ``ndim`` (1, 2 or 3) dimensions, placed as by NumPy's atleast_nd."""
+    """Return ``x`` with at least ``ndim`` (1, 2 or 3) dimensions, placed as by NumPy's atleast_1d, 2d, 3d."""
     shape = x.array.shape
     if len(shape) >= ndim:
         return x
@@ -206,7 +209,7 @@ def at_least(x: Tensor, ndim: int) -> Tensor:
     method=False,
 )
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Side by side: along dimension 1, or 0 for vectors.
+    """Join tensors side by side: along dimension 1, or 0 for vectors.
 
     >>> import accelgrad
     >>> accelgrad.hstack([accelgrad.tensor([1, 2]), accelgrad.tensor([3])])
@@ -224,7 +227,7 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
     aliases=("row_stack",),
 )
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """One below the other: vectors become rows.
+    """Join tensors one below the other: along dimension 0, vectors as rows.
 
     >>> import accelgrad
     >>> accelgrad.vstack([accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4])])
@@ -241,7 +244,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     method=False,
 )
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
-    """One behind the other: along dimension 2.
+    """Join tensors one behind the other: along dimension 2, vectors and matrices with extent 1 there.
 
     >>> import accelgrad
     >>> accelgrad.dstack([accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4])])
@@ -258,7 +261,7 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
     method=False,
 )
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Vectors as columns, beside matrices as they are.
+    """Join tensors side by side as :func:`hstack` does, with vectors as columns.
 
     >>> import accelgrad
     >>> accelgrad.column_stack([accelgrad.tensor([1, 2]), accelgrad.tensor([3, 4])])
@@ -289,9 +292,10 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     out=False,
 )
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Return views of ``split_size`` slices each along ``dim``, or of the given numbers of slices.
+    """Split into views along ``dim``, of ``split_size`` slices each or of the given numbers of slices.
 
-    The last one may be smaller.
+    The last view may be smaller.  RuntimeError for a negative size, or unless given numbers sum to the
+    extent.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).split(2)
@@ -314,7 +318,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     return tuple([_part(tensor, dim, start, min(start + size, extent)) for start in starts])
 
 
-def _part(x: Tensor, dim: int, start: int, end: int) -> Tensor:
+def _part(x: Tensor, dim: int, start: int | None, end: int | None) -> Tensor:
+    """Return the slices of dimension ``dim`` from ``start`` up to ``end``, as a view."""
     return Slice.apply(x, index=(_ALL,) * dim + (slice(start, end),))
 
 
@@ -327,7 +332,9 @@ def _part(x: Tensor, dim: int, start: int, end: int) -> Tensor:
     out=False,
 )
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of the given numbers of slices along ``dim``.
+    """Split into views along ``dim`` that have the given numbers of slices.
+
+    RuntimeError unless the numbers sum to the extent of ``dim``.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).split_with_sizes([4, 1])
@@ -359,7 +366,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     out=False,
 )
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` views of equal extent along ``dim``; the last may be smaller.
+    """Split into at most ``chunks`` views of equal extent along ``dim``; the last may be smaller.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).chunk(2)
@@ -395,7 +402,9 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(
     input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0
 ) -> tuple[Tensor, ...]:
-    """Views between the given indices along ``dim``, or so many of them, as equal as can be.
+    """Split into views along ``dim`` at the given indices, or into a given number of views.
+
+    A number gives views whose extents differ by at most 1, the larger ones first.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).tensor_split(2)
@@ -419,15 +428,11 @@ def tensor_split(
         parts = [small + 1] * larger + [small] * (where - larger)
         return split_with_sizes(input, parts, dim)
     cuts = [None, *where, None]
-    return tuple(
-        [
-            Slice.apply(input, index=(_ALL,) * dim + (slice(start, end),))
-            for start, end in itertools.pairwise(cuts)
-        ]
-    )
+    return tuple([_part(input, dim, start, end) for start, end in itertools.pairwise(cuts)])
 
 
 def _split_along(name: str, input: Tensor, where: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    """Split along a dimension for hsplit, vsplit and dsplit, where a number must divide the extent."""
     if input.array.ndim < least:
         raise RuntimeError(
             f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)},"
@@ -450,7 +455,9 @@ def _split_along(name: str, input: Tensor, where: Any, dim: int, least: int) -> 
     out=False,
 )
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """:func:`tensor_split` along dimension 1, or 0 of a vector; a number must divide the extent.
+    """Split along dimension 1, or 0 of a vector, as :func:`tensor_split` does.
+
+    RuntimeError if a number does not divide the extent.
 
     >>> import accelgrad
     >>> accelgrad.arange(4).hsplit(2)
@@ -467,7 +474,9 @@ def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
     out=False,
 )
 def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """:func:`tensor_split` along dimension 0 of a tensor with two dimensions or more.
+    """Split along dimension 0 of a tensor with two dimensions or more, as :func:`tensor_split` does.
+
+    RuntimeError if a number does not divide the extent.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]]).vsplit(2)
@@ -484,7 +493,9 @@ def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
     out=False,
 )
 def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """:func:`tensor_split` along dimension 2 of a tensor with three dimensions or more.
+    """Split along dimension 2 of a tensor with three dimensions or more, as :func:`tensor_split` does.
+
+    RuntimeError if a number does not divide the extent.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[[1, 2]]]).dsplit(2)
@@ -500,7 +511,7 @@ def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Ten
     out=False,
 )
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices of dimension ``dim``, each a view.
+    """Return the slices of dimension ``dim`` as a tuple of views; RuntimeError for a 0-d tensor.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]]).unbind()

@@ -23,9 +23,9 @@ __all__ = ["argwhere", "nonzero", "nonzero_static"]
     differentiable=False,
 )
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Return the indices of the elements that are not zero: a row each, (n, ndim).
+    """Return the indices of the elements that are not zero, one in each row: (n, ndim), in int64.
 
-    With ``as_tuple`` it is a tuple with one vector for each dimension.
+    With ``as_tuple`` it is a tuple with one vector (n,) for each dimension.
 
     >>> import accelgrad
     >>> accelgrad.nonzero(accelgrad.tensor([0, 5, 6]))
@@ -40,7 +40,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
         return tuple([wrap(one, xp) for one in found])
     if not array.ndim:
         return wrap(xp.zeros((int(bool(array)), 0), dtype=np.int64), xp)
-    return wrap(xp.stack(xp.nonzero(array), axis=1), xp)
+    return wrap(xp.stack(xp.nonzero(array), axis=1), xp)  # (n, ndim)
 
 
 @op(
@@ -54,7 +54,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     out=False,
 )
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """:func:`accelgrad.nonzero` in exactly ``size`` rows: cut off, or filled up with ``fill_value``.
+    """Return :func:`accelgrad.nonzero` in exactly ``size`` rows: cut off, or filled up with ``fill_value``.
+
+    RuntimeError for a negative ``size``.
 
     >>> import accelgrad
     >>> accelgrad.nonzero_static(accelgrad.tensor([1, 0, 2]), size=3).tolist()
@@ -75,7 +77,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     out=False,
 )
 def argwhere(input: Tensor) -> Tensor:
-    """The indices of the elements that are not zero, a row each.
+    """Return the indices of the elements that are not zero, one in each row: (n, ndim), in int64.
 
     >>> import accelgrad
     >>> accelgrad.argwhere(accelgrad.tensor([[0, 1]]))

@@ -42,7 +42,7 @@ class ConstantPadNd(Primitive):
 def _reference(
     x: np.ndarray, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> np.ndarray:
-    """NumPy's pad, which cannot crop; what goes around is cropped first."""
+    """Pad with NumPy, which cannot crop; what goes around is cropped first."""
     pairs = [(pad[2 * i], pad[2 * i + 1]) for i in range(len(pad) // 2)]
     widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
     grown = [(max(low, 0), max(high, 0)) for low, high in widths]
@@ -50,6 +50,7 @@ def _reference(
     options = {"constant_values": value or 0} if mode == "constant" else {}
 
     def cropped(y: np.ndarray) -> np.ndarray:
+        """Cut off as many elements as the negative widths say."""
         ends = zip(y.shape, widths, strict=True)
         return y[tuple([slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in ends])]
 
@@ -99,12 +100,16 @@ def _reference(
     out=False,
 )
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Return ``input`` with values around it; ``pad = (left, right, top, bottom, front, ...)``.
+    """Put values around ``input``; ``pad`` is (left, right, top, bottom, ...), the last dimension first.
 
-    The pairs begin with the last dimension.
+    ``mode`` says which values:
 
-    ``mode``: "constant" (``value``, 0 by default; negative widths cut off), "reflect" (mirrored, the border
-    not repeated), "replicate" (the border repeated), "circular" (from the other end).
+    * "constant": ``value``, 0 by default;
+    * "reflect": the elements mirrored at the border, which is not repeated;
+    * "replicate": the border repeated;
+    * "circular": the elements from the other end.
+
+    Negative widths cut off.  RuntimeError for widths that do not fit, NotImplementedError for another mode.
 
     >>> import accelgrad
     >>> accelgrad.nn.functional.pad(accelgrad.tensor([1, 2]), (1, 2))
@@ -138,7 +143,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 
 def _around(input: Tensor, mode: str, widths: Sequence[tuple[int, int]]) -> Tensor:
-    """The values that ``mode`` takes from the input itself."""
+    """Return ``input`` with values around it that ``mode`` takes from the input itself."""
     for dim, (extent, (low, high)) in enumerate(zip(input.array.shape, widths, strict=True)):
         if low or high:
             wanted = np.arange(-low, extent + high)
@@ -151,6 +156,7 @@ _beyond_the_border = choosing(_around, "pad.border")
 
 
 def _reflected(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
+    """Return the places in [0, extent) whose elements stand at ``wanted``, mirrored at the border."""
     low, high = -min(int(wanted[0]), 0), max(int(wanted[-1]) - extent + 1, 0)
     if low >= extent or high >= extent:
         raise RuntimeError(
@@ -162,12 +168,14 @@ def _reflected(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
 
 
 def _replicated(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
+    """Return the places in [0, extent) whose elements stand at ``wanted``, with the border repeated."""
     if not extent:
         raise RuntimeError(f"Expected a non-empty dimension {dim} for mode replicate")
     return np.clip(wanted, 0, extent - 1)
 
 
 def _wrapped(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
+    """Return the places in [0, extent) whose elements stand at ``wanted``, taken from the other end."""
     if not wanted.size:
         return wanted
     if -int(wanted[0]) > extent or int(wanted[-1]) + 1 - extent > extent:
@@ -175,8 +183,9 @@ def _wrapped(wanted: np.ndarray, extent: int, dim: int) -> np.ndarray:
             "Padding value causes wrapping around more than once:"
             f" {wanted.size - extent} values around dimension {dim} of extent {extent}"
         )
-    first, last = max(int(wanted[0]), 0), min(int(wanted[-1]) + 1, extent)  # negative widths cut off, and
-    return (wanted - first) % (last - first) + first if last > first else wanted  # what is left goes around
+    # Negative widths cut off first, and what is left goes around.
+    first, last = max(int(wanted[0]), 0), min(int(wanted[-1]) + 1, extent)
+    return (wanted - first) % (last - first) + first if last > first else wanted
 
 
 _PLACES = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}

@@ -1,11 +1,12 @@
 """Another shape in place: unsqueeze_, squeeze_, transpose_, t_, swapaxes_, as_strided_, resize_, resize_as_.
 
-The tensor becomes a view of what it was, which lives on unseen: so gradients pass, and the views that were
-taken of it before keep their meaning.
+The tensor becomes a view of its old self, which lives on without a name: so gradients pass, and the views
+that were taken of it before keep their meaning.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from accelgrad.ops.shapes.shape import squeeze, t, transpose, unsqueeze
 
 
 def _become(target: Tensor, operation: Callable[..., Tensor], *args: Any) -> Tensor:
-    """Let ``target`` be what a view operation makes of it."""
+    """Let ``target`` become the result of a view operation on it."""
     refuse_leaf(target)
     edge = target.edge()
     kept = edge is not None and edge[0].is_leaf  # a leaf, under no_grad: its gradient gets the new shape
@@ -57,7 +58,7 @@ _MATRIX = arg(2, 3, requires_grad=False)
     torch="Tensor.unsqueeze_",
 )
 def unsqueeze_(input: Tensor, dim: int) -> Tensor:
-    """A new dimension of extent 1 at place ``dim``, in place.
+    """Insert a dimension of extent 1 at place ``dim``, in place.
 
     >>> import accelgrad
     >>> accelgrad.zeros(3).unsqueeze_(0).shape
@@ -73,7 +74,7 @@ def unsqueeze_(input: Tensor, dim: int) -> Tensor:
     torch="Tensor.squeeze_",
 )
 def squeeze_(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the dimensions of extent 1 (or those of them in ``dim``), in place.
+    """Remove the dimensions of extent 1 (or those of them in ``dim``), in place.
 
     >>> import accelgrad
     >>> accelgrad.zeros(1, 3).squeeze_().shape
@@ -90,7 +91,7 @@ def squeeze_(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     torch="Tensor.transpose_",
 )
 def transpose_(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged, in place.
+    """Exchange two dimensions, in place.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3).transpose_(0, 1).shape
@@ -106,7 +107,7 @@ def transpose_(input: Tensor, dim0: int, dim1: int) -> Tensor:
     torch="Tensor.t_",
 )
 def t_(input: Tensor) -> Tensor:
-    """A matrix transposed, in place; vectors stay.
+    """Transpose a matrix, in place; vectors stay as they are.  RuntimeError for more than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3).t_().shape
@@ -124,7 +125,7 @@ def t_(input: Tensor) -> Tensor:
 def as_strided_(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """:func:`accelgrad.as_strided` in place.
+    """Give the tensor other extents and strides, in place, as :func:`accelgrad.as_strided` does.
 
     >>> import accelgrad
     >>> accelgrad.arange(4).as_strided_((2, 2), (1, 1))
@@ -143,11 +144,11 @@ def as_strided_(
     torch="Tensor.resize_",
 )
 def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
-    """Other extents, in place, for the elements in the order of memory; new elements are 0.
+    """Give the tensor other extents, in place; its elements keep their order in memory, and new ones are 0.
 
-    With no more elements than before, the memory stays the same and is shared with views as before; with more
-    of them, the tensor moves to new memory.  RuntimeError for tensors that need a gradient (reshape has one),
-    and for those that are not contiguous.
+    With no more elements than before, the memory stays the same and is still shared with views; with more of
+    them, the tensor moves to new memory.  RuntimeError for tensors that need a gradient (use reshape for
+    those), and for those that are not contiguous.
 
     >>> import accelgrad
     >>> accelgrad.arange(5).resize_(2, 2)
@@ -164,9 +165,7 @@ def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
             "resize_: this tensor is not contiguous, so the order of its memory is not that of its elements;"
             " x = x.contiguous() first"
         )
-    count = 1
-    for extent in shape:
-        count *= extent
+    count = math.prod(shape)
     if count <= input.array.size:
         strides = [1] * len(shape)
         for place in reversed(range(len(shape) - 1)):
@@ -186,7 +185,7 @@ def resize_(input: Tensor, *size: int | Sequence[int]) -> Tensor:
     torch="Tensor.resize_as_",
 )
 def resize_as_(input: Tensor, other: Tensor) -> Tensor:
-    """:func:`resize_` to the extents of ``other``.
+    """Give the tensor the extents of ``other``, in place, as :func:`resize_` does.
 
     >>> import accelgrad
     >>> accelgrad.arange(4).resize_as_(accelgrad.zeros(2, 2))

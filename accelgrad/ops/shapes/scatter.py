@@ -104,11 +104,11 @@ def scatter(
     value: Number | None = None,
     reduce: str | None = None,
 ) -> Tensor:
-    """``input`` with ``out[i, index[i, j]] = src[i, j]`` for ``dim=1``, and likewise for other dims.
+    """Return ``input`` with ``src`` written by index: ``out[i, index[i, j]] = src[i, j]`` for ``dim=1``.
 
     ``src`` may be a number (also as ``value=``); ``reduce`` "add" or "multiply" combines instead of
-    replacing. Where an index comes twice, it is not said which value stays, and the gradient of both is that
-    of the place.
+    replacing. If an index comes twice, either value may stay, and both get the gradient of that place.
+    RuntimeError if dtypes differ, shapes do not fit or an index is out of range.
 
     >>> import accelgrad
     >>> accelgrad.scatter(accelgrad.zeros(3), 0, accelgrad.tensor([2, 0]), accelgrad.tensor([5.0, 6.0]))
@@ -163,7 +163,9 @@ def scatter(
     inplace=True,
 )
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """``input`` with slice k of ``source`` in the place of slice ``index[k]`` of dimension ``dim``.
+    """Return ``input`` with slice k of ``source`` in the place of slice ``index[k]`` of dimension ``dim``.
+
+    IndexError if an index is out of range, RuntimeError if the dtypes differ.
 
     >>> import accelgrad
     >>> accelgrad.index_copy(accelgrad.zeros(3), 0, accelgrad.tensor([2]), accelgrad.ones(1))
@@ -205,7 +207,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     inplace=True,
 )
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
-    """``input`` with ``value`` (a number or 0-d tensor) in the slices ``index`` of dimension ``dim``.
+    """Return ``input`` with ``value`` in the slices of dimension ``dim`` that the vector ``index`` names.
+
+    ``value`` is a number or a 0-d tensor.  IndexError if an index is out of range.
 
     >>> import accelgrad
     >>> accelgrad.index_fill(accelgrad.zeros(3), 0, accelgrad.tensor([0, 2]), 7)
@@ -226,7 +230,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
     # An index named twice counts once in the gradient.
     chosen = xp.zeros(shape[dim] if shape else 1, dtype=bool)
     chosen[array] = True
-    chosen = chosen.reshape((-1,) + (1,) * (len(shape) - 1 - dim) if shape else ())
+    chosen = chosen.reshape((-1,) + (1,) * (len(shape) - 1 - dim) if shape else ())  # (n, 1, 1, ...)
     return Where.apply(filled, input, condition=chosen)
 
 
@@ -258,7 +262,10 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
     inplace=True,
 )
 def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
-    """``input`` with ``out[indices] = values``, or ``+=`` where ``accumulate`` (repeats add up).
+    """Return ``input`` with ``out[indices] = values``, or ``+=`` if ``accumulate``.
+
+    ``indices`` is a sequence of integer or bool tensors, as in ``x[i, j]``; with ``accumulate`` values for
+    one place add up.  IndexError if an index is out of range, RuntimeError if the dtypes differ.
 
     >>> import accelgrad
     >>> i = accelgrad.tensor([0, 0])
@@ -304,7 +311,10 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
     inplace=True,
 )
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """``input`` with the values of ``source`` at flat positions ``index``; added where ``accumulate``.
+    """Return ``input`` with the values of ``source`` at flat positions, or added there if ``accumulate``.
+
+    ``index`` (int64) counts all elements in index order, negative ones from the end.  IndexError if one is
+    out of range or if ``source`` has another number of elements, RuntimeError if the dtypes differ.
 
     >>> import accelgrad
     >>> accelgrad.put(accelgrad.zeros(2, 2), accelgrad.tensor([3]), accelgrad.ones(1))
@@ -328,9 +338,9 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 
 def flat_index(name: str, input: Tensor, index: Any) -> Any:
-    """The raw array of an index that counts all elements of ``input``, checked.
+    """Return the raw array of an index that counts all elements of ``input``, checked.
 
-    Negative ones count from the end.
+    Negative entries count from the end.
     """
     if isinstance(index, Tensor) and index.array.dtype != np.int64:
         raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
@@ -362,7 +372,9 @@ def flat_index(name: str, input: Tensor, index: Any) -> Any:
     inplace=True,
 )
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """``input`` with the first elements of ``source``, in order, where ``mask`` (bool, broadcast) holds.
+    """Return ``input`` with the first elements of ``source``, in order, where ``mask`` holds.
+
+    The mask is bool and broadcasts.  RuntimeError if ``source`` has too few elements or another dtype.
 
     >>> import accelgrad
     >>> mask = accelgrad.tensor([True, False, True])
@@ -399,6 +411,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 
 def _fits(shape: tuple[int, ...], src: Tensor) -> None:
+    """Raise RuntimeError unless ``src`` has the given shape."""
     if src.array.shape != shape:
         raise RuntimeError(
             "expected src to have a size equal to the slice of self."
@@ -418,7 +431,9 @@ def _fits(shape: tuple[int, ...], src: Tensor) -> None:
     ],
 )
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """``input`` with ``src`` in the place of ``select(input, dim, index)``.
+    """Return ``input`` with ``src`` in the place of ``select(input, dim, index)``.
+
+    RuntimeError if ``src`` has another shape, IndexError if the index is out of range.
 
     >>> import accelgrad
     >>> accelgrad.select_scatter(accelgrad.zeros(2, 2), accelgrad.ones(2), 0, 1)
@@ -436,6 +451,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 
 
 def _as(src: Tensor, input: Tensor) -> Tensor:
+    """Return ``src`` in the dtype of ``input``."""
     return src if src.array.dtype is input.array.dtype else src.to(input.dtype)
 
 
@@ -463,7 +479,9 @@ def slice_scatter(
     end: int | None = None,
     step: int = 1,
 ) -> Tensor:
-    """``input`` with ``src`` in the place of ``input[start:end:step]``, taken along ``dim``.
+    """Return ``input`` with ``src`` in the place of ``input[start:end:step]``, taken along ``dim``.
+
+    RuntimeError if ``src`` has another shape.
 
     >>> import accelgrad
     >>> accelgrad.slice_scatter(accelgrad.zeros(4), accelgrad.ones(2), 0, 1, 3)
@@ -489,7 +507,9 @@ def slice_scatter(
     ],
 )
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """``input`` with ``src`` in the place of ``diagonal(input, offset, dim1, dim2)``.
+    """Return ``input`` with ``src`` in the place of ``diagonal(input, offset, dim1, dim2)``.
+
+    RuntimeError if ``src`` has another shape.
 
     >>> import accelgrad
     >>> accelgrad.diagonal_scatter(accelgrad.zeros(2, 2), accelgrad.ones(2))

@@ -1,4 +1,4 @@
-"""scatter_reduce: sum, product, mean, maximum or minimum of the elements that an index sends to one place."""
+"""Reductions of the elements that an index sends to one place: scatter_reduce and index_reduce."""
 
 from __future__ import annotations
 
@@ -25,23 +25,27 @@ __all__ = ["scatter_reduce"]
 
 
 def combined(xp: Any, x: Any, dim: int, index: Any, y: Any, combine: Callable[..., Any]) -> Any:
-    """A copy of ``x`` with ``combine(x[place], y)`` for every element of ``y`` at the place its index names.
+    """Return a copy of ``x`` with every element of ``y`` combined into the place that its index names.
 
     Elements with one place are brought together by sorting; then neighbours are combined in pairs, pairs of
     pairs and so on, which takes as many steps as the logarithm of the longest run and works on every device.
     """
     z = x.copy()
-    flat = z.reshape(-1)
+    flat = z.reshape(-1)  # (all elements,)
     y = y[tuple([slice(0, n) for n in index.shape])].reshape(-1) if y.ndim else y.reshape(-1)
     if not y.size:
         return z
+
+    # --- elements with one place stand next to each other
     places = _places(xp, x.shape, dim, index)
     order = xp.argsort(places, kind="stable")
     places, values = places[order], y[order]
     rank = xp.arange(places.size) - xp.searchsorted(places, places, side="left")  # within its run
+
+    # --- each run is combined into its first element, and that into x
     longest, step = int(rank.max()) + 1, 1
     while step < longest:
-        joined = xp.nonzero(rank[step:] % (2 * step) == step)[0]  # these give their value to the one before
+        joined = xp.nonzero(rank[step:] % (2 * step) == step)[0]  # they take in those ``step`` places on
         values[joined] = combine(values[joined], values[joined + step])
         step *= 2
     first = rank == 0
@@ -50,7 +54,7 @@ def combined(xp: Any, x: Any, dim: int, index: Any, y: Any, combine: Callable[..
 
 
 def _places(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> Any:
-    """For each entry of ``index`` the flat position in an array of ``shape`` that it names."""
+    """Return the flat position in an array of ``shape`` that each entry of ``index`` names."""
     if not shape:
         return index.reshape(-1)
     stride, places = 1, xp.zeros(index.shape, dtype=np.int64)
@@ -58,7 +62,7 @@ def _places(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> Any:
         if axis == dim:
             places = places + index * stride
         else:
-            line = (index.shape[axis],) + (1,) * (index.ndim - 1 - axis)
+            line = (index.shape[axis],) + (1,) * (index.ndim - 1 - axis)  # (n, 1, 1, ...)
             places = places + xp.arange(index.shape[axis]).reshape(line) * stride
         stride *= shape[axis]
     return places.reshape(-1)
@@ -181,10 +185,10 @@ def scatter_reduce(
 ) -> Tensor:
     """Return ``input`` with the reduction of all ``src[i, j]`` that are sent to ``[i, index[i, j]]``.
 
-    This is for ``dim=1``, and likewise for other dimensions.
-
-    ``reduce``: "sum", "prod", "mean", "amax" or "amin"; the element of ``input`` takes part if
-    ``include_self``.  Where several elements attain an extremum they share its gradient.
+    This is for ``dim=1``, and likewise for other dimensions.  ``reduce`` is "sum", "prod", "mean", "amax" or
+    "amin"; the element of ``input`` takes part if ``include_self``.  Where several elements attain an
+    extremum they share its gradient.  RuntimeError if dtypes differ, shapes do not fit or an index is out of
+    range.
 
     >>> import accelgrad
     >>> i = accelgrad.tensor([0, 0, 1])
@@ -215,7 +219,7 @@ def scatter_reduce(
 
 
 def _neutral(reduce: str, input: Tensor) -> Any:
-    """What changes nothing when it takes part."""
+    """Return the value that changes nothing when it takes part in a reduction."""
     if reduce in ("sum", "mean"):
         return 0
     if reduce == "prod":
@@ -256,9 +260,10 @@ _TO_ROWS = (arg(3, 2, low=0.5), 0, _ROWS, arg(4, 2, low=0.5))
 def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """``input`` with slice ``index[k]`` of ``dim`` reduced with slice k of ``source``.
+    """Return ``input`` with slice ``index[k]`` of ``dim`` reduced with slice k of ``source``.
 
-    ``reduce``: "prod", "mean", "amax" or "amin"; the slice of ``input`` takes part if ``include_self``.
+    ``reduce`` is "prod", "mean", "amax" or "amin"; the slice of ``input`` takes part if ``include_self``.
+    RuntimeError if dtypes differ, shapes do not fit or an index is out of range.
 
     >>> import accelgrad
     >>> i = accelgrad.tensor([0, 0])
@@ -278,7 +283,7 @@ def index_reduce(
     check_source("index_reduce_", input, dim, array, source)
     raw = input.xp
     shape = [1] * source.array.ndim
-    shape[dim] = array.size
+    shape[dim] = array.size  # (1, ..., n, ..., 1)
     spread = raw.broadcast_to(raw.reshape(array, tuple(shape)), source.array.shape)
     return scatter_reduce(
         input, dim, wrap(raw.ascontiguousarray(spread), raw), source, reduce, include_self=include_self

@@ -1,4 +1,4 @@
-"""The shape of a tensor: view, reshape, permute, expand, squeeze, flatten and their kin.
+"""The shape of a tensor: view, reshape, permute, squeeze, flatten and others.
 
 Most of these are views: the result shows the same memory, and a change through it reaches the tensor it was
 taken from.
@@ -44,7 +44,7 @@ class View(Primitive):
 
 
 class Permute(Primitive):
-    """y[i, j, k] = x with its dimensions in another order;  dL/dx = dL/dy with the inverse order."""
+    """y = x with its dimensions in another order;  dL/dx = dL/dy with the inverse order."""
 
     view = True
 
@@ -75,7 +75,7 @@ class Transpose(Primitive):
 
 
 class T(Primitive):
-    """y = xᵀ;  dL/dx = (dL/dy)ᵀ."""
+    """y = xᵀ, that is x with its dimensions in reverse order;  dL/dx = (dL/dy)ᵀ."""
 
     view = True
 
@@ -119,6 +119,7 @@ class Unsqueeze(Primitive):
 
 
 def _bad_shape(x: Any, shape: tuple[int, ...]) -> RuntimeError:
+    """Return PyTorch's error for a shape that ``x`` cannot take."""
     if shape.count(-1) > 1:
         return RuntimeError(f"only one dimension can be inferred, but {list(shape)} has several -1")
     if any(extent < -1 for extent in shape):
@@ -135,7 +136,7 @@ def _bad_shape(x: Any, shape: tuple[int, ...]) -> RuntimeError:
 
 
 def _shows(x: Any, y: Any) -> bool:
-    """Whether ``y``, reshaped from ``x``, shows the memory of ``x``."""
+    """Tell whether ``y``, reshaped from ``x``, shows the memory of ``x``."""
     if not x.size or x.flags.c_contiguous:
         return True
     return np.may_share_memory(x, y) if isinstance(x, np.ndarray) else x.data.mem is y.data.mem
@@ -164,10 +165,10 @@ def _shows(x: Any, y: Any) -> bool:
     out=False,
 )
 def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
-    """The same elements in another shape; one extent may be -1 and is inferred.
+    """Return the same elements, in index order, in another shape; one extent may be -1 and is inferred.
 
-    Shows the same memory where that is possible, and copies otherwise; :func:`view` never copies.
-    RuntimeError where the number of elements differs.
+    The result shows the same memory where that is possible, and is a copy otherwise; :func:`view` never
+    copies. RuntimeError if the number of elements differs.
 
     >>> import accelgrad
     >>> accelgrad.arange(6).reshape(2, -1)
@@ -178,6 +179,7 @@ def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
 
 
 def _extents(shape: Sequence[Any]) -> tuple[int, ...]:
+    """Return a wanted shape as a tuple of ints; RuntimeError for numbers below -1."""
     wanted = sizes(shape)
     if wanted and min(wanted) < -1:
         # NumPy would take any negative number for -1.
@@ -202,9 +204,10 @@ def _extents(shape: Sequence[Any]) -> tuple[int, ...]:
     torch="Tensor.view",
 )
 def view(input: Tensor, *shape: int | Sequence[int] | DType, dtype: DType | None = None) -> Tensor:
-    """The same memory in another shape, or (given a dtype) its bytes read as another type.
+    """Return the same memory in another shape, or its bytes read as another dtype.
 
-    RuntimeError where the memory layout does not allow the shape: ``reshape`` copies then.
+    One extent may be -1 and is inferred.  RuntimeError if the memory layout does not allow the shape:
+    ``reshape`` copies then.
 
     >>> import accelgrad
     >>> x = accelgrad.zeros(4)
@@ -220,16 +223,15 @@ def view(input: Tensor, *shape: int | Sequence[int] | DType, dtype: DType | None
             "view size is not compatible with input tensor's size and stride"
             " (at least one dimension spans across two contiguous subspaces):"
             f" shape {tuple(input.shape)}, stride {input.stride()}."
-            " Use .reshape(...)"
-            " instead."
+            " Use .reshape(...) instead."
         )
     return result
 
 
 def _view_as_type(input: Tensor, kind: DType) -> Tensor:
-    """The bytes of ``input`` as elements of another type.
+    """Return the bytes of ``input`` read as elements of another dtype.
 
-    The last dimension grows or shrinks with their size.
+    The last dimension grows or shrinks with the size of an element.  RuntimeError if it is not divisible.
     """
     array, wanted = input.array, dtypes.as_numpy(kind)
     if wanted.itemsize != array.itemsize:
@@ -259,7 +261,7 @@ def _view_as_type(input: Tensor, kind: DType) -> Tensor:
     torch="Tensor.view_as",
 )
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """``input.view(other.shape)``.
+    """Return the same memory in the shape of ``other``: ``input.view(other.shape)``.
 
     >>> import accelgrad
     >>> accelgrad.zeros(4).view_as(accelgrad.ones(2, 2)).shape
@@ -275,7 +277,7 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
     torch="Tensor.reshape_as",
 )
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    """``input.reshape(other.shape)``.
+    """Return the same elements in the shape of ``other``: ``input.reshape(other.shape)``.
 
     >>> import accelgrad
     >>> accelgrad.zeros(4).reshape_as(accelgrad.ones(2, 2)).shape
@@ -299,7 +301,9 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     out=False,
 )
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions ``start_dim`` to ``end_dim`` (both included) made one.
+    """Merge the dimensions ``start_dim`` to ``end_dim`` (both included) into one.
+
+    RuntimeError if ``start_dim`` comes after ``end_dim``.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3, 4).flatten(1).shape
@@ -320,7 +324,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @op(primitive=View, reference=np.ravel, samples=[sample(arg(2, 3)), sample(arg())], out=False)
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension.
+    """Return all elements in one dimension, as a view where possible.
 
     >>> import accelgrad
     >>> accelgrad.ones(2, 2).ravel()
@@ -338,7 +342,9 @@ def ravel(input: Tensor) -> Tensor:
     out=False,
 )
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """One dimension made several, of extents ``sizes`` (one may be -1).
+    """Split one dimension into several, of extents ``sizes`` (one may be -1 and is inferred).
+
+    RuntimeError if the extents do not multiply to that of ``dim``.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 12).unflatten(1, (3, 4)).shape
@@ -373,7 +379,7 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     out=False,
 )
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without its dimensions of extent 1: all of them, or those in ``dim``; others named there stay.
+    """Remove the dimensions of extent 1: all of them, or those in ``dim``; others named there stay.
 
     >>> import accelgrad
     >>> accelgrad.zeros(1, 3, 1).squeeze(0).shape
@@ -394,7 +400,7 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     out=False,
 )
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """With a new dimension of extent 1 at place ``dim``.
+    """Insert a dimension of extent 1 at place ``dim``; IndexError if there is no such place.
 
     >>> import accelgrad
     >>> accelgrad.zeros(3).unsqueeze(1).shape
@@ -418,7 +424,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     out=False,
 )
 def permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
-    """The dimensions in the order ``dims``: dimension i of the result is dimension ``dims[i]`` of the input.
+    """Return the dimensions in the order ``dims``: dimension i of the result is ``dims[i]`` of the input.
+
+    RuntimeError unless every dimension comes once.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3, 4).permute(2, 0, 1).shape
@@ -445,7 +453,7 @@ def permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
     aliases=("swapaxes", "swapdims"),
 )
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged.
+    """Return the tensor with two dimensions exchanged, as a view.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]]).transpose(0, 1)
@@ -466,7 +474,9 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     out=False,
 )
 def t(input: Tensor) -> Tensor:
-    """A matrix with rows and columns exchanged; a vector stays as it is.
+    """Return a matrix (m, n) transposed to (n, m); a vector stays as it is.
+
+    RuntimeError for more than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.tensor([[1, 2], [3, 4]]).t()
@@ -483,7 +493,12 @@ def t(input: Tensor) -> Tensor:
 
 @attribute("H")
 def _H(self: Tensor) -> Tensor:
-    """The adjoint of a matrix: for real numbers ``T``."""
+    """Return the adjoint of a matrix, for real numbers its transpose; RuntimeError for other dimensions.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2, 3).H.shape
+    accelgrad.Size([3, 2])
+    """
     if self.array.ndim not in (0, 2):
         raise RuntimeError(
             "tensor.H is only supported on matrices (2-D tensors)."
@@ -495,7 +510,14 @@ def _H(self: Tensor) -> Tensor:
 
 @attribute("mT")
 def _mT(self: Tensor) -> Tensor:
-    """The last two dimensions exchanged: every matrix of a batch transposed."""
+    """Return every matrix of a batch transposed: (..., m, n) becomes (..., n, m).
+
+    RuntimeError for fewer than two dimensions.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(4, 2, 3).mT.shape
+    accelgrad.Size([4, 3, 2])
+    """
     if self.array.ndim < 2:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {self.array.ndim}-D tensor."
@@ -505,13 +527,23 @@ def _mT(self: Tensor) -> Tensor:
 
 @attribute("mH")
 def _mH(self: Tensor) -> Tensor:
-    """The adjoint of every matrix of a batch: for real numbers ``mT``."""
+    """Return the adjoint of every matrix of a batch, for real numbers its transpose ``mT``.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(4, 2, 3).mH.shape
+    accelgrad.Size([4, 3, 2])
+    """
     return _mT(self)
 
 
 @attribute("T")
 def _T(self: Tensor) -> Tensor:
-    """All dimensions reversed."""
+    """Return the tensor with its dimensions in reverse order, as a view.
+
+    >>> import accelgrad
+    >>> accelgrad.zeros(2, 3).T.shape
+    accelgrad.Size([3, 2])
+    """
     return T.apply(self)
 
 
@@ -524,7 +556,9 @@ def _T(self: Tensor) -> Tensor:
     aliases=("moveaxis",),
 )
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Dimensions ``source`` moved to the places ``destination``; the others keep their order.
+    """Move the dimensions ``source`` to the places ``destination``; the others keep their order.
+
+    RuntimeError unless there are as many places as dimensions.
 
     >>> import accelgrad
     >>> accelgrad.zeros(2, 3, 4).movedim(0, -1).shape
@@ -551,7 +585,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     out=False,
 )
 def adjoint(input: Tensor) -> Tensor:
-    """Matrices (..., m, n) transposed, as a view.
+    """Return every matrix (..., m, n) transposed, as a view; RuntimeError for fewer than two dimensions.
 
     >>> import accelgrad
     >>> accelgrad.adjoint(accelgrad.zeros(2, 3)).shape

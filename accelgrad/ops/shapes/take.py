@@ -38,7 +38,8 @@ __all__ = ["masked_select", "take", "unravel_index"]
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Return the elements at flat positions ``index``, in the shape of ``index``.
 
-    The positions are int64, negative ones count from the end.
+    The positions are int64 and count all elements in index order, negative ones from the end.  IndexError if
+    one is out of range, RuntimeError for another dtype.
 
     >>> import accelgrad
     >>> accelgrad.take(accelgrad.tensor([[1, 2], [3, 4]]), accelgrad.tensor([0, -1]))
@@ -65,7 +66,9 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     ],
 )
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` (bool) holds, as a vector; the two broadcast.
+    """Return the elements where ``mask`` holds, as a vector; the mask is bool, and the two broadcast.
+
+    RuntimeError for a mask of another dtype, and for shapes that do not broadcast.
 
     >>> import accelgrad
     >>> x = accelgrad.tensor([1, 2, 3])
@@ -106,7 +109,9 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     out=False,
 )
 def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """The coordinates of flat ``indices`` in an array of ``shape``, a tensor for each dimension.
+    """Return the coordinates of flat ``indices`` in an array of ``shape``, a tensor for each dimension.
+
+    The coordinates are int64.  ValueError for indices that are not integers and for negative extents.
 
     >>> import accelgrad
     >>> accelgrad.unravel_index(accelgrad.tensor([3, 11]), (3, 4))
