@@ -157,7 +157,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
             " and tensors with negative strides are not currently supported."
             " (You can probably work around this by making a copy of your array  with array.copy().)"
         )
-    # NumPy hands out one dtype object per type; promotion relies on it: an equal but other one is replaced.
+    # NumPy has one dtype object for each type, and promotion relies on it: an equal copy is replaced.
     return wrap(ndarray if ndarray.dtype is own else ndarray.view(own), backend.CPU)
 
 

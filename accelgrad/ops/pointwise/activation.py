@@ -218,8 +218,7 @@ class Elu(Primitive):
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         xp = ctx.xp
-        # On the positive side e^x could overflow, and inf times a masked 0 is NaN: there x is replaced by 0
-        # first.
+        # For x > 0 e^x could overflow, and inf times a masked 0 is NaN: x is replaced by 0 there.
         slope = (ctx.scale * ctx.alpha * ctx.rate) * xp.exp(ctx.rate * xp.where(x > 0, 0.0, x))
         return grad * xp.where(x > 0, ctx.scale, slope)
 

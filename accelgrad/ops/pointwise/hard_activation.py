@@ -90,7 +90,7 @@ class Hardsigmoid(Primitive):
     primitive=Hardsigmoid,
     reference=lambda x: np.clip(x + 3, 0, 6) / 6,
     samples=ANY_SHAPE,
-    torch="none",  # its gradient in float64 multiplies with 1 / 6 rounded to float32
+    torch="none",  # PyTorch's gradient in float64 multiplies by 1 / 6 rounded to float32
     **FUNCTIONAL,
 )
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:

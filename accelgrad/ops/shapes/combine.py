@@ -249,7 +249,7 @@ def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     reference=lambda x, N=None, increasing=False: np.vander(x, N, increasing),
     samples=[sample(arg(3)), sample(arg(3), 2), sample(arg(3), 4, True)],
     errors=[(sample(arg(2, 2)), RuntimeError, "x must be a one-dimensional tensor")],
-    torch="none",  # its own gradient fails on its own in-place step
+    torch="none",  # PyTorch's gradient fails at its own step in place
     method=False,
     out=False,
 )

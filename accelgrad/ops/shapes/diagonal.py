@@ -27,7 +27,7 @@ class Diagonal(Primitive):
         ctx.shape, ctx.options = x.shape, {"offset": offset, "dim1": dim1, "dim2": dim2}
         y = ctx.xp.diagonal(x, offset, dim1, dim2)
         if isinstance(y, np.ndarray) and x.flags.writeable:
-            y.flags.writeable = True  # NumPy alone hands it out read-only
+            y.flags.writeable = True  # NumPy's diagonal is read-only, CuPy's is not
         return y
 
     @staticmethod

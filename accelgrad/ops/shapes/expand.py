@@ -31,7 +31,7 @@ class Expand(Primitive):
 
     @staticmethod
     def backward(ctx, grad):
-        return grad  # summed to the shape of x by whoever asked
+        return grad  # the caller sums it to the shape of x
 
 
 @op(

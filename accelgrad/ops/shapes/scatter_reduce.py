@@ -40,7 +40,7 @@ def combined(xp: Any, x: Any, dim: int, index: Any, y: Any, combine: Callable[..
     places = _places(xp, x.shape, dim, index)
     order = xp.argsort(places, kind="stable")
     places, values = places[order], y[order]
-    rank = xp.arange(places.size) - xp.searchsorted(places, places, side="left")  # within its run
+    rank = xp.arange(places.size) - xp.searchsorted(places, places, side="left")  # 0, 1, ... within each run
 
     # --- each run is combined into its first element, and that into x
     longest, step = int(rank.max()) + 1, 1
@@ -106,7 +106,7 @@ class ScatterProduct(Primitive):
         z = combined(xp, x, dim, index, y, xp.multiply)
         ctx.dim, ctx.index, ctx.shape = dim, index, y.shape
         ctx.save_for_backward(x, y, z)
-        # Beside a single zero the others' product is not z / y: it is taken of what is not zero.
+        # The product of all others is z / y, except for a single zero: then it is that of the other factors.
         zeros = ScatterAdd.run(xp, (x == 0).astype(x.dtype), (y == 0).astype(x.dtype), dim=dim, index=index)
         rest = combined(
             xp,
