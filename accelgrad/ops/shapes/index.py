@@ -63,10 +63,7 @@ class Slice(Primitive):
 
 
 class Spread(Primitive):
-    """y = zeros with x where a view takes its elements from: the adjoint of the view.
-
-    dL/dx = that view of dL/dy.
-    """
+    """y = zeros with x where a view shows it: the adjoint of the view;  dL/dx = that view of dL/dy."""
 
     @staticmethod
     def forward(ctx, x, *, view, options: dict[str, Any], shape: tuple[int, ...]):
