@@ -89,7 +89,7 @@ def reverse_sweep(
     >>> import accelgrad
     >>> a = accelgrad.tensor(2.0, requires_grad=True)
     >>> reverse_sweep(a * 3).captions[1]
-    'Mul: z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x'
+    'Mul: z = x y,  dL/dx = dL/dz y,  dL/dy = dL/dz x.'
     """
     if direction not in ("auto", "right", "down"):
         raise ValueError(f"direction is 'auto', 'right' or 'down', got {direction!r}")
